@@ -1,0 +1,1 @@
+//! The gateway as a library: the binary, the tests and the benches build on the same modules.

@@ -1,0 +1,2 @@
+//! `cargo xtask`: every command that builds, runs, tests or measures the project.
+fn main() {}
