@@ -1,1 +1,22 @@
 //! The gateway as a library: the binary, the tests and the benches build on the same modules.
+//!
+//! The modules stand in the order in which data flows: coming in, deciding, going out, keeping out, seeing, running.
+
+pub mod header;
+pub mod request;
+pub mod response;
+
+pub mod http;
+
+pub mod policy;
+pub mod route;
+
+pub mod upstream;
+
+pub mod abuse;
+
+pub mod observe;
+
+pub mod admin;
+pub mod config;
+pub mod diagnostic;

@@ -1,0 +1,75 @@
+//! What the request path tells the abuse loop about a refusal.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// What a client did; each kind counts as a denial, with a weight that the config may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A request that is not HTTP as it should be (400, 414, 431).
+    Malformed,
+    /// No credential or a wrong one (401).
+    Unauthenticated,
+    /// An address or identity that is not admitted (403).
+    Forbidden,
+    /// A limit was exhausted (429).
+    RateLimited,
+    /// A body that was too large or too slow (413, 408).
+    Greedy,
+    /// A connection that broke TLS, the protocol or a deadline before it made a request.
+    BrokenConnection,
+}
+
+impl Kind {
+    /// Label in metrics, logs and receipts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Malformed => "malformed",
+            Kind::Unauthenticated => "unauthenticated",
+            Kind::Forbidden => "forbidden",
+            Kind::RateLimited => "rate-limited",
+            Kind::Greedy => "greedy",
+            Kind::BrokenConnection => "broken-connection",
+        }
+    }
+}
+
+/// One refusal, with what a receipt needs to show it later. Made only for refusals, so it may allocate.
+#[derive(Debug, Clone)]
+pub struct Signal {
+    /// The socket's peer: the only address that the kernel may drop. An address read from a header never stands here.
+    pub source: IpAddr,
+    /// Whether `source` is a trusted proxy, which is never banned.
+    pub trusted_proxy: bool,
+    /// What happened.
+    pub kind: Kind,
+    /// When the refusal was decided, by the monotonic clock.
+    pub at: Instant,
+    /// The request, for the receipt; none when the connection broke before there was one.
+    pub evidence: Option<Box<Evidence>>,
+}
+
+/// A refused request as a receipt shows it. Query and credentials are never part of it.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Evidence {
+    /// When, by the wall clock.
+    #[serde(with = "crate::observe::timestamp")]
+    pub time: SystemTime,
+    /// The request's id, as in the access log.
+    pub request_id: String,
+    /// Method, at most 16 bytes.
+    pub method: String,
+    /// Host as the client named it, at most 255 bytes.
+    pub host: String,
+    /// Normalised path without the query, at most 256 bytes.
+    pub path: String,
+    /// Status that was answered.
+    pub status: u16,
+    /// Reason label of the rejection.
+    pub reason: String,
+    /// Route, if one was found.
+    pub route: Option<Arc<str>>,
+    /// Who the client was, if known.
+    pub principal: Option<Arc<str>>,
+}

@@ -1,0 +1,3 @@
+//! The admin API over a Unix socket: its types, the server in the gateway, and the client in the command line.
+
+pub mod api;

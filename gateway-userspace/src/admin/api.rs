@@ -1,0 +1,378 @@
+//! The admin API's types: what each command takes and answers, shared by server, command line and tests.
+//!
+//! HTTP/1.1 with JSON on a Unix socket. Types only: nothing here reads, writes or decides.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::abuse::signal::Evidence;
+
+/// One command: where it is, what it takes (`Self`), what it answers.
+pub trait Command: Serialize + DeserializeOwned + Send + 'static {
+    /// Name in the audit log and in `POST /v1/NAME`.
+    const NAME: &'static str;
+    /// Whether it changes anything: then it needs an operator and leaves an audit line.
+    const MUTATES: bool;
+    /// The answer.
+    type Reply: Serialize + DeserializeOwned + Send + 'static;
+}
+
+macro_rules! command {
+    ($request:ty => $reply:ty, $name:literal, mutates: $mutates:literal) => {
+        impl Command for $request {
+            const NAME: &'static str = $name;
+            const MUTATES: bool = $mutates;
+            type Reply = $reply;
+        }
+    };
+}
+
+/// `portcullis status`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GetStatus {}
+
+/// The state of the gateway.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the binary.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Whether it is draining.
+    pub draining: bool,
+    /// Configuration file.
+    pub config: String,
+    /// Generation in force, from 1.
+    pub generation: u64,
+    /// The last reload's failure, if it failed.
+    pub last_reload_error: Option<String>,
+    /// Worker threads.
+    pub workers: usize,
+    /// Where it listens, `name → address`.
+    pub listeners: Vec<ListenerStatus>,
+    /// The kernel stage.
+    pub kernel: KernelStatus,
+    /// Requests served since the start.
+    pub requests: u64,
+    /// Client connections open now.
+    pub connections: u64,
+    /// Bans in force.
+    pub bans: usize,
+    /// Upstream targets and their state.
+    pub upstreams: Vec<UpstreamStatus>,
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+}
+
+/// One listener.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// `[listen.NAME]`
+    pub name: String,
+    /// Bound address.
+    pub address: String,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+}
+
+/// One upstream.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// Its name.
+    pub name: String,
+    /// Targets as `host:port`.
+    pub targets: Vec<String>,
+}
+
+/// The kernel stage's state.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct KernelStatus {
+    /// Whether it is on.
+    pub on: bool,
+    /// Why it is off.
+    pub off_because: Option<String>,
+    /// `enforce` or `observe`.
+    pub mode: String,
+    /// Where it is attached.
+    pub attachments: Vec<Attachment>,
+    /// Packets by verdict since the maps were made.
+    pub counters: Vec<Counter>,
+    /// Entries in the denylist.
+    pub entries: usize,
+    /// Entries found to differ between kernel and userspace at the last look.
+    pub drift: u64,
+}
+
+/// One interface.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Name.
+    pub interface: String,
+    /// `native` or `generic`.
+    pub mode: String,
+}
+
+/// One counter of the kernel stage.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Counter {
+    /// Verdict or reason, as in the metric's label.
+    pub verdict: String,
+    /// Packets.
+    pub packets: u64,
+}
+
+/// `portcullis bans [ID]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ListBans {
+    /// Only this ban.
+    pub id: Option<u32>,
+    /// Also those that are over (as many as are remembered).
+    pub ended: bool,
+}
+
+/// A list of bans.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Bans {
+    /// Newest first.
+    pub bans: Vec<Ban>,
+}
+
+/// One ban with its receipt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ban {
+    /// Its id, also in the kernel's entry.
+    pub id: u32,
+    /// What is banned.
+    pub prefix: IpNet,
+    /// `active`, `expired` or `lifted`.
+    pub state: String,
+    /// Where it is enforced: `kernel`, `gateway` (layer 7 only), or `observed` (counted, not enforced).
+    pub enforced: String,
+    /// Why: the rule that was met, or what the operator wrote.
+    pub reason: String,
+    /// Who made it: `rule`, or `operator` with the user id.
+    pub by: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Until when, RFC 3339; none: for ever.
+    pub until: Option<String>,
+    /// Seconds left.
+    pub left_s: Option<u64>,
+    /// Which return this is: 1 for the first ban of this source.
+    pub offence: u32,
+    /// Packets dropped by this very ban.
+    pub packets: u64,
+    /// Bytes of those packets.
+    pub bytes: u64,
+    /// The refused requests that led to it.
+    pub evidence: Vec<Evidence>,
+    /// Microseconds from the last denial to the entry in the kernel.
+    pub latency_us: Option<u64>,
+    /// The command that undoes it.
+    pub undo: String,
+}
+
+/// `portcullis ban PREFIX`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BanPrefix {
+    /// What.
+    pub prefix: IpNet,
+    /// How long, seconds; none: for ever.
+    pub for_s: Option<u64>,
+    /// Why.
+    pub reason: String,
+    /// Even when it covers an exempt address or is wider than /8 (IPv6: /19).
+    pub force: bool,
+    /// Say what would happen, and do not do it.
+    pub dry_run: bool,
+}
+
+/// `portcullis unban PREFIX|ID`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unban {
+    /// A prefix, or …
+    pub prefix: Option<IpNet>,
+    /// … a ban's id.
+    pub id: Option<u32>,
+    /// Every ban in force.
+    pub all: bool,
+    /// Say what would happen, and do not do it.
+    pub dry_run: bool,
+}
+
+/// What a change did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Changed {
+    /// One line for each thing that changed.
+    pub changes: Vec<String>,
+    /// The command that undoes it.
+    pub undo: Option<String>,
+}
+
+/// `portcullis allow`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AllowPrefix {
+    /// What is never dropped.
+    pub prefix: IpNet,
+    /// Take it off the list instead.
+    pub remove: bool,
+    /// Say what would happen, and do not do it.
+    pub dry_run: bool,
+}
+
+/// `portcullis allow --list`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListAllowed {}
+
+/// What is never dropped.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Allowed {
+    /// Prefix and where it comes from.
+    pub allowed: Vec<AllowedPrefix>,
+}
+
+/// One exempt prefix.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AllowedPrefix {
+    /// What.
+    pub prefix: IpNet,
+    /// Why: `operator`, `never`, `loopback`, `own address`, `next hop`, `trusted proxy`, `upstream`, `ssh session`.
+    pub because: String,
+}
+
+/// `portcullis reload [--dry-run]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Reload {
+    /// Check and compare only.
+    pub dry_run: bool,
+}
+
+/// What a reload did or found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Whether the new configuration is in force (with `dry_run`: could be).
+    pub ok: bool,
+    /// Generation in force now.
+    pub generation: u64,
+    /// One line for each difference: `+ route users`, `~ limit per-user`, `- auth old`.
+    pub changes: Vec<String>,
+    /// Problems, rendered for a terminal without colour.
+    pub report: String,
+    /// How many errors.
+    pub errors: usize,
+    /// How many warnings.
+    pub warnings: usize,
+}
+
+/// `portcullis explain METHOD URL`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Explain {
+    /// Method.
+    pub method: String,
+    /// Absolute URL.
+    pub url: String,
+    /// Client address.
+    pub from: Option<IpAddr>,
+    /// Header fields.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What would happen to a request, step by step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Step and finding, in order.
+    pub steps: Vec<Step>,
+    /// The answer: `forward to users (10.0.0.1:80)`, `404 no-route` …
+    pub outcome: String,
+}
+
+/// One step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Step {
+    /// `listener`, `path`, `route`, `address`, `auth`, `limit`, `upstream`, `ban`
+    pub step: String,
+    /// What was found.
+    pub finding: String,
+}
+
+/// `portcullis key list`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListKeys {}
+
+/// The API keys in force.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Keys {
+    /// All of them.
+    pub keys: Vec<KeyView>,
+}
+
+/// One key, without its secret, which the gateway does not have.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyView {
+    /// `[auth.NAME]`
+    pub auth: String,
+    /// Id.
+    pub id: String,
+    /// Owner.
+    pub consumer: String,
+    /// First eight digits of the SHA-256.
+    pub fingerprint: String,
+}
+
+/// `portcullis top`: one frame.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GetTop {}
+
+/// Counters since the start; the reader subtracts two frames.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Top {
+    /// Monotonic milliseconds at which the frame was taken.
+    pub at_ms: u64,
+    /// By route.
+    pub routes: Vec<RouteTop>,
+    /// Kernel counters.
+    pub kernel: Vec<Counter>,
+    /// Sources with the highest scores or most drops.
+    pub sources: Vec<SourceTop>,
+    /// Connections open now.
+    pub connections: u64,
+}
+
+/// One route's counters.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RouteTop {
+    /// Name, or `(none)`.
+    pub route: String,
+    /// Requests by class of status: 1xx to 5xx.
+    pub by_class: [u64; 5],
+    /// Sum of durations, seconds.
+    pub seconds: f64,
+}
+
+/// One source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SourceTop {
+    /// Address or prefix.
+    pub source: IpNet,
+    /// Denials in the window now.
+    pub score: f64,
+    /// Packets dropped.
+    pub dropped: u64,
+    /// Ban id.
+    pub ban: Option<u32>,
+}
+
+command!(GetStatus => Status, "status", mutates: false);
+command!(ListBans => Bans, "bans", mutates: false);
+command!(BanPrefix => Changed, "ban", mutates: true);
+command!(Unban => Changed, "unban", mutates: true);
+command!(AllowPrefix => Changed, "allow", mutates: true);
+command!(ListAllowed => Allowed, "allowed", mutates: false);
+command!(Reload => Reloaded, "reload", mutates: true);
+command!(Explain => Explanation, "explain", mutates: false);
+command!(ListKeys => Keys, "keys", mutates: false);
+command!(GetTop => Top, "top", mutates: false);

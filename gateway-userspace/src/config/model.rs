@@ -1,0 +1,316 @@
+//! What the configuration file says, with every default filled in and every reference still by name.
+//!
+//! [`super::file`] decodes the text into this; [`super::compile`] turns it into a snapshot. Values that a later check
+//! may complain about keep their place.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::diagnostic::{Located, Place};
+use crate::policy;
+use crate::route::pattern::Pattern;
+use crate::upstream;
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[gateway]`
+    pub gateway: Gateway,
+    /// `[listen.NAME]`, at least one.
+    pub listen: Vec<Listen>,
+    /// `[operations]`: `/healthz`, `/readyz`, `/metrics`.
+    pub operations: Option<Operations>,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[log]`
+    pub log: Log,
+    /// `[headers]`: fields on every answer.
+    pub headers: policy::response_headers::config::Config,
+    /// `[auth.NAME]`
+    pub auth: Vec<Auth>,
+    /// `[limit.NAME]`
+    pub limit: Vec<Located<policy::rate_limit::config::Config>>,
+    /// `[upstream.NAME]`
+    pub upstream: Vec<Located<upstream::config::Config>>,
+    /// `[route.NAME]`
+    pub route: Vec<Route>,
+    /// `[shield]`
+    pub shield: Option<Shield>,
+}
+
+/// `[gateway]`: the process.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// Worker threads; default: one for each core that the process may use.
+    pub workers: usize,
+    /// How long requests in flight have after SIGTERM, default 30 s.
+    pub drain: Duration,
+    /// Proxies whose forwarding headers and PROXY protocol are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where state is kept over a restart, default `/var/lib/portcullis`.
+    pub state: PathBuf,
+}
+
+/// `[listen.NAME]`
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// The name.
+    pub name: Arc<str>,
+    /// Where its table begins.
+    pub place: Place,
+    /// Where to listen; `[::]` takes IPv4 too.
+    pub address: Located<SocketAddr>,
+    /// Certificates; empty is cleartext.
+    pub tls: Vec<Certificate>,
+    /// Whether HTTP/2 is offered (ALPN over TLS, prior knowledge in cleartext), default true.
+    pub http2: bool,
+    /// Whether connections from trusted proxies begin with a PROXY protocol header (v1 or v2).
+    pub proxy_protocol: bool,
+    /// Whether a host other than the TLS server name's certificate is answered with 421, default true.
+    pub check_server_name: bool,
+    /// Deadlines and sizes.
+    pub limits: ListenLimits,
+}
+
+/// Deadlines and sizes of a listener; every one is on by default.
+#[derive(Debug, Clone)]
+pub struct ListenLimits {
+    /// From accept to the end of the TLS handshake, PROXY header and protocol detection included, default 5 s.
+    pub handshake_timeout: Duration,
+    /// From accept, or the first byte of a later request, to the end of its header section, default 10 s; then 408.
+    pub header_timeout: Duration,
+    /// How long a connection may be idle between requests, default 60 s.
+    pub idle_timeout: Duration,
+    /// Longest pause of a client that reads a response, default 60 s.
+    pub write_timeout: Duration,
+    /// Largest header section, default 60 KiB; then 431.
+    pub header_bytes_max: usize,
+    /// Most header fields, default 100; then 431.
+    pub header_count_max: usize,
+    /// Longest target, default 8 KiB; then 414.
+    pub uri_bytes_max: usize,
+    /// Most concurrent HTTP/2 streams of a connection, default 100.
+    pub streams_max: u32,
+    /// Most connections in all, default 10 000.
+    pub connections_max: usize,
+    /// Most connections of one address (IPv6 /64), default 256; trusted proxies are not counted.
+    pub connections_per_address_max: usize,
+}
+
+impl Default for ListenLimits {
+    fn default() -> ListenLimits {
+        ListenLimits {
+            handshake_timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            header_bytes_max: 60 << 10,
+            header_count_max: 100,
+            uri_bytes_max: 8 << 10,
+            streams_max: 100,
+            connections_max: 10_000,
+            connections_per_address_max: 256,
+        }
+    }
+}
+
+/// A certificate chain and its key.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// PEM file with the chain, leaf first.
+    pub certificate: Located<PathBuf>,
+    /// PEM file with the key.
+    pub key: Located<PathBuf>,
+}
+
+/// `[operations]`
+#[derive(Debug, Clone)]
+pub struct Operations {
+    /// Where to listen, default `127.0.0.1:9180`.
+    pub address: Located<SocketAddr>,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// The Unix socket, default `/run/portcullis/admin.sock`.
+    pub socket: PathBuf,
+    /// Users beside root and the gateway's own who may change things.
+    pub operators: Vec<u32>,
+    /// Users who may look.
+    pub viewers: Vec<u32>,
+}
+
+/// `[log]`: the access log.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// What a line looks like.
+    pub format: LogFormat,
+    /// Where lines go.
+    pub to: LogSink,
+}
+
+/// What a line of the access log looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogFormat {
+    /// JSON with OpenTelemetry's attribute names (the default).
+    Json,
+    /// JSON with `timestamp, method, url, status, duration, size, ip, userAgent, requestId`.
+    Seed,
+    /// Apache and NGINX `combined`.
+    Combined,
+    /// Text with `$context.requestId`-style variables.
+    Custom(Box<str>),
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogSink {
+    /// Nowhere.
+    Off,
+    /// Standard output (the default).
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, reopened on SIGUSR1.
+    File(PathBuf),
+}
+
+/// `[auth.NAME]`
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// The name.
+    pub name: Arc<str>,
+    /// Where its table begins.
+    pub place: Place,
+    /// Which kind.
+    pub kind: AuthKind,
+}
+
+/// The kinds of authentication.
+#[derive(Debug, Clone)]
+pub enum AuthKind {
+    /// Bearer tokens.
+    Jwt(policy::jwt::config::Config),
+    /// API keys.
+    ApiKey(policy::api_key::config::Config),
+}
+
+/// `[route.NAME]`
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The name.
+    pub name: Arc<str>,
+    /// Where its table begins.
+    pub place: Place,
+    /// What it matches, at least one.
+    pub matches: Vec<Located<Pattern>>,
+    /// What it does.
+    pub action: Action,
+    /// Ways to authenticate, any of which is enough; empty with `public` says `auth = "none"` was written.
+    pub auth: Vec<Located<Arc<str>>>,
+    /// Whether `auth = "none"` was written.
+    pub public: bool,
+    /// Limits, all of which apply.
+    pub limits: Vec<Located<Arc<str>>>,
+    /// Which addresses are admitted.
+    pub access: policy::ip_access::config::Config,
+    /// Sizes of requests.
+    pub requests: policy::request_limits::config::Config,
+    /// Fields of its answers, beside the gateway's.
+    pub headers: policy::response_headers::config::Config,
+    /// Whether its requests are in the access log, default true.
+    pub log: bool,
+}
+
+/// What a route does with a request.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Sends it to an upstream.
+    Forward {
+        /// `[upstream.NAME]`, or targets in place.
+        upstream: UpstreamRef,
+        /// What takes the place of the pattern's literal beginning: with `"/"`, `/v1/*` sends `/v1/users` as `/users`.
+        replace_prefix: Option<Box<str>>,
+    },
+    /// Answers it at once.
+    Respond {
+        /// Status, 200 to 599.
+        status: u16,
+        /// Body; never sent with 204 and 304.
+        body: Arc<str>,
+        /// `Content-Type`.
+        content_type: Box<str>,
+    },
+}
+
+/// Where a route's upstream is described.
+#[derive(Debug, Clone)]
+pub enum UpstreamRef {
+    /// In `[upstream.NAME]`.
+    Named(Located<Arc<str>>),
+    /// In the route.
+    Inline(upstream::config::Config),
+}
+
+/// `[shield]`: the kernel stage and the abuse loop.
+#[derive(Debug, Clone)]
+pub struct Shield {
+    /// Interfaces to attach to; empty: no kernel stage, bans at layer 7 only.
+    pub interfaces: Vec<Located<Box<str>>>,
+    /// How to attach.
+    pub attach: Attach,
+    /// Whether verdicts drop (default), or are only counted.
+    pub enforce: bool,
+    /// Packet budget for each source (IPv6: /64), packets per second and burst; none: no budget.
+    pub packets: Option<Budget>,
+    /// The same for TCP SYNs.
+    pub syns: Option<Budget>,
+    /// How many denials in which time lead to a ban; none: nobody is banned by behaviour.
+    pub ban: Option<BanRule>,
+    /// How long a first ban lasts, default 10 min; doubles on each return.
+    pub ban_for: Duration,
+    /// How long a ban can get, default 24 h.
+    pub ban_up_to: Duration,
+    /// Prefixes that are never banned and never dropped.
+    pub never: Vec<IpNet>,
+    /// TCP ports that the kernel stage never drops, default 22.
+    pub management_ports: Vec<u16>,
+    /// Where maps are pinned, default `/sys/fs/bpf/portcullis`.
+    pub pins: PathBuf,
+    /// Most entries of the denylist, default 262 144.
+    pub capacity: u32,
+}
+
+/// How the kernel program is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attach {
+    /// In the driver, else generic, and said so.
+    Auto,
+    /// In the driver or not at all.
+    Native,
+    /// After the driver.
+    Generic,
+}
+
+/// A rate with a burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Packets per second.
+    pub per_second: u64,
+    /// Packets at once, default one second's worth.
+    pub burst: u64,
+}
+
+/// `"20 denials in 10s"`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BanRule {
+    /// Denials.
+    pub denials: u32,
+    /// Within this time.
+    pub within: Duration,
+}

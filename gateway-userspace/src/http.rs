@@ -1,0 +1,3 @@
+//! The HTTP message layer: connections, bodies, client addresses, hop-by-hop fields and what a refusal looks like.
+
+pub mod rejection;

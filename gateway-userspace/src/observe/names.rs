@@ -1,0 +1,44 @@
+//! Every metric name, once.
+
+/// Time from the end of a request's head to the end of the response, seconds.
+pub const HTTP_SERVER_REQUEST_DURATION: &str = "http_server_request_duration_seconds";
+/// Requests being served now.
+pub const HTTP_SERVER_ACTIVE_REQUESTS: &str = "http_server_active_requests";
+/// Time the upstream took to begin its answer, seconds.
+pub const HTTP_CLIENT_REQUEST_DURATION: &str = "http_client_request_duration_seconds";
+/// Requests that the gateway itself ended, by reason.
+pub const REJECTIONS: &str = "portcullis_rejections_total";
+/// Decisions of a limit, by limit and result.
+pub const LIMIT_DECISIONS: &str = "portcullis_limit_decisions_total";
+/// Client connections open now.
+pub const CONNECTIONS_ACTIVE: &str = "portcullis_connections_active";
+/// Client connections accepted.
+pub const CONNECTIONS: &str = "portcullis_connections_total";
+/// TLS handshakes that failed, by reason.
+pub const TLS_HANDSHAKES_FAILED: &str = "portcullis_tls_handshakes_failed_total";
+/// Packets seen by the kernel stage, by verdict.
+pub const XDP_PACKETS: &str = "portcullis_xdp_packets_total";
+/// Whether the kernel stage is attached, by interface and mode.
+pub const XDP_ATTACHED: &str = "portcullis_xdp_attached";
+/// Entries of the kernel's denylist that differ from what userspace believes.
+pub const BANS_DRIFT: &str = "portcullis_bans_drift";
+/// Bans in force.
+pub const BANS_ACTIVE: &str = "portcullis_bans_active";
+/// Bans made, by reason.
+pub const BANS: &str = "portcullis_bans_total";
+/// Abuse signals lost because the queue was full.
+pub const ABUSE_SIGNALS_DROPPED: &str = "portcullis_abuse_signals_dropped_total";
+/// Seconds from the denial that filled the score to the entry in the kernel.
+pub const BAN_LATENCY: &str = "portcullis_ban_latency_seconds";
+/// Age of an issuer's keys, seconds.
+pub const JWKS_AGE: &str = "portcullis_jwks_age_seconds";
+/// Fetches of an issuer's keys, by result.
+pub const JWKS_FETCHES: &str = "portcullis_jwks_fetches_total";
+/// Access log lines lost because the sink was slow.
+pub const ACCESS_LOG_DROPPED: &str = "portcullis_access_log_dropped_total";
+/// Generation of the configuration in force.
+pub const CONFIG_GENERATION: &str = "portcullis_config_generation";
+/// 1 if the last reload succeeded.
+pub const CONFIG_LAST_RELOAD_SUCCESS: &str = "portcullis_config_last_reload_success";
+/// Version and features of this build.
+pub const BUILD_INFO: &str = "portcullis_build_info";

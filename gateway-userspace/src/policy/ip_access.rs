@@ -1,0 +1,3 @@
+//! Which client addresses a route admits: ordered rules, the first that matches decides.
+
+pub mod config;

@@ -1,0 +1,3 @@
+//! Rate limits by GCRA, exact within the process, in bounded memory.
+
+pub mod config;

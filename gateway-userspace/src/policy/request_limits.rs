@@ -1,0 +1,3 @@
+//! How large a request may be and how slowly its body may arrive.
+
+pub mod config;

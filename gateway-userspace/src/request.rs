@@ -1,0 +1,11 @@
+//! A request as the gateway sees it: its head, who sent it, and what has been found out about it.
+
+pub mod context;
+pub mod head;
+pub mod identity;
+pub mod peer;
+
+pub use context::{Context, RequestId};
+pub use head::{Head, Scheme};
+pub use identity::Identity;
+pub use peer::Peer;

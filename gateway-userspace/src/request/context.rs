@@ -1,0 +1,52 @@
+//! What is known about one request while it is being served.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::{Identity, Peer};
+
+/// The id of a request: a UUIDv7, or what a trusted proxy sent in `X-Request-Id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(pub crate::header::Value);
+
+impl RequestId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or("-")
+    }
+}
+
+/// Everything found out about a request so far; policies read it and add to it.
+#[derive(Debug)]
+pub struct Context {
+    /// The request's id, also in the answer and in the log.
+    pub id: RequestId,
+    /// The connection's two ends.
+    pub peer: Arc<Peer>,
+    /// The client's address by the trusted-proxy rule; equals the socket's peer unless that is a trusted proxy.
+    pub client: IpAddr,
+    /// When the head was complete, by the monotonic clock.
+    pub started: Instant,
+    /// The same moment by the wall clock.
+    pub started_at: SystemTime,
+    /// Name of the route, once found.
+    pub route: Option<Arc<str>>,
+    /// Who the client is, once authenticated.
+    pub identity: Option<Arc<Identity>>,
+    /// The state of the limit that is nearest to refusing, for the `X-RateLimit-*` headers.
+    pub limit: Option<LimitState>,
+}
+
+/// What a limit says about a request that it let through or refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitState {
+    /// Name of the limit.
+    pub limit: Arc<str>,
+    /// Requests per period, plus nothing: what `X-RateLimit-Limit` shows.
+    pub quota: u64,
+    /// Requests that would pass right now.
+    pub remaining: u64,
+    /// Seconds until the whole quota is there again, rounded up.
+    pub reset_s: u64,
+}

@@ -1,0 +1,200 @@
+//! The head of a request: one view for router, policies, cache, log and upstream.
+//!
+//! The path in it is already normalised (once, before anything reads it), and the host is lower case without its
+//! port, so that every reader sees the same bytes.
+
+use crate::header::{Fields, Value};
+
+/// How the client reached the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Cleartext.
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl Scheme {
+    /// `"http"` or `"https"`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// The version that the client spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+    /// HTTP/2
+    Http2,
+}
+
+impl Version {
+    /// `"1.0"`, `"1.1"` or `"2"`, as OpenTelemetry's `network.protocol.version` spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Version::Http10 => "1.0",
+            Version::Http11 => "1.1",
+            Version::Http2 => "2",
+        }
+    }
+}
+
+/// Method, target and header fields of a request.
+///
+/// Nothing is copied in the common case: the path is a slice of the target as it came unless normalising changed it,
+/// and the authority is the `Host` field's own value unless it held upper-case letters.
+#[derive(Debug)]
+pub struct Head {
+    method: http::Method,
+    scheme: Scheme,
+    version: Version,
+    authority: Authority,
+    host_length: usize,
+    target: http::Uri,
+    /// The normalised path where it differs from the target's.
+    path: Option<Box<str>>,
+    /// Header fields, without `Host`, which is in the authority.
+    pub fields: Fields,
+}
+
+/// `host[:port]`, already in lower case.
+#[derive(Debug)]
+pub enum Authority {
+    /// The value of the `Host` field.
+    Field(Value),
+    /// The authority of the target (HTTP/2's `:authority`, or HTTP/1.1's absolute form).
+    Target(http::uri::Authority),
+    /// A lower-cased copy.
+    Owned(Box<str>),
+}
+
+impl Authority {
+    /// `host[:port]`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Authority::Field(value) => value.to_str().unwrap_or(""),
+            Authority::Target(authority) => authority.as_str(),
+            Authority::Owned(text) => text,
+        }
+    }
+}
+
+/// What a [`Head`] is made from; built by the message layer only.
+pub struct Parts {
+    /// The method.
+    pub(crate) method: http::Method,
+    /// How the client reached us.
+    pub scheme: Scheme,
+    /// What the client spoke.
+    pub version: Version,
+    /// Validated and in lower case.
+    pub authority: Authority,
+    /// The target as it came.
+    pub(crate) target: http::Uri,
+    /// Normalised path where it differs from the target's.
+    pub path: Option<Box<str>>,
+    /// Header fields without `Host`.
+    pub fields: Fields,
+}
+
+impl Head {
+    /// Assembles a head; the parts must already be validated and normalised.
+    pub fn new(parts: Parts) -> Head {
+        let Parts { method, scheme, version, authority, target, path, fields } = parts;
+        let host_length = host_length(authority.as_str());
+        Head { method, scheme, version, authority, host_length, target, path, fields }
+    }
+
+    /// The method as sent (methods are case-sensitive, RFC 9110 §9.1).
+    pub fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    /// How the client reached the listener.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The version that the client spoke.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// `host[:port]` in lower case; empty for an HTTP/1.0 request without `Host`.
+    pub fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
+    /// The host alone, in lower case; brackets kept around an IPv6 literal.
+    pub fn host(&self) -> &str {
+        &self.authority.as_str()[..self.host_length]
+    }
+
+    /// The port that the client named, if it did.
+    pub fn port(&self) -> Option<u16> {
+        self.authority.as_str()[self.host_length..].strip_prefix(':')?.parse().ok()
+    }
+
+    /// The normalised path, beginning with `/` (or `*` for `OPTIONS *`).
+    pub fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or_else(|| self.target.path())
+    }
+
+    /// The query without `?`, as sent.
+    pub fn query(&self) -> Option<&str> {
+        self.target.query()
+    }
+
+    /// The value of a query parameter, first occurrence, as sent (not percent-decoded).
+    pub fn query_parameter(&self, name: &str) -> Option<&str> {
+        self.query()?.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == name).then_some(value)
+        })
+    }
+
+    /// The value of a cookie, first occurrence (RFC 6265 §5.4: pairs separated by `; `).
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.fields.get_all(&crate::header::COOKIE).filter_map(|value| value.to_str()).find_map(|line| {
+            line.split(';').find_map(|pair| {
+                let (key, value) = pair.trim().split_once('=')?;
+                (key == name).then_some(value)
+            })
+        })
+    }
+
+    pub(crate) fn raw_method(&self) -> &http::Method {
+        &self.method
+    }
+}
+
+/// Length of the host in `host[:port]`; an IPv6 literal keeps its brackets.
+fn host_length(authority: &str) -> usize {
+    let after_literal = authority.rfind(']').map_or(0, |bracket| bracket + 1);
+    authority[after_literal..].find(':').map_or(authority.len(), |colon| after_literal + colon)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_length;
+
+    #[test]
+    fn the_host_ends_before_the_port_and_keeps_the_brackets_of_a_literal() {
+        for (authority, host) in [
+            ("example.com", "example.com"),
+            ("example.com:8443", "example.com"),
+            ("[::1]", "[::1]"),
+            ("[2001:db8::1]:80", "[2001:db8::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(&authority[..host_length(authority)], host, "{authority}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Which route serves a request: hosts, paths, methods, and the one normal form of a path.
+
+pub mod pattern;
