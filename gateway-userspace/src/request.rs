@@ -4,8 +4,10 @@ pub mod context;
 pub mod head;
 pub mod identity;
 pub mod peer;
+pub mod summary;
 
 pub use context::{Context, RequestId};
 pub use head::{Head, Scheme};
 pub use identity::Identity;
 pub use peer::Peer;
+pub use summary::Summary;

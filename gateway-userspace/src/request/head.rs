@@ -3,6 +3,7 @@
 //! The path in it is already normalised (once, before anything reads it), and the host is lower case without its
 //! port, so that every reader sees the same bytes.
 
+use super::Summary;
 use crate::header::{Fields, Value};
 
 /// How the client reached the listener.
@@ -65,7 +66,7 @@ pub struct Head {
 }
 
 /// `host[:port]`, already in lower case.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Authority {
     /// The value of the `Host` field.
     Field(Value),
@@ -168,6 +169,11 @@ impl Head {
                 (key == name).then_some(value)
             })
         })
+    }
+
+    /// What is needed of the head after it has gone upstream.
+    pub fn summary(&self) -> Summary {
+        Summary::of(self, &self.method, &self.target, self.path.as_deref(), &self.authority)
     }
 
     pub(crate) fn raw_method(&self) -> &http::Method {
