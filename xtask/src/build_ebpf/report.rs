@@ -41,7 +41,7 @@ impl Report {
             Some(section_name(&format!("{:?}", program.section)))
         };
         let functions = object.functions.iter().map(|(key, function)| Function {
-            name: function.name.clone(),
+            name: readable(&function.name),
             section: section(key),
             instructions: function.instructions.len(),
         });
@@ -62,14 +62,14 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |text: &str| text.chars().take(40).collect::<String>();
-        writeln!(out, "  {:<40} {:<12} {:>12}", "FUNCTION", "KIND", "INSTRUCTIONS")?;
+        let name = |text: &str| text.chars().take(48).collect::<String>();
+        writeln!(out, "  {:<48} {:<12} {:>12}", "FUNCTION", "KIND", "INSTRUCTIONS")?;
         for function in &self.functions {
             let section = function.section.as_deref().unwrap_or("called");
-            writeln!(out, "  {:<40} {section:<12} {:>12}", name(&function.name), function.instructions)?;
+            writeln!(out, "  {:<48} {section:<12} {:>12}", name(&function.name), function.instructions)?;
         }
         let total: usize = self.functions.iter().map(|function| function.instructions).sum();
-        writeln!(out, "  {:<40} {:<12} {total:>12}", "all", "")?;
+        writeln!(out, "  {:<48} {:<12} {total:>12}", "all", "")?;
         writeln!(
             out,
             "  {:<22} {:<16} {:>6} {:>6} {:>9} {:>10}  PINNED",
@@ -111,6 +111,11 @@ fn bytes(count: u64) -> String {
         10_240..10_485_760 => format!("{} KiB", count >> 10),
         _ => format!("{} MiB", count >> 20),
     }
+}
+
+/// A function's name as in the source: `portcullis::denylist::exact`.
+fn readable(symbol: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(symbol))
 }
 
 /// The name in front of the braces of aya's `Xdp { frags: false, … }`.
@@ -184,6 +189,12 @@ mod tests {
         assert_eq!(map("ringbuf", 0, 0, 65_536).content_bytes_max(), 65_536);
         assert_eq!(bytes(8192), "8192 B");
         assert_eq!(bytes(64 << 20), "64 MiB");
+    }
+
+    #[test]
+    fn functions_are_named_as_in_the_source() {
+        assert_eq!(readable("_RNvNtCs1234_10portcullis8denylist5exact"), "portcullis::denylist::exact");
+        assert_eq!(readable("memcpy"), "memcpy");
     }
 
     #[test]
