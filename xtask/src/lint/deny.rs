@@ -52,9 +52,9 @@ fn advisories(manifest: &Path) -> Result<()> {
 fn deny(manifest: &Path) -> Command {
     let mut command = Command::new(program());
     process::scrub(&mut command);
-    command.current_dir(paths::root()).arg("--manifest-path").arg(manifest).args(["--log-level", "warn"]);
-    command.args(["--all-features", "check", "--config"]).arg(paths::root().join("deny.toml"));
-    command.args(["--hide-inclusion-graph"]);
+    command.current_dir(paths::root()).arg("--manifest-path").arg(manifest);
+    command.arg("--config").arg(paths::root().join("deny.toml"));
+    command.args(["--log-level", "warn", "--all-features", "check", "--hide-inclusion-graph"]);
     command
 }
 

@@ -59,8 +59,8 @@ const BORDERS: &[Border] = &[
     },
     Border {
         part: "admin::api",
-        may: May::Only(&["diagnostic", "observe::names"]),
-        instead: "`admin::api` holds types only; convert in `admin::handlers`",
+        may: May::AllBut(&["admin", "dataplane", "pipeline", "worker", "listener", "action", "upstream"]),
+        instead: "`admin::api` holds types only; what acts belongs in `admin::handlers`",
     },
     Border { part: "policy", may: May::AllBut(FEATURES), instead: BETWEEN_FEATURES },
     Border { part: "route", may: May::AllBut(FEATURES), instead: BETWEEN_FEATURES },
@@ -100,6 +100,8 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("policy", "hyper", "the views `request::Head` and `response::Head`"),
     ("route", "hyper", "the view `request::Head`"),
     ("cache", "hyper", "the views `request::Head` and `response::Head`"),
+    ("admin::api", "hyper", "types only; what speaks HTTP belongs in `admin::server`"),
+    ("admin::api", "tokio", "types only; what waits belongs in `admin::handlers`"),
 ];
 
 /// All findings of one file.
@@ -219,7 +221,9 @@ mod tests {
         ("observe/names", "pub const X: &str = \"x\";", true),
         ("observe/names", "use crate::observe::metrics::Cell;", false),
         ("admin/api", "use crate::diagnostic::report::Report;", true),
-        ("admin/api", "use crate::abuse::ban::Ban;", false),
+        ("admin/api", "use crate::abuse::receipt::Evidence;", true),
+        ("admin/api", "use crate::dataplane::denylist::Denylist;", false),
+        ("admin/api", "use tokio::net::UnixStream;", false),
         ("policy/jwt", "use crate::keyring::Keyring;", true),
         ("policy/jwt", "use crate::upstream::pool::Pool;", false),
         ("policy/jwt/verify", "use super::config::Jwt;", true),
