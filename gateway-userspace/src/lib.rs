@@ -21,3 +21,5 @@ pub mod admin;
 pub mod config;
 pub mod diagnostic;
 
+
+pub mod dataplane;
