@@ -8,6 +8,7 @@ pub mod response;
 
 pub mod http;
 
+pub mod keyring;
 pub mod policy;
 pub mod route;
 
