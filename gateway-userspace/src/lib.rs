@@ -11,6 +11,7 @@ pub mod http;
 pub mod policy;
 pub mod route;
 
+pub mod action;
 pub mod upstream;
 
 pub mod abuse;
