@@ -12,6 +12,7 @@ pub mod keyring;
 pub mod policy;
 pub mod route;
 
+pub mod action;
 pub mod upstream;
 
 pub mod abuse;

@@ -179,6 +179,27 @@ impl Head {
     pub(crate) fn raw_method(&self) -> &http::Method {
         &self.method
     }
+
+    /// The authority as a field value, without copying it where it came as one; `None` when it is empty.
+    pub(crate) fn raw_authority(&self) -> Option<http::HeaderValue> {
+        match &self.authority {
+            Authority::Field(value) => Some(value.clone().into_raw()),
+            Authority::Target(authority) => http::HeaderValue::from_str(authority.as_str()).ok(),
+            Authority::Owned(text) => http::HeaderValue::from_str(text).ok(),
+        }
+        .filter(|value| !value.is_empty())
+    }
+
+    /// Path and query in one, without copying them where the path is as it came.
+    pub(crate) fn raw_path_and_query(&self) -> Option<http::uri::PathAndQuery> {
+        match &self.path {
+            None => self.target.path_and_query().cloned(),
+            Some(path) => match self.query() {
+                Some(query) => format!("{path}?{query}").parse().ok(),
+                None => path.parse().ok(),
+            },
+        }
+    }
 }
 
 /// Length of the host in `host[:port]`; an IPv6 literal keeps its brackets.
