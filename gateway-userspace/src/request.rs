@@ -3,6 +3,7 @@
 pub mod context;
 pub mod head;
 pub mod identity;
+pub mod path;
 pub mod peer;
 
 pub use context::{Context, RequestId};
