@@ -3,10 +3,9 @@
 //! The modules stand in the order in which data flows: coming in, deciding, going out, keeping out, seeing, running.
 
 pub mod header;
+pub mod http;
 pub mod request;
 pub mod response;
-
-pub mod http;
 
 pub mod keyring;
 pub mod policy;
@@ -16,12 +15,10 @@ pub mod action;
 pub mod upstream;
 
 pub mod abuse;
+pub mod dataplane;
 
 pub mod observe;
 
 pub mod admin;
 pub mod config;
 pub mod diagnostic;
-
-
-pub mod dataplane;
