@@ -65,7 +65,7 @@ type Row = (&'static str, &'static [Verb], fn() -> State, &'static str);
 const TABLE: &[Row] = {
     use Verb::{Bench, Build, Lint, Run, Test};
     &[
-        ("eBPF compiler", &[Build], toolchain::look, "about 2 min"),
+        ("eBPF compiler", &[Build], toolchain::look, "about 1 min"),
         ("LLVM for bpf-linker", &[Build], linker::look_for_llvm, "about 1 min"),
         ("bpf-linker", &[Build], linker::look, "about 2 min"),
         ("ip", &[Run], || program("ip", "iproute2"), "seconds"),

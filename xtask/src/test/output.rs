@@ -4,8 +4,6 @@
 //! counts it as passed; [`Watcher`] moves it to the skipped ones. The output of tests that passed is asked for only
 //! to see those lines and is not shown.
 
-use std::mem;
-
 /// The sums of one or more test binaries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -75,7 +73,8 @@ impl Watcher {
             self.test = Some(name.to_owned());
         }
         let reason = line.trim_start().strip_prefix("SKIPPED").filter(|rest| rest.starts_with([' ', ':']));
-        if let Some(reason) = reason {
+        // A test that failed is a failure, whatever it said before.
+        if let Some(reason) = reason.filter(|_| self.block != Block::Failures) {
             self.skip(reason.trim_start_matches([' ', ':']));
         }
         if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
@@ -120,7 +119,6 @@ impl Watcher {
         self.total.skips.append(&mut self.skips);
         self.block = Block::Running;
         self.test = None;
-        mem::take(&mut self.skips);
     }
 }
 
@@ -203,6 +201,15 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; fini
     fn the_skips_of_a_killed_binary_are_kept() {
         let (tally, _) = watch("running 1 test\nSKIPPED no kernel\n");
         assert_eq!(tally.line(), "0 passed, 0 failed, 1 skipped");
+    }
+
+    #[test]
+    fn a_test_that_fails_after_it_said_skipped_has_failed() {
+        let (tally, _) = watch(
+            "test a ... FAILED\ntest b ... ok\n\nfailures:\n\n---- a stdout ----\nSKIPPED half of it\n\n\
+             test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured\n",
+        );
+        assert_eq!(tally.line(), "1 passed, 1 failed, 0 skipped");
     }
 
     #[test]
