@@ -118,14 +118,14 @@ pub const EVENTS: Spec = Spec::new::<(), ()>("EVENTS", Kind::RingBuf, EVENTS_BYT
 /// Every map of the program.
 pub const ALL: [Spec; 13] = [
     SETTINGS,
-    WIDE,
-    FILTER,
     DENY4,
     DENY6,
     DENY_PREFIX4,
     DENY_PREFIX6,
     ALLOW4,
     ALLOW6,
+    WIDE,
+    FILTER,
     BUDGET,
     COUNTERS,
     BAN_COUNTERS,
