@@ -5,6 +5,8 @@ pub mod head;
 pub mod identity;
 pub mod path;
 pub mod peer;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use context::{Context, RequestId};
 pub use head::{Head, Scheme};
