@@ -160,7 +160,7 @@ mod tests {
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;
-                now_ms += if state % 5 == 0 { (state >> 32) % (3000 / per_second + 2) } else { 0 };
+                now_ms += if state.is_multiple_of(5) { (state >> 32) % (3000 / per_second + 2) } else { 0 };
                 let ours = pass(rate, &mut tat_ns, now_ms * 1_000_000, 1) == 1;
                 assert_eq!(ours, nginx.pass(i64::try_from(now_ms).expect("small")), "at {now_ms} ms");
                 passed += usize::from(ours);
