@@ -44,3 +44,40 @@ impl Respond {
         (head, Body::from(self.body.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body::Body as _;
+
+    use super::Respond;
+    use crate::action::Body;
+    use crate::header;
+    use crate::upstream::tests::{TestBody, head};
+
+    /// Status, values of `Content-Type`, `Content-Length` and the length of the body.
+    fn answer(respond: &Respond, method: &str) -> (u16, usize, Option<String>, Option<u64>) {
+        let (head, body): (_, Body<TestBody>) = respond.respond(&head(method, "/health"));
+        let length =
+            head.fields.get(&header::CONTENT_LENGTH).and_then(|value| value.to_str()).map(str::to_owned);
+        let types = head.fields.get_all(&header::CONTENT_TYPE).count();
+        (head.status, types, length, body.size_hint().exact())
+    }
+
+    #[test]
+    fn an_answer_has_one_content_type_and_head_has_its_length_without_its_body() {
+        let respond = Respond::new(200, "text/plain", "healthy\n").expect("a content type");
+        assert_eq!(answer(&respond, "GET"), (200, 1, None, Some(8)));
+        assert_eq!(answer(&respond, "HEAD"), (200, 1, Some("8".to_owned()), Some(0)));
+    }
+
+    #[test]
+    fn statuses_without_content_have_neither_body_nor_content_type() {
+        for status in [204, 205, 304] {
+            let respond = Respond::new(status, "text/plain", "ignored").expect("no content type");
+            for method in ["GET", "HEAD"] {
+                assert_eq!(answer(&respond, method), (status, 0, None, Some(0)));
+            }
+        }
+        assert!(Respond::new(200, "text/plain\r\nx: y", "").is_none());
+    }
+}

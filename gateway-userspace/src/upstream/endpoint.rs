@@ -196,3 +196,68 @@ impl Endpoint {
 fn exchange(cell: &AtomicU64, old: u64, new: u64) -> bool {
     cell.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::connect::Error;
+
+    fn endpoint(epoch: Instant) -> Endpoint {
+        let target = Target { tls: false, host: "10.0.0.1".into(), port: 80, authority: "10.0.0.1".into() };
+        Endpoint::new(Arc::from("users"), target, epoch)
+    }
+
+    #[test]
+    fn the_time_that_a_target_is_skipped_doubles_up_to_half_a_minute_and_ends_with_a_connection() {
+        let mut now = Instant::now();
+        let endpoint = endpoint(now);
+        assert_eq!(endpoint.standing(now), Standing::Up);
+        for skipped_s in [1, 2, 4, 8, 16, 30, 30, 30] {
+            endpoint.failed(now, &Error::Timeout);
+            assert_eq!(endpoint.report(now).skipped_for.as_secs(), skipped_s);
+            assert_eq!(endpoint.standing(now), Standing::Down);
+            now += Duration::from_secs(skipped_s) + Duration::from_millis(1);
+            assert_eq!(endpoint.standing(now), Standing::Due);
+            assert!(endpoint.claim(now));
+        }
+        endpoint.connected();
+        assert_eq!(endpoint.standing(now), Standing::Up);
+        endpoint.failed(now, &Error::Timeout);
+        assert_eq!(endpoint.report(now).skipped_for.as_secs(), 1);
+    }
+
+    #[test]
+    fn requests_that_fail_together_count_once() {
+        let now = Instant::now();
+        let endpoint = endpoint(now);
+        for _ in 0..64 {
+            endpoint.failed(now, &Error::NoAddress);
+        }
+        let report = endpoint.report(now);
+        assert_eq!((report.failures, report.connections_failed), (1, 64));
+    }
+
+    #[test]
+    fn one_request_finds_out_whether_a_due_target_is_back() {
+        let mut now = Instant::now();
+        let endpoint = endpoint(now);
+        assert!(!endpoint.claim(now), "a target that is up needs no claim");
+        endpoint.failed(now, &Error::Timeout);
+        now += Duration::from_secs(2);
+        assert_eq!([endpoint.claim(now), endpoint.claim(now)], [true, false]);
+        assert_eq!(endpoint.standing(now), Standing::Down, "for the others, meanwhile");
+    }
+
+    #[test]
+    fn a_target_that_is_the_last_hope_is_tried_once_a_second() {
+        let mut now = Instant::now();
+        let endpoint = endpoint(now);
+        endpoint.failed(now, &Error::Timeout);
+        let mut tries = 0;
+        for _ in 0..50 {
+            now += Duration::from_millis(100);
+            tries += usize::from(endpoint.claim_early(now));
+        }
+        assert_eq!(tries, 5);
+    }
+}

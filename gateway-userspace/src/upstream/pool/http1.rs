@@ -79,12 +79,13 @@ impl<B> Idle<B> {
 
     /// The youngest connection that is open and ready.
     ///
-    /// One that has been idle for long may have been closed without our having looked: it is given a turn of the
-    /// event loop, in which its task would find out. This catches every target that closes idle connections.
+    /// One that has been idle for long may have been closed without our having looked: the event loop gets a turn to
+    /// look, and its task one to find out. This catches every target that closes idle connections.
     pub(super) async fn take(&self) -> Option<Connection<B>> {
         loop {
             let (connection, since) = self.connections.borrow_mut().pop()?;
             if since.elapsed() >= FRESH {
+                tokio::task::yield_now().await;
                 tokio::task::yield_now().await;
             }
             if connection.sender.is_ready() && !connection.sender.is_closed() {
