@@ -48,9 +48,9 @@ impl Pattern {
 }
 
 impl PathPattern {
-    /// The segments with `None` for each parameter, and whether anything may follow: equal for patterns that match the
+    /// The segments with `None` for each parameter, and a number for what may follow: equal for patterns that match the
     /// same paths.
-    fn shape(&self) -> (Vec<Option<&str>>, u8) {
+    pub fn shape(&self) -> (Vec<Option<&str>>, u8) {
         let segments = self.segments.iter().map(|segment| match segment {
             Segment::Literal(text) => Some(&**text),
             Segment::Parameter(_) => None,
