@@ -6,6 +6,8 @@ pub mod header;
 pub mod request;
 pub mod response;
 
+pub mod tls;
+
 pub mod http;
 
 pub mod policy;
