@@ -6,6 +6,7 @@ pub mod header;
 pub mod request;
 pub mod response;
 
+pub mod listener;
 pub mod tls;
 
 pub mod http;
