@@ -8,6 +8,11 @@ pub mod request;
 pub mod response;
 
 pub mod keyring;
+pub mod listener;
+pub mod tls;
+
+pub mod http;
+
 pub mod policy;
 pub mod route;
 

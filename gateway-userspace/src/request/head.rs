@@ -135,6 +135,14 @@ impl Head {
         self.authority.as_str()
     }
 
+    /// The authority as a field value, without copying it where that is possible.
+    pub(crate) fn authority_value(&self) -> Value {
+        match &self.authority {
+            Authority::Field(value) => value.clone(),
+            other => Value::parse(other.as_str().as_bytes()).unwrap_or_else(|| Value::from_static("")),
+        }
+    }
+
     /// The host alone, in lower case; brackets kept around an IPv6 literal.
     pub fn host(&self) -> &str {
         &self.authority.as_str()[..self.host_length]
