@@ -1,4 +1,4 @@
-//! Seeing what happens: metrics, access log, trace context, readiness.
 
+pub mod metrics;
 pub mod names;
 pub mod timestamp;
