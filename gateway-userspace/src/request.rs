@@ -1,10 +1,14 @@
 //! A request as the gateway sees it: its head, who sent it, and what has been found out about it.
 
 pub mod context;
+mod cookie;
 pub mod head;
 pub mod identity;
 pub mod path;
 pub mod peer;
+pub mod query;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use context::{Context, RequestId};
 pub use head::{Head, Scheme};
