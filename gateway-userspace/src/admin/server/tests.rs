@@ -75,13 +75,13 @@ fn with_server(operators: Vec<u32>, viewers: Vec<u32>, test: impl FnOnce(&Path) 
     }
 }
 
-/// Sends bytes and returns everything that comes until the end.
+/// Sends bytes and returns everything that comes until the end, which a refusal may bring before all was sent.
 fn raw(socket: &Path, request: &[u8]) -> String {
     let mut client = Client::connect(socket).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    client.write_all(request).unwrap();
+    let _ = client.write_all(request);
     let mut answer = Vec::new();
-    client.read_to_end(&mut answer).unwrap();
+    let _ = client.read_to_end(&mut answer);
     String::from_utf8(answer).unwrap()
 }
 
@@ -149,6 +149,47 @@ fn what_is_too_large_or_garbage_is_refused_and_the_next_request_is_served() {
         assert_eq!(ask(socket, "POST", "/v1/ban", &deep).0, 400);
         assert_eq!(ask(socket, "GET", "/v1/keys", ""), (200, "{\"keys\":[]}\n".into()));
     });
+}
+
+/// Collects what is logged on the server's thread.
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn every_change_leaves_an_audit_line_and_looking_leaves_none() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        with_server(vec![], vec![], |socket| {
+            ask(socket, "GET", "/v1/bans", "");
+            ask(socket, "POST", "/v1/bans", r#"{"address":"203.0.113.9","reason":"scanner"}"#);
+            ask(socket, "DELETE", "/v1/bans/203.0.113.8", "");
+        });
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let audit: Vec<&str> = text.lines().filter(|line| line.contains(" audit: ")).collect();
+    let who = format!(
+        "uid={} gid={} pid={}",
+        rustix::process::geteuid(),
+        rustix::process::getegid(),
+        std::process::id()
+    );
+    assert_eq!(audit.len(), 2, "{text}");
+    assert!(
+        audit[0].contains("done") && audit[0].contains(&who) && audit[0].contains("203.0.113.9/32"),
+        "{text}"
+    );
+    assert!(audit[1].contains("refused") && audit[1].contains("203.0.113.8 is not banned"), "{text}");
 }
 
 #[test]
