@@ -1,3 +1,4 @@
 //! The admin API over a Unix socket: its types, the server in the gateway, and the client in the command line.
 
 pub mod api;
+pub mod client;

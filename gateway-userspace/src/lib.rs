@@ -18,5 +18,6 @@ pub mod abuse;
 pub mod observe;
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod diagnostic;
