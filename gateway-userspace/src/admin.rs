@@ -7,3 +7,4 @@ pub mod problem;
 pub mod resource;
 pub mod server;
 pub mod socket;
+pub mod client;
