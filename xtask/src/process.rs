@@ -118,7 +118,7 @@ fn check(command: &Command, status: ExitStatus) -> Result<()> {
     Ok(())
 }
 
-/// `command` as one would type it, with the path of the program shortened to its name.
+/// `command` as one would type it, with the path of the program shortened to its name and a script to `…`.
 pub fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let program = program.file_name().unwrap_or(program.as_os_str());
@@ -127,6 +127,9 @@ pub fn line(command: &Command) -> String {
 
 fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
+    if word.contains('\n') {
+        return "…".into();
+    }
     let plain = |character: char| character.is_alphanumeric() || "-_=+./:,@%".contains(character);
     if !word.is_empty() && word.chars().all(plain) { word.into_owned() } else { format!("'{word}'") }
 }
@@ -183,6 +186,13 @@ mod tests {
         let mut command = Command::new("/usr/bin/printf");
         command.args(["%s", "two words", ""]);
         assert_eq!(line(&command), "printf %s 'two words' ''");
+    }
+
+    #[test]
+    fn a_script_does_not_fill_the_error() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "first\nsecond", "setup", "nginx"]);
+        assert_eq!(line(&command), "sh -c … setup nginx");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The table of needs: what each verb wants from the machine, how to see it, how to get it.
 
-use std::{fmt, fs};
+use std::{fmt, fs, process::Command};
 
 use anyhow::{Context, Result, bail};
 
@@ -68,15 +68,15 @@ const TABLE: &[Row] = {
         ("eBPF compiler", &[Build], toolchain::look, "about 1 min"),
         ("LLVM for bpf-linker", &[Build], linker::look_for_llvm, "about 1 min"),
         ("bpf-linker", &[Build], linker::look, "about 2 min"),
-        ("ip", &[Run], || program("ip", "iproute2"), "seconds"),
+        ("ip", &[Run], || program("ip", "-V", "iproute2"), "seconds"),
         ("BPF file system", &[Run], bpf_file_system, "seconds"),
-        ("nginx", &[Test, Bench], || program("nginx", "nginx"), "seconds"),
-        ("curl", &[Test], || program("curl", "curl"), "seconds"),
-        ("openssl", &[Test], || program("openssl", "openssl"), "seconds"),
-        ("haproxy", &[Bench], || program("haproxy", "haproxy"), "seconds"),
-        ("xdp-filter", &[Bench], || program("xdp-filter", "xdp-tools"), "seconds"),
-        ("rustfmt", &[Lint], || component("fmt", "rustfmt"), "seconds"),
-        ("clippy", &[Lint], || component("clippy", "clippy"), "seconds"),
+        ("nginx", &[Test, Bench], || program("nginx", "-v", "nginx"), "seconds"),
+        ("curl", &[Test], || program("curl", "--version", "curl"), "seconds"),
+        ("openssl", &[Test], || program("openssl", "version", "openssl"), "seconds"),
+        ("haproxy", &[Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
+        ("xdp-filter", &[Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
+        ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
+        ("clippy", &[Lint], || component("clippy", || add_component("clippy")), "seconds"),
         ("clippy for eBPF", &[Lint], toolchain::look_for_clippy, "seconds"),
         ("cargo-deny", &[Lint], crate::lint::deny::look, "about 3 min"),
     ]
@@ -100,10 +100,10 @@ fn with_foundations(verb: Verb) -> &'static [Verb] {
     }
 }
 
-/// A program from a Debian package.
-fn program(name: &'static str, package: &'static str) -> State {
+/// A program from a Debian package; `version` is the argument that makes it tell its version.
+fn program(name: &'static str, version: &str, package: &'static str) -> State {
     match paths::executable(name) {
-        Some(path) => State::Present(path.display().to_string()),
+        Some(path) => State::Present(version_line(&mut Command::new(path), version)),
         None => State::Missing {
             reason: "not installed".into(),
             remedy: packages_or_by_hand(vec![package], || {
@@ -113,16 +113,32 @@ fn program(name: &'static str, package: &'static str) -> State {
     }
 }
 
+/// The first line that `program` says about itself, on whichever stream, cut to the width of the table.
+fn version_line(program: &mut Command, argument: &str) -> String {
+    let place = program.get_program().to_string_lossy().into_owned();
+    let Some(output) = program.arg(argument).output().ok().filter(|output| output.status.success()) else {
+        return place;
+    };
+    let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    let line = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned();
+    if line.is_empty() { place } else { line.chars().take(60).collect() }
+}
+
 /// A part of the Rust toolchain that the workspace is built with. Asked for its version, because rustup puts a
 /// program of that name on `PATH` whether the component is there or not.
-fn component(subcommand: &'static str, component: &'static str) -> State {
+fn component(subcommand: &'static str, add: fn() -> Result<()>) -> State {
     match process::capture(process::cargo().args([subcommand, "--version"])) {
         Ok(version) => State::Present(version.trim().to_owned()),
         Err(_) => State::Missing {
             reason: format!("`cargo {subcommand}` does not run"),
-            remedy: Remedy::ByHand(format!("Run `rustup component add {component}`")),
+            remedy: Remedy::Steps(add),
         },
     }
+}
+
+fn add_component(name: &str) -> Result<()> {
+    let added = process::run(Command::new("rustup").args(["component", "add", name]));
+    added.with_context(|| format!("install `{name}` for the Rust that builds the workspace"))
 }
 
 /// Packages where apt is, else what a person should do.
@@ -178,8 +194,17 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_read_from_either_stream_and_a_silent_program_is_named_by_its_place() {
+        let says = |script: &str| version_line(Command::new("sh").args(["-c", script]), "x");
+        assert_eq!(says("echo one 1.2; echo two"), "one 1.2");
+        assert_eq!(says("echo only 3 >&2"), "only 3");
+        assert_eq!(says(":"), "sh");
+        assert_eq!(says("echo no such option; exit 2"), "sh");
+    }
+
+    #[test]
     fn a_missing_program_comes_with_its_remedy() {
-        let State::Missing { reason, remedy } = program("no-such-program-anywhere", "a-package") else {
+        let State::Missing { reason, remedy } = program("no-such-program-anywhere", "-v", "a-package") else {
             panic!("found a program that does not exist");
         };
         assert_eq!(reason, "not installed");
