@@ -10,18 +10,21 @@
 //!
 //! No step ends the run: one run reports every problem. The model is given out only if none of them is an error.
 
-pub mod live;
 pub mod check;
 pub mod codes;
+pub mod compile;
 pub mod decode;
+pub mod diff;
 pub mod environment;
 pub mod file;
+pub mod live;
 pub mod model;
 mod near;
 mod overrides;
 mod read;
 pub mod reference;
 mod secret;
+pub mod snapshot;
 mod substitute;
 pub mod tree;
 pub mod units;

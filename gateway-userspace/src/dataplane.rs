@@ -162,6 +162,11 @@ impl Dataplane {
         self.settings.set_enforcing(enforce)
     }
 
+    /// Whether it drops, or only counts.
+    pub fn enforcing(&self) -> bool {
+        self.settings.enforcing()
+    }
+
     // === impl Dataplane: what happened ===
 
     /// Packets and bytes by reason since the maps were made, over all CPUs.

@@ -182,6 +182,7 @@ names! {
     PROXY_AUTHENTICATE = "proxy-authenticate";
     PROXY_AUTHORIZATION = "proxy-authorization";
     PROXY_CONNECTION = "proxy-connection";
+    REFERER = "referer";
     RETRY_AFTER = "retry-after";
     SERVER = "server";
     SET_COOKIE = "set-cookie";

@@ -25,4 +25,8 @@ pub mod observe;
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod diagnostic;
+pub mod gateway;
+pub mod pipeline;
+pub mod worker;

@@ -15,7 +15,7 @@ mod rewrite;
 mod tests;
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::request::Outbound;
 use self::rewrite::Reverse;
@@ -32,7 +32,7 @@ pub struct UpstreamTiming {
     /// Which of its addresses answered.
     pub address: SocketAddr,
     /// From the start of forwarding, connecting included, to the head of the answer.
-    pub seconds_to_head: f64,
+    pub to_head: Duration,
 }
 
 /// Sends a request and waits for the head of the answer; the body streams on.
@@ -60,7 +60,7 @@ pub async fn forward<B: ClientBody>(
     if let Some(reverse) = reverse {
         reverse.apply(&mut head.fields, plan.targets[answer.target].config());
     }
-    let timing = UpstreamTiming { address: answer.address, seconds_to_head: started.elapsed().as_secs_f64() };
+    let timing = UpstreamTiming { address: answer.address, to_head: started.elapsed() };
     Ok((head, Body::from(answer.body), timing))
 }
 

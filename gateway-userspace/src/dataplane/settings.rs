@@ -48,6 +48,10 @@ impl SettingsMap {
         self.write(Settings { mode: mode(enforce), ..self.current })
     }
 
+    pub fn enforcing(&self) -> bool {
+        self.current.mode == mode(true)
+    }
+
     /// Number of filter lines that the program uses.
     pub fn filter_lines(&self) -> u32 {
         self.current.filter_mask + 1

@@ -21,6 +21,13 @@ pub struct BindError {
     pub cause: BindCause,
 }
 
+impl BindError {
+    /// Whether more privilege would help.
+    pub fn needs_privilege(&self) -> bool {
+        matches!(self.cause, BindCause::Privileged(_))
+    }
+}
+
 /// The causes that an operator can do something about, and the rest.
 #[derive(Debug, thiserror::Error)]
 pub enum BindCause {

@@ -9,6 +9,7 @@
 
 mod cells;
 mod collect;
+mod totals;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,6 +18,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
 
 pub use cells::{Cells, Finished, SERIES_MAX};
+pub use totals::{RouteTotals, Totals};
 
 use crate::observe::names;
 

@@ -66,6 +66,11 @@ impl Readiness {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it is.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// Every condition.
     pub fn conditions(&self) -> [Condition; 4] {
         let simple = |name, holds: bool, otherwise: &str| Condition {

@@ -11,4 +11,4 @@ pub mod state;
 pub mod table;
 
 pub use limit::{Limit, Limits, tighter};
-pub use state::States;
+pub use state::{State, States};

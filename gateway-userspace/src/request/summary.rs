@@ -1,7 +1,7 @@
 //! What the access log, the metrics and a receipt need of a head after it has gone upstream.
 
 use super::head::{Authority, Head, Scheme, Version};
-use crate::header::{USER_AGENT, Value};
+use crate::header::{REFERER, USER_AGENT, Value};
 
 /// Shares of the head's own buffers; making one allocates only where normalising the path did.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Summary {
     pub version: Version,
     /// `User-Agent`, first value.
     pub user_agent: Option<Value>,
+    /// `Referer`, first value.
+    pub referer: Option<Value>,
 }
 
 impl Summary {
@@ -34,6 +36,7 @@ impl Summary {
             scheme: head.scheme(),
             version: head.version(),
             user_agent: head.fields.get(&USER_AGENT).cloned(),
+            referer: head.fields.get(&REFERER).cloned(),
         }
     }
 

@@ -111,7 +111,7 @@ fn hop_by_hop_fields_stay_behind_and_the_rest_comes_through() {
         assert_eq!(fields, [("x-kept", &b"a"[..]), ("x-kept", &b"b"[..])]);
         assert_eq!(http_body::Body::size_hint(&body).exact(), Some(2));
         assert_eq!(read(body).await.expect("a body"), "ok");
-        assert!(timing.seconds_to_head > 0.0);
+        assert!(!timing.to_head.is_zero());
     });
 }
 
