@@ -20,3 +20,4 @@ pub mod observe;
 pub mod admin;
 pub mod config;
 pub mod diagnostic;
+pub mod lock;
