@@ -150,3 +150,40 @@ fn a_reason_cannot_forge_a_line_of_the_log() {
     let reason = bench.bans(false).remove(0).reason;
     assert!(reason.starts_with("badguy[31mé") && reason.len() <= 512, "{reason}");
 }
+
+#[test]
+fn an_address_is_explained_by_its_exemption_or_by_its_ban() {
+    let mut bench = Bench::new("explain");
+    bench.deny(ABUSER, 20);
+    for (address, sentence) in [
+        (ABUSER, "banned as 203.0.113.9 (ban 1): 20 denials in 10s: 20 rate-limited"),
+        ("::ffff:203.0.113.9", "banned as 203.0.113.9 (ban 1): 20 denials in 10s: 20 rate-limited"),
+        ("10.1.2.3", "never banned: 10.0.0.0/8 is on the list as trusted proxy"),
+        ("127.0.0.1", "never banned: 127.0.0.0/8 is on the list as loopback"),
+        ("203.0.113.8", "not banned"),
+    ] {
+        assert_eq!(bench.owner().explain(address.parse().unwrap()), sentence, "{address}");
+    }
+}
+
+#[test]
+fn the_busiest_sources_are_bans_by_their_drops_and_then_scores() {
+    let mut bench = Bench::new("top");
+    bench.deny("203.0.113.1", 20);
+    bench.deny("203.0.113.2", 20);
+    bench.deny("203.0.113.3", 7);
+    bench.deny("203.0.113.4", 9);
+    let top = bench.owner().sources(10);
+    let rows: Vec<_> =
+        top.iter().map(|top| (top.source.to_string(), top.score, top.dropped, top.ban)).collect();
+    assert_eq!(
+        rows,
+        [
+            ("203.0.113.2/32".to_owned(), 0.0, 20, Some(2)),
+            ("203.0.113.1/32".to_owned(), 0.0, 10, Some(1)),
+            ("203.0.113.4/32".to_owned(), 9.0, 0, None),
+            ("203.0.113.3/32".to_owned(), 7.0, 0, None),
+        ]
+    );
+    assert_eq!(bench.owner().sources(1).len(), 2, "one of each");
+}
