@@ -30,3 +30,4 @@ pub mod diagnostic;
 pub mod gateway;
 pub mod pipeline;
 pub mod worker;
+pub mod lock;

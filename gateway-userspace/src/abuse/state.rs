@@ -170,7 +170,9 @@ impl Journal {
             }
             let fresh = open_file(&fresh_path)?;
             // Locked before it has the name that others look for.
-            rustix::fs::flock(&fresh, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+            if !crate::lock::take(&fresh)? {
+                return Err(io::ErrorKind::ResourceBusy.into());
+            }
             let mut writer = io::BufWriter::with_capacity(64 << 10, &fresh);
             let mut length = 0;
             for record in records {
@@ -223,10 +225,10 @@ fn open_file(path: &Path) -> io::Result<File> {
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), Error> {
-    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse { path: path.into() }),
-        Err(errno) => Err(Error::File { what: "lock", path: path.into(), source: errno.into() }),
+    match crate::lock::take(file) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::InUse { path: path.into() }),
+        Err(source) => Err(Error::File { what: "lock", path: path.into(), source }),
     }
 }
 

@@ -84,10 +84,10 @@ fn lock(path: &Path) -> Result<File, Error> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_follow);
     let file = options.open(&lock_path).map_err(failed("open the lock of"))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse { path: path.into() }),
-        Err(errno) => Err(failed("lock")(errno.into())),
+    match crate::lock::take(&file) {
+        Ok(true) => Ok(file),
+        Ok(false) => Err(Error::InUse { path: path.into() }),
+        Err(error) => Err(failed("lock")(error)),
     }
 }
 

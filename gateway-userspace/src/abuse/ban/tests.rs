@@ -1,3 +1,5 @@
+//! The ledger on times of the test's choosing.
+
 use super::*;
 
 fn net(text: &str) -> IpNet {

@@ -116,8 +116,12 @@ impl Owner {
         if let Some(id) = self.ledger.exact(&prefix).map(|ban| ban.id) {
             self.ledger.end(id, now.wall, State::Lifted, (0, 0));
         }
-        let until = record.until_ms.map(from_ms);
-        let left = until.map(|until| until.duration_since(now.wall).unwrap_or_default());
+        let (since, until) = (from_ms(record.since_ms), record.until_ms.map(from_ms));
+        // Never longer than it was meant, should the clock have gone back (a machine that boots in 1970).
+        let left = until.map(|until| {
+            let meant = until.duration_since(since).unwrap_or_default();
+            until.duration_since(now.wall).unwrap_or_default().min(meant)
+        });
         self.receipts.file(record.id, record.evidence);
         self.ledger.enact(Ban {
             id: record.id,
@@ -126,7 +130,7 @@ impl Owner {
             reason: record.reason,
             by: record.by,
             enforced: record.enforced,
-            since: from_ms(record.since_ms),
+            since,
             until,
             lease_end: left.and_then(|left| now.instant.checked_add(left)),
             offence: record.offence,
@@ -144,6 +148,9 @@ impl Owner {
             .into_iter()
             .map(|entry| (source::canonical(entry.prefix), entry))
             .collect();
+        // Before any new id is given: the kernel counts drops by id.
+        let highest = held.values().filter_map(|entry| entry.ban_id).max().unwrap_or(0);
+        self.ledger.reserve_ids(highest.saturating_add(1));
         let known: Vec<Ban> = self.ledger.active().cloned().collect();
         for ban in known {
             self.resume(now, &ban, held.get(&ban.prefix));

@@ -1,3 +1,5 @@
+//! The edges of the rule, and the bounds of the memory.
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::SystemTime;
 

@@ -1,3 +1,5 @@
+//! The state file on a real disk, whole and damaged.
+
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,3 +1,5 @@
+//! The server on a real socket, with real clients: raw ones, and curl as other users.
+
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream as Client;

@@ -1,3 +1,5 @@
+//! The socket in a real folder, with what an attacker or a crash may have put there.
+
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicU32, Ordering};
 
