@@ -3,17 +3,24 @@
 //! The modules stand in the order in which data flows: coming in, deciding, going out, keeping out, seeing, running.
 
 pub mod header;
+pub mod http;
 pub mod request;
 pub mod response;
+
+pub mod keyring;
+pub mod listener;
+pub mod tls;
 
 pub mod http;
 
 pub mod policy;
 pub mod route;
 
+pub mod action;
 pub mod upstream;
 
 pub mod abuse;
+pub mod dataplane;
 
 pub mod observe;
 

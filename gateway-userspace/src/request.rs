@@ -6,6 +6,7 @@ pub mod head;
 pub mod identity;
 pub mod path;
 pub mod peer;
+pub mod summary;
 pub mod query;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -14,3 +15,4 @@ pub use context::{Context, RequestId};
 pub use head::{Head, Scheme};
 pub use identity::Identity;
 pub use peer::Peer;
+pub use summary::Summary;

@@ -3,7 +3,7 @@
 //! The path in it is already normalised (once, before anything reads it), and the host is lower case without its
 //! port, so that every reader sees the same bytes.
 
-use super::{cookie, query};
+use super::{Summary, cookie, query};
 use crate::header::{COOKIE, Fields, Value};
 
 /// How the client reached the listener.
@@ -68,7 +68,7 @@ pub struct Head {
 }
 
 /// `host[:port]`, already in lower case.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Authority {
     /// The value of the `Host` field.
     Field(Value),
@@ -135,6 +135,14 @@ impl Head {
         self.authority.as_str()
     }
 
+    /// The authority as a field value, without copying it where that is possible.
+    pub(crate) fn authority_value(&self) -> Value {
+        match &self.authority {
+            Authority::Field(value) => value.clone(),
+            other => Value::parse(other.as_str().as_bytes()).unwrap_or_else(|| Value::from_static("")),
+        }
+    }
+
     /// The host alone, in lower case; brackets kept around an IPv6 literal.
     pub fn host(&self) -> &str {
         &self.authority.as_str()[..self.host_length]
@@ -199,8 +207,34 @@ impl Head {
         }
     }
 
+    /// What is needed of the head after it has gone upstream.
+    pub fn summary(&self) -> Summary {
+        Summary::of(self, &self.method, &self.target, self.path.as_deref(), &self.authority)
+    }
+
     pub(crate) fn raw_method(&self) -> &http::Method {
         &self.method
+    }
+
+    /// The authority as a field value, without copying it where it came as one; `None` when it is empty.
+    pub(crate) fn raw_authority(&self) -> Option<http::HeaderValue> {
+        match &self.authority {
+            Authority::Field(value) => Some(value.clone().into_raw()),
+            Authority::Target(authority) => http::HeaderValue::from_str(authority.as_str()).ok(),
+            Authority::Owned(text) => http::HeaderValue::from_str(text).ok(),
+        }
+        .filter(|value| !value.is_empty())
+    }
+
+    /// Path and query in one, without copying them where both are as they came.
+    pub(crate) fn raw_path_and_query(&self) -> Option<http::uri::PathAndQuery> {
+        if self.path.is_none() && self.query.is_none() {
+            return self.target.path_and_query().cloned();
+        }
+        match self.query() {
+            Some(query) => format!("{}?{query}", self.path()).parse().ok(),
+            None => self.path().parse().ok(),
+        }
     }
 }
 
