@@ -3,7 +3,6 @@
 //! Invariant: nothing here knows of routes, policies or upstreams. A connection is served for a
 //! [`connection::Handler`], which the composition root supplies.
 
-pub mod hop_by_hop;
 pub mod answer;
 pub mod client_address;
 pub mod connection;

@@ -2,17 +2,15 @@
 //!
 //! The modules stand in the order in which data flows: coming in, deciding, going out, keeping out, seeing, running.
 
+pub mod listener;
+pub mod tls;
+
 pub mod header;
 pub mod http;
 pub mod request;
 pub mod response;
 
 pub mod keyring;
-pub mod listener;
-pub mod tls;
-
-pub mod http;
-
 pub mod policy;
 pub mod route;
 
