@@ -14,6 +14,7 @@ extern crate std;
 mod pod;
 
 pub mod allowlist;
+pub mod bench;
 pub mod budget;
 pub mod counters;
 pub mod denylist;

@@ -20,6 +20,7 @@ pub mod model;
 mod near;
 mod overrides;
 mod read;
+pub mod reference;
 mod secret;
 mod substitute;
 pub mod tree;
@@ -27,7 +28,7 @@ pub mod units;
 pub mod value;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 

@@ -4,6 +4,7 @@
 //! [`connection::Handler`], which the composition root supplies.
 
 pub mod answer;
+pub mod body;
 pub mod client_address;
 pub mod connection;
 pub mod forwarded;

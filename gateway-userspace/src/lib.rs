@@ -23,5 +23,6 @@ pub mod dataplane;
 pub mod observe;
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod diagnostic;

@@ -196,7 +196,7 @@ impl Window {
                 None => kinds.push((*kind, 1)),
             }
         }
-        kinds.sort_by(|a, b| b.1.cmp(&a.1));
+        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         let (first, _) = self.denials.front().expect("an offence has a denial");
         let (last, _) = self.denials.back().expect("an offence has a denial");
         let evidence = self.evidence.into_iter().map(|evidence| *evidence).collect();

@@ -1,8 +1,9 @@
 //! What around this machine must never be banned: its own addresses, the next hop of its default routes, and the
 //! peer of the SSH session that the gateway was started from.
 //!
-//! Read from `/proc/thread-self/net`, so it is the network namespace of the calling thread. A file that is missing (no
-//! IPv6, no `/proc`) yields nothing: the list is a guard beside the configured one, not a promise.
+//! All of the network namespace of the calling thread: addresses by `getifaddrs`, routes from `/proc/thread-self/net`. A
+//! file that is missing (no IPv6, no `/proc`) yields nothing: the list is a guard beside the configured one, not a
+//! promise.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,8 +11,8 @@ use ipnet::IpNet;
 
 use super::exempt::Because;
 
-/// Largest `/proc` file that is looked at; a full routing table's trie is larger, and its local addresses come first.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+/// How much of a routing table is looked at; the default route of IPv4 is its first line.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Everything found now.
 pub fn read() -> Vec<(IpNet, Because)> {
@@ -20,8 +21,12 @@ pub fn read() -> Vec<(IpNet, Because)> {
     let mut add = |addresses: &mut dyn Iterator<Item = IpAddr>, because| {
         found.extend(addresses.map(|address| (address.into(), because)));
     };
-    add(&mut local_v4(&file("fib_trie")), Because::OwnAddress);
-    add(&mut local_v6(&file("if_inet6")), Because::OwnAddress);
+    match if_addrs::get_if_addrs() {
+        Ok(interfaces) => add(&mut interfaces.iter().map(if_addrs::Interface::ip), Because::OwnAddress),
+        Err(error) => {
+            tracing::warn!(%error, "cannot see this machine's own addresses, so they may be banned")
+        }
+    }
     add(&mut next_hops_v4(&file("route")), Because::NextHop);
     add(&mut next_hops_v6(&file("ipv6_route")), Because::NextHop);
     for variable in ["SSH_CONNECTION", "SSH_CLIENT"] {
@@ -39,24 +44,6 @@ fn read_start(path: &str) -> String {
         let _ = file.take(FILE_BYTES_MAX).read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Addresses marked `/32 host LOCAL` in `fib_trie`, whose line before names the address (`|-- 192.0.2.1`).
-fn local_v4(fib_trie: &str) -> impl Iterator<Item = IpAddr> {
-    let mut address = None;
-    fib_trie.lines().filter_map(move |line| {
-        let line = line.trim();
-        if let Some(leaf) = line.strip_prefix("|-- ") {
-            address = leaf.parse::<Ipv4Addr>().ok();
-            return None;
-        }
-        (line == "/32 host LOCAL").then_some(address?.into())
-    })
-}
-
-/// First column of `if_inet6`: 32 hexadecimal digits.
-fn local_v6(if_inet6: &str) -> impl Iterator<Item = IpAddr> {
-    if_inet6.lines().filter_map(|line| hex_v6(line.split_whitespace().next()?)).map(IpAddr::from)
 }
 
 /// Gateways of routes to 0.0.0.0/0 in `route`: numbers in the machine's byte order, as hexadecimal digits.
@@ -97,22 +84,6 @@ mod tests {
 
     fn text(addresses: impl Iterator<Item = IpAddr>) -> Vec<String> {
         addresses.map(|address| address.to_string()).collect()
-    }
-
-    #[test]
-    fn own_ipv4_addresses_are_the_local_leaves_of_the_trie() {
-        let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n\
-            \x20    +-- 192.0.2.0/24 2 0 1\n        |-- 192.0.2.0\n           /24 link UNICAST\n\
-            \x20       |-- 192.0.2.7\n           /32 host LOCAL\n        |-- 192.0.2.255\n           /32 link BROADCAST\n\
-            Local:\n     |-- 127.0.0.0\n        /8 host LOCAL\n     |-- 127.0.0.1\n        /32 host LOCAL\n";
-        assert_eq!(text(local_v4(trie)), ["192.0.2.7", "127.0.0.1"]);
-    }
-
-    #[test]
-    fn own_ipv6_addresses_are_the_first_column() {
-        let file = "fe80000000000000021c42fffe000001 02 40 20 80     eth0\n\
-            00000000000000000000000000000001 01 80 10 80       lo\nbad line\n\n";
-        assert_eq!(text(local_v6(file)), ["fe80::21c:42ff:fe00:1", "::1"]);
     }
 
     #[test]

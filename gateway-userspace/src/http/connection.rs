@@ -15,9 +15,12 @@ mod http2;
 mod opening;
 mod wire;
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -181,7 +184,17 @@ pub async fn serve<H: Handler>(accepted: Accepted, handler: Rc<H>, drain: Drain)
     let entered = drain.enter();
     let clock = Rc::new(Clock::new(at, &settings.limits));
     let ends = Ends { socket: peer, local, trusted };
-    let end = match opening::open(Wire::new(stream, clock.clone()), ends, settings).await {
+    let opened = {
+        let mut opening = pin!(opening::open(Wire::new(stream, clock.clone()), ends, settings));
+        poll_fn(|cx| match opening.as_mut().poll(cx) {
+            // Whoever has not said a word yet loses nothing.
+            Poll::Pending if !clock.received() => entered.poll_begun(cx).map(|()| None),
+            opened => opened.map(Some),
+        })
+        .await
+    };
+    let Some(opened) = opened else { return };
+    let end = match opened {
         Ok(opened) => speak(opened, clock, &handler, &entered).await,
         Err(refusal) => {
             if let (peer, Some(why)) = *refusal {
@@ -225,3 +238,5 @@ async fn speak<H: Handler>(
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

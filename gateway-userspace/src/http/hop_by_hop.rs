@@ -88,6 +88,13 @@ fn nominated(fields: &Fields) -> Vec<Name> {
     names.filter(|name| !is_protected(name.as_str())).take(NOMINATED_MAX).collect()
 }
 
+/// Whether a field may come after the body (RFC 9110 §6.5.1): not what routes, frames, authenticates or tells where a
+/// request comes from, since a receiver may merge trailers into the header.
+pub fn may_be_trailer(name: &Name) -> bool {
+    let of_connection = ALWAYS.contains(name) || *name == header::PROXY_AUTHORIZATION;
+    !of_connection && !is_protected(name.as_str())
+}
+
 fn is_protected(name: &str) -> bool {
     name.starts_with("content-") || name.starts_with("x-forwarded-") || PROTECTED.binary_search(&name).is_ok()
 }

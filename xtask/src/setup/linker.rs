@@ -4,6 +4,7 @@
 //! follows the eBPF compiler ([`Toolchain::llvm`]). Versions of LLVM that bpf-linker 0.13 knows: 21 to 23.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -45,9 +46,12 @@ pub fn look() -> State {
         return missing("not built yet".to_owned());
     }
     match process::capture(Command::new(&path).arg("--version")) {
-        Ok(version) if version.split_whitespace().any(|word| word == VERSION) => {
-            State::Present(format!("{VERSION} in {}", paths::short(&path)))
-        }
+        Ok(version) if version.split_whitespace().any(|word| word == VERSION) => match built_with_llvm() {
+            Some(llvm) if llvm < wanted_llvm() => {
+                missing(format!("has LLVM {llvm}, older than that of the eBPF compiler ({})", wanted_llvm()))
+            }
+            _ => State::Present(format!("{VERSION} in {}", paths::short(&path))),
+        },
         Ok(version) => missing(format!("is {}, not {VERSION}", version.trim())),
         Err(error) => missing(format!("does not start: {error:#}")),
     }
@@ -70,6 +74,20 @@ fn build() -> Result<()> {
 /// The version of LLVM that the eBPF compiler speaks.
 fn wanted_llvm() -> u32 {
     Toolchain::find().and_then(|toolchain| toolchain.llvm().ok()).unwrap_or(LLVM_OF_DEBIAN)
+}
+
+/// The LLVM that the linker was built with, by the record that `cargo install` keeps; none for a linker that
+/// somebody put there by hand.
+fn built_with_llvm() -> Option<u32> {
+    llvm_in_record(&fs::read_to_string(paths::tools().join(".crates2.json")).ok()?)
+}
+
+fn llvm_in_record(record: &str) -> Option<u32> {
+    let record: serde_json::Value = serde_json::from_str(record).ok()?;
+    let installs = record.get("installs")?.as_object()?;
+    let (_, linker) = installs.iter().find(|(name, _)| name.starts_with("bpf-linker "))?;
+    let features = linker.get("features")?.as_array()?;
+    features.iter().find_map(|feature| feature.as_str()?.strip_prefix("llvm-")?.parse().ok())
 }
 
 /// The oldest installed LLVM that is new enough, with its headers and library.
@@ -114,6 +132,14 @@ mod tests {
     #[test]
     fn the_packages_carry_the_version_of_the_compilers_llvm() {
         assert!(packages(22).contains(&"llvm-22-dev") && packages(23).contains(&"libpolly-23-dev"));
+    }
+
+    #[test]
+    fn the_record_of_cargo_install_tells_the_llvm() {
+        let record =
+            r#"{"installs":{"bpf-linker 0.13.0 (registry+x)":{"features":["llvm-22"]},"y 1.0.0 (z)":{}}}"#;
+        assert_eq!(llvm_in_record(record), Some(22));
+        assert_eq!(llvm_in_record("{}"), None);
     }
 
     #[test]

@@ -144,11 +144,10 @@ fn identifier(text: &str) -> &str {
     &text[..end]
 }
 
+/// `tests.rs` and what lies under it, the package `tests`, and `testing.rs`, where tests of several modules meet.
 fn is_test_file(path: &str) -> bool {
-    path.starts_with("tests/")
-        || path.ends_with("/tests.rs")
-        || path.contains("/tests/")
-        || path.contains("/benches/")
+    let file = path.rsplit('/').next().unwrap_or(path);
+    path.starts_with("tests/") || path.contains("/tests/") || matches!(file, "tests.rs" | "testing.rs")
 }
 
 /// The line of a `#[cfg(test)]` that opens a module in the file itself.
@@ -290,7 +289,11 @@ mod tests {
         assert_eq!(imports("x/src/a.rs", text), ["1 a"]);
         let source = Source::new("x/src/a.rs", text);
         assert!(!source.is_test(1) && source.is_test(2));
-        assert_eq!(imports("x/src/a/tests.rs", "use crate::b;\n"), [""; 0]);
+        for path in
+            ["x/src/a/tests.rs", "x/src/a/tests/http1.rs", "x/src/a/testing.rs", "tests/src/packet.rs"]
+        {
+            assert_eq!(imports(path, "use crate::b;\n"), [""; 0], "{path}");
+        }
     }
 
     #[test]

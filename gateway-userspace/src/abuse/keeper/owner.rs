@@ -51,12 +51,12 @@ impl Owner {
             return;
         }
         let now = self.now();
-        let source = source::of(signal.source);
+        let host = source::canonical(signal.source.into());
         if self.next_end().is_some_and(|end| end <= now.instant) {
             self.expire();
         }
         // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
-        if self.ledger.covering(source).next().is_some() {
+        if self.ledger.covering(host).next().is_some() {
             return;
         }
         let Some(scores) = &mut self.scores else { return };
@@ -65,15 +65,18 @@ impl Owner {
         }
         let Some(offence) = scores.step(now.instant, signal) else { return };
         let rule = scores.rule();
-        match self.exempt.covers(source) {
-            Some((_, because)) => self.spare(now, source, because),
-            None => self.punish(now, rule, offence),
+        // The /64 of an address on our own network holds our own address too; then the one address must do.
+        let candidates = [offence.source, host];
+        match candidates.into_iter().find(|prefix| self.exempt.covers(*prefix).is_none()) {
+            Some(prefix) => self.punish(now, rule, prefix, offence),
+            None => self.spare(now, host),
         }
     }
 
     /// The rule was met by somebody who is never banned.
-    fn spare(&mut self, now: Now, source: IpNet, because: Because) {
+    fn spare(&mut self, now: Now, source: IpNet) {
         self.counters.exempted.fetch_add(1, Relaxed);
+        let Some((_, because)) = self.exempt.covers(source) else { return };
         if due(&mut self.spared, now.instant) {
             let source = source::display(source);
             tracing::warn!(%source, %because, "met the ban rule and was not banned: it is never banned");
@@ -81,15 +84,15 @@ impl Owner {
     }
 
     /// Kernel first: that is what the abuser's next packet meets. Then layer 7, the ledger and the state file.
-    fn punish(&mut self, now: Now, rule: Rule, offence: Offence) {
+    fn punish(&mut self, now: Now, rule: Rule, prefix: IpNet, offence: Offence) {
         if self.ledger.is_full() {
             self.complain(now, "no room for another ban: shield.capacity is reached");
             return;
         }
-        let nth = self.ledger.next_offence(&offence.source, now.wall);
+        let nth = self.ledger.next_offence(&prefix, now.wall);
         let duration = self.settings.terms.of(nth);
         let id = self.ledger.take_id();
-        let enforced = match self.install(offence.source, Some(duration), id) {
+        let enforced = match self.install(prefix, Some(duration), id) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(
@@ -105,7 +108,7 @@ impl Owner {
 
         let ban = Ban {
             id,
-            prefix: offence.source,
+            prefix,
             state: State::Active,
             reason: reason(rule, &offence).into(),
             by: By::Rule,
@@ -165,7 +168,7 @@ impl Owner {
         self.forget_old();
         self.count_active();
         if let Some(scores) = &mut self.scores {
-            scores.forget(&prefix);
+            scores.forget(&source::of(prefix.addr()));
         }
         let address = source::display(prefix);
         tracing::info!(target: "audit", ban = id, %address, packets, bytes, ?state, "ban ended");

@@ -287,6 +287,21 @@ fn nobody_exempt_is_banned_by_rule() {
 }
 
 #[test]
+fn a_neighbour_in_our_own_64_is_banned_alone() {
+    let mut bench = Bench::new("neighbour");
+    let mut settings = bench.settings.clone();
+    settings.exempt.push((net("2001:db8::1"), Because::OwnAddress));
+    bench.owner().configure(settings);
+    bench.deny("2001:db8::66", 20 + 20);
+    assert_eq!(bench.maps.denied(), ["2001:db8::66/128"]);
+    assert!(bench.refused_at_layer_7("2001:db8::66") && !bench.refused_at_layer_7("2001:db8::67"));
+    bench.deny("2001:db8::1", 40);
+    assert_eq!(bench.maps.denied().len(), 1);
+    bench.unban(Some("2001:db8::66"), None).unwrap();
+    assert!(bench.maps.denied().is_empty());
+}
+
+#[test]
 fn while_observing_the_kernel_counts_and_layer_7_lets_pass() {
     let mut bench = Bench::new("observe");
     let enforcing = bench.settings.clone();

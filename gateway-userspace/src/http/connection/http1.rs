@@ -42,13 +42,15 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin, H: Handler>(
     let mut timer = pin!(clock.timer());
     let mut draining = false;
     let finished = poll_fn(|cx| {
-        if !draining && entered.poll_begun(cx).is_ready() {
-            draining = true;
-            Pin::new(&mut http).graceful_shutdown();
-        }
         loop {
             if let Poll::Ready(result) = Pin::new(&mut http).poll(cx) {
                 return Poll::Ready(Ok(result));
+            }
+            // After the first poll: a request that is there already is still served.
+            if !draining && entered.poll_begun(cx).is_ready() {
+                draining = true;
+                Pin::new(&mut http).graceful_shutdown();
+                continue;
             }
             match clock.poll_overdue(timer.as_mut(), cx) {
                 Poll::Pending => return Poll::Pending,

@@ -66,13 +66,15 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
     let mut timer = pin!(clock.timer());
     let mut draining = false;
     poll_fn(|cx| {
-        if !draining && entered.poll_begun(cx).is_ready() {
-            draining = true;
-            http.as_mut().graceful_shutdown();
-        }
         loop {
             if let Poll::Ready(result) = http.as_mut().poll(cx) {
                 return Poll::Ready(result.map_or_else(|error| end(&error), |()| End::Orderly));
+            }
+            // After the first poll: a request that is there already is still served.
+            if !draining && entered.poll_begun(cx).is_ready() {
+                draining = true;
+                http.as_mut().graceful_shutdown();
+                continue;
             }
             match clock.poll_overdue(timer.as_mut(), cx) {
                 Poll::Pending => return Poll::Pending,
