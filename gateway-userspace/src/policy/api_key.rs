@@ -59,7 +59,14 @@ impl Authenticator {
             let identity = Arc::new(identity(config, key)?);
             keys.entry(beginning(&key.sha256)).or_default().push(Entry { sha256: key.sha256, identity });
         }
-        Ok(Authenticator { from: config.from.clone(), keys, forward: config.forward })
+        let mut from: Vec<Location> = Vec::new();
+        for location in &config.from {
+            // A place named twice would make every key a repeated one.
+            if !from.contains(location) {
+                from.push(location.clone());
+            }
+        }
+        Ok(Authenticator { from, keys, forward: config.forward })
     }
 
     /// Who the key in the request belongs to; `None` when the request has none. An empty value is none.

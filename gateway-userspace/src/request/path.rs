@@ -77,6 +77,7 @@ fn is_plainly_normal(path: &[u8]) -> bool {
     let mut i = 0;
     while i < path.len() {
         match path[i] {
+            byte if is_pchar(byte) => i += 1,
             b'/' => {
                 if !begins_plainly(&path[i + 1..]) {
                     return false;
@@ -89,7 +90,6 @@ fn is_plainly_normal(path: &[u8]) -> bool {
                 }
                 i += 3;
             }
-            byte if is_pchar(byte) => i += 1,
             _ => return false,
         }
     }
@@ -223,27 +223,27 @@ fn is_unreserved(byte: u8) -> bool {
 
 /// RFC 3986 §3.3, without the percent sign.
 pub(crate) const fn is_pchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-                | b':'
-                | b'@'
-        )
+    PCHARS[byte as usize]
 }
+
+/// A look-up costs half of the comparisons, and every byte of every path pays it.
+static PCHARS: [bool; 256] = {
+    let mut pchars = [false; 256];
+    let marks = b"-._~!$&'()*+,;=:@";
+    let mut i = 0;
+    while i < marks.len() {
+        pchars[marks[i] as usize] = true;
+        i += 1;
+    }
+    let mut byte = 0;
+    while byte < 128 {
+        if (byte as u8).is_ascii_alphanumeric() {
+            pchars[byte] = true;
+        }
+        byte += 1;
+    }
+    pchars
+};
 
 /// The value of two hexadecimal digits.
 pub(crate) fn decode(high: u8, low: u8) -> Option<u8> {

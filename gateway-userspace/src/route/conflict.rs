@@ -9,11 +9,11 @@ use super::tree::segments;
 
 /// Pairs of patterns that match the same requests equally well: same host, same path whatever its parameters are
 /// called, and a method that both name (or both take all). Each pattern is reported once, with the first one before
-/// it that it collides with; the indices are those of `patterns`, lower first.
-pub fn conflicts(patterns: &[Pattern]) -> Vec<(usize, usize)> {
+/// it that it collides with; the indices are those of `patterns`, lower first. Takes linear time unless many are equal.
+pub fn conflicts<'p>(patterns: impl IntoIterator<Item = &'p Pattern>) -> Vec<(usize, usize)> {
     let mut groups: HashMap<(&HostPattern, Shape), Vec<(usize, Methods)>> = HashMap::new();
     let mut pairs = Vec::new();
-    for (index, pattern) in patterns.iter().enumerate() {
+    for (index, pattern) in patterns.into_iter().enumerate() {
         let methods = Methods::new(&pattern.methods);
         let group = groups.entry((&pattern.host, Shape::of(pattern))).or_default();
         if let Some((first, _)) = group.iter().find(|(_, known)| known.overlaps(&methods)) {

@@ -22,6 +22,16 @@ pub(super) fn fold(segment: &str) -> impl Iterator<Item = u8> {
     })
 }
 
+/// Hands the folded bytes to `read`; allocates only for segments longer than 256 bytes.
+pub(super) fn with_folded<T>(segment: &str, read: impl FnOnce(&[u8]) -> T) -> T {
+    let mut buffer = [0; 256];
+    if segment.len() > buffer.len() {
+        return read(&fold(segment).collect::<Vec<u8>>());
+    }
+    let length = buffer.iter_mut().zip(fold(segment)).map(|(to, byte)| *to = byte).count();
+    read(&buffer[..length])
+}
+
 /// Whether folding, or cutting parameters off, may change this segment.
 pub(super) fn has_spellings(segment: &str) -> bool {
     segment.bytes().any(|byte| matches!(byte, b'%' | b';'))
@@ -34,7 +44,7 @@ pub(super) fn without_parameters(segment: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{fold, has_spellings, without_parameters};
+    use super::{fold, has_spellings, with_folded, without_parameters};
 
     #[test]
     fn only_what_may_stand_raw_in_a_path_is_decoded() {
@@ -48,6 +58,15 @@ mod tests {
             ("%3", "%3"),
         ] {
             assert_eq!(String::from_utf8(fold(segment).collect()).as_deref(), Ok(folded), "{segment}");
+            with_folded(segment, |bytes| assert_eq!(bytes, folded.as_bytes(), "{segment}"));
+        }
+    }
+
+    #[test]
+    fn long_segments_are_folded_too() {
+        for length in [84, 85, 86, 255, 256, 257, 300] {
+            let folded = ":".repeat(length);
+            with_folded(&"%3A".repeat(length), |bytes| assert_eq!(bytes, folded.as_bytes()));
         }
     }
 

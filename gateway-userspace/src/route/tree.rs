@@ -3,6 +3,10 @@
 //! Routers with a compressed tree of bytes (matchit, say) refuse patterns such as `/{a}/x` beside `/{b}/y` or know no
 //! prefix that also matches its own parent; here patterns combine freely and two spellings of a literal are one.
 
+use std::collections::HashMap;
+
+use rapidhash::fast::RandomState;
+
 use super::literal;
 use super::methods::{Fit, Methods};
 use super::pattern::{PathPattern, Segment, Tail};
@@ -10,8 +14,8 @@ use super::pattern::{PathPattern, Segment, Tail};
 /// A node: the patterns that agree on the segments up to here.
 #[derive(Debug, Default)]
 pub(super) struct Node {
-    /// Next segments that are literal, folded, in order.
-    literals: Vec<(Box<[u8]>, Node)>,
+    /// Next segments that are literal, folded.
+    literals: HashMap<Box<[u8]>, Box<Node>, RandomState>,
     /// The next segment where it is a parameter.
     parameter: Option<Box<Node>>,
     end: Vec<Leaf>,
@@ -33,7 +37,7 @@ impl Node {
         let mut node = self;
         for segment in segments(path) {
             node = match segment {
-                Segment::Literal(text) => node.literal_or_insert(text),
+                Segment::Literal(text) => node.literals.entry(literal::fold(text).collect()).or_default(),
                 Segment::Parameter(_) => node.parameter.get_or_insert_default(),
             };
         }
@@ -100,31 +104,18 @@ impl Node {
     /// The children whose literal the segment spells: as it stands, then without its path parameters.
     fn literals_for(&self, segment: &str) -> [Option<&Node>; 2] {
         if !literal::has_spellings(segment) {
-            return [self.literal(|text| text.cmp(segment.as_bytes())), None];
+            return [self.literal(segment.as_bytes()), None];
         }
         let name = literal::without_parameters(segment);
-        let whole = self.literal(|text| text.iter().copied().cmp(literal::fold(segment)));
+        let whole = literal::with_folded(segment, |folded| self.literal(folded));
         let cut = (name.len() < segment.len())
-            .then(|| self.literal(|text| text.iter().copied().cmp(literal::fold(name))))
+            .then(|| literal::with_folded(name, |folded| self.literal(folded)))
             .flatten();
         [whole, cut]
     }
 
-    fn literal(&self, mut order: impl FnMut(&[u8]) -> std::cmp::Ordering) -> Option<&Node> {
-        let found = self.literals.binary_search_by(|(text, _)| order(text)).ok()?;
-        Some(&self.literals[found].1)
-    }
-
-    fn literal_or_insert(&mut self, text: &str) -> &mut Node {
-        let folded: Box<[u8]> = literal::fold(text).collect();
-        let at = match self.literals.binary_search_by(|(known, _)| known.cmp(&folded)) {
-            Ok(found) => found,
-            Err(free) => {
-                self.literals.insert(free, (folded, Node::default()));
-                free
-            }
-        };
-        &mut self.literals[at].1
+    fn literal(&self, folded: &[u8]) -> Option<&Node> {
+        self.literals.get(folded).map(|node| &**node)
     }
 }
 

@@ -1,3 +1,5 @@
+//! Keys in every place where they may stand, and requests that are refused for them.
+
 use std::sync::Arc;
 
 use super::config::{Config, Key, Location};
@@ -86,6 +88,14 @@ fn a_wrong_long_or_second_key_is_refused() {
     ] {
         assert_eq!(outcome(&head), Some(Err(fault)), "{head:?}");
     }
+}
+
+#[test]
+fn a_place_that_is_configured_twice_counts_once() {
+    let from = vec![Location::Query("k".into()), Location::Query("k".into())];
+    let authenticator = Authenticator::new(&Config { from, ..config() }).expect("usable consumers");
+    let head = sample::head("/?k=pk_live_b", &[]);
+    assert!(authenticator.authenticate(&head).is_some_and(|result| result.is_ok()));
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Tables of spellings, and properties over random paths.
+
 use super::{EncodedSlash, PathFault, normalise};
 
 fn normal(raw: &str) -> Result<String, PathFault> {

@@ -1,3 +1,5 @@
+//! What is counted as one, what clients are told, and what a reload keeps.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

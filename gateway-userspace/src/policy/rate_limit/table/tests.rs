@@ -1,3 +1,5 @@
+//! Counting exactly while threads race, and evicting the right key.
+
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
