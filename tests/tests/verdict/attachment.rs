@@ -175,6 +175,24 @@ fn a_dot_in_the_name_of_a_vlan_interface_is_no_obstacle() {
 }
 
 #[test]
+fn lists_can_be_filled_before_the_first_packet_is_judged() {
+    in_namespace(|| {
+        let kernel = Kernel::load().expect("asked before");
+        let mut options = kernel.options().clone();
+        options.interfaces = vec!["in0".into()];
+        options.pin_root = options.pin_root.join("other");
+        let mut dataplane = Dataplane::load(&options).unwrap();
+        assert_eq!(program_of("in0"), None);
+        dataplane.deny(net("192.0.2.1"), DenyEntry::forever(1)).unwrap();
+        dataplane.attach().unwrap();
+        dataplane.attach().unwrap();
+        assert_eq!(dataplane.attachments().len(), 1, "attaching twice is attaching once");
+        assert!(program_of("in0").is_some());
+        dataplane.detach(true).unwrap();
+    });
+}
+
+#[test]
 fn detaching_frees_the_interface_and_keeps_the_entries() {
     in_namespace(|| {
         let mut kernel = attached(AttachMode::Auto);
