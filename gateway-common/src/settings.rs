@@ -36,7 +36,7 @@ kernel_pod! {
         pub management_ports: [u16; MANAGEMENT_PORTS_MAX],
         /// One drop in `event_mask + 1` becomes an event; `u32::MAX` for next to none.
         pub event_mask: u32,
-        /// Reserved, zero.
-        pub reserved: u32,
+        /// Length of a tick of the kernel in nanoseconds (1e9 / HZ).
+        pub tick_ns: u32,
     }
 }

@@ -1,6 +1,6 @@
 //! Charging a packet to the budget of its source.
 
-use aya_ebpf::{helpers::generated::bpf_ktime_get_coarse_ns, programs::XdpContext};
+use aya_ebpf::{helpers::generated::bpf_jiffies64, programs::XdpContext};
 use gateway_common::{
     budget::{self, Class},
     settings::Settings,
@@ -19,22 +19,37 @@ use crate::{
 pub fn exceeded(context: &XdpContext, settings: &Settings, header: Header, source: u64) -> Option<Reason> {
     if settings.syn_cost_ns != 0 && packet::is_syn(context, header) {
         let class = if header.is_v6() { Class::Syn6 } else { Class::Syn4 };
-        let (first, second) = budget::cells(settings.hash_key, source, class);
-        return charge(first, second, settings.syn_cost_ns, settings.syn_burst_ns, Reason::OverSyns);
+        let cells = budget::cells(settings.hash_key, source, class);
+        return charge(settings, cells, settings.syn_cost_ns, settings.syn_burst_ns, Reason::OverSyns);
     }
     if settings.packet_cost_ns != 0 {
         let class = if header.is_v6() { Class::Packet6 } else { Class::Packet4 };
-        let (first, second) = budget::cells(settings.hash_key, source, class);
-        return charge(first, second, settings.packet_cost_ns, settings.packet_burst_ns, Reason::OverPackets);
+        let cells = budget::cells(settings.hash_key, source, class);
+        return charge(
+            settings,
+            cells,
+            settings.packet_cost_ns,
+            settings.packet_burst_ns,
+            Reason::OverPackets,
+        );
     }
     None
 }
 
 /// Charges both cells. The packet is over budget only if neither of them admits it.
+///
+/// The clock is the tick counter, which the verifier replaces by one load where every other clock is a
+/// call. It stands still between two ticks; the least burst makes up for that.
 #[inline(always)]
-fn charge(first: u32, second: u32, cost_ns: u64, burst_ns: u64, reason: Reason) -> Option<Reason> {
+fn charge(
+    settings: &Settings,
+    (first, second): (u32, u32),
+    cost_ns: u64,
+    burst_ns: u64,
+    reason: Reason,
+) -> Option<Reason> {
     // SAFETY: the helper has no precondition.
-    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    let now_ns = unsafe { bpf_jiffies64() } * u64::from(settings.tick_ns);
     let admitted =
         charge_cell(first, now_ns, cost_ns, burst_ns) | charge_cell(second, now_ns, cost_ns, burst_ns);
     if admitted { None } else { Some(reason) }

@@ -4,7 +4,7 @@
 //! is there to remove it. An entry that is over, or only observes, hides no other: the next shorter prefix
 //! is tried, up to [`NESTED_PREFIXES_MAX`].
 
-use aya_ebpf::{bindings::xdp_md, btf_maps::lpm_trie::Key, helpers::generated::bpf_ktime_get_coarse_ns};
+use aya_ebpf::{bindings::xdp_md, btf_maps::lpm_trie::Key};
 use gateway_common::{
     denylist::{DenyValue, NESTED_PREFIXES_MAX, prefix_data4},
     verdict::Reason,
@@ -70,9 +70,7 @@ impl Finding {
 
 /// Looks an IPv4 source up, given as it is in the packet.
 #[inline(never)]
-pub fn find4(source: u32) -> u64 {
-    // SAFETY: the helper has no precondition.
-    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+pub fn find4(source: u32, now_ns: u64) -> u64 {
     let address = source.to_ne_bytes();
     // SAFETY: the value is read once; a concurrent update of it gives the old or the new lease.
     let mut finding = match unsafe { DENY4.get(address) } {
@@ -97,12 +95,10 @@ pub fn find4(source: u32) -> u64 {
 
 /// Looks the source of an IPv6 packet up.
 #[inline(never)]
-pub fn find6(context: *mut xdp_md, header: u64) -> u64 {
+pub fn find6(context: *mut xdp_md, header: u64, now_ns: u64) -> u64 {
     let Some(address) = packet::source6(&packet::opaque(context), Header(header)) else {
         return Finding::NONE;
     };
-    // SAFETY: the helper has no precondition.
-    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
     let [a, b, c, d, e, f, g, h, ..] = address;
     // SAFETY: the value is read once; a concurrent update of it gives the old or the new lease.
     let mut finding = match unsafe { DENY6.get([a, b, c, d, e, f, g, h]) } {

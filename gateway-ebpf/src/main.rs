@@ -20,7 +20,10 @@ mod packet;
 mod refusal;
 mod report;
 
-use aya_ebpf::{bindings::xdp_action::XDP_PASS, macros::xdp, programs::XdpContext};
+use aya_ebpf::{
+    bindings::xdp_action::XDP_PASS, helpers::generated::bpf_ktime_get_coarse_ns, macros::xdp,
+    programs::XdpContext,
+};
 use gateway_common::{filter::Probe, settings::Settings, source::is_link_local6, verdict::Reason};
 
 use crate::{
@@ -41,7 +44,7 @@ pub fn portcullis(context: XdpContext) -> u32 {
             Probe::v4(source),
             source.into(),
             #[inline(always)]
-            || denylist::find4(source.to_be()),
+            |now_ns| denylist::find4(source.to_be(), now_ns),
         ),
         // The unspecified source is that of duplicate address detection.
         Parsed::V6(_, network) if network == 0 || is_link_local6(network) => {
@@ -54,7 +57,7 @@ pub fn portcullis(context: XdpContext) -> u32 {
             Probe::v6(network),
             network,
             #[inline(always)]
-            || denylist::find6(context.ctx, header.0),
+            |now_ns| denylist::find6(context.ctx, header.0, now_ns),
         ),
         Parsed::NotIp => report::passed(&context, Reason::NotIp),
         Parsed::Truncated => report::passed(&context, Reason::Truncated),
@@ -69,12 +72,13 @@ fn judge(
     header: Header,
     probe: Probe,
     source: u64,
-    find: impl Fn() -> u64,
+    find: impl Fn(u64) -> u64,
 ) -> u32 {
     if filter::may_be_listed(settings, &probe) {
-        let finding = find();
+        let now_ns = monotonic_ns();
+        let finding = find(now_ns);
         if Finding::is_some(finding) {
-            let outcome = refusal::settle(context.ctx, header.0, finding);
+            let outcome = refusal::settle(context.ctx, header.0, finding, now_ns);
             if outcome != Outcome::GO_ON {
                 return outcome as u32;
             }
@@ -83,7 +87,8 @@ fn judge(
         }
     }
     if let Some(reason) = budget::exceeded(context, settings, header, source) {
-        let outcome = refusal::settle(context.ctx, header.0, Finding::of_budget(reason));
+        let finding = Finding::of_budget(reason);
+        let outcome = refusal::settle(context.ctx, header.0, finding, monotonic_ns());
         if outcome != Outcome::GO_ON {
             return outcome as u32;
         }
@@ -99,14 +104,21 @@ pub fn probe(context: XdpContext) -> u32 {
     let Some(settings) = maps::SETTINGS.get(0) else { return Reason::Clean as u32 };
     let finding = match packet::parse(&context) {
         Parsed::V4(_, source) if filter::may_be_listed(settings, &Probe::v4(source)) => {
-            denylist::find4(source.to_be())
+            denylist::find4(source.to_be(), monotonic_ns())
         }
         Parsed::V6(header, network) if filter::may_be_listed(settings, &Probe::v6(network)) => {
-            denylist::find6(context.ctx, header.0)
+            denylist::find6(context.ctx, header.0, monotonic_ns())
         }
         _ => return Reason::Clean as u32,
     };
     Finding::reason(finding)
+}
+
+/// The clock of the leases, as coarse as the kernel's tick. A call, so it is read only after a filter hit.
+#[inline(always)]
+fn monotonic_ns() -> u64 {
+    // SAFETY: the helper has no precondition.
+    unsafe { bpf_ktime_get_coarse_ns() }
 }
 
 #[panic_handler]

@@ -28,7 +28,7 @@ impl Outcome {
 
 /// Decides about a packet that was found listed or over budget.
 #[inline(never)]
-pub fn settle(context: *mut xdp_md, header: u64, finding: u64) -> u64 {
+pub fn settle(context: *mut xdp_md, header: u64, finding: u64, now_ns: u64) -> u64 {
     let context = packet::opaque(context);
     let header = Header(header);
     let Some(settings) = SETTINGS.get(0) else { return Outcome::PASS };
@@ -42,6 +42,6 @@ pub fn settle(context: *mut xdp_md, header: u64, finding: u64) -> u64 {
     }
     let found = Finding::reason(finding);
     let reason = if settings.mode == MODE_ENFORCE { found } else { report::observed(found) };
-    report::refused(&context, settings, header, reason, Finding::ban_id(finding));
+    report::refused(&context, settings, header, reason, Finding::ban_id(finding), now_ns);
     if report::is_drop(reason) { Outcome::DROP } else { Outcome::GO_ON }
 }

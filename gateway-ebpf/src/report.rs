@@ -1,8 +1,6 @@
 //! Telling userspace what happened: counters always, one drop in 2^k as an event.
 
-use aya_ebpf::{
-    bindings::xdp_action::XDP_PASS, helpers::generated::bpf_ktime_get_coarse_ns, programs::XdpContext,
-};
+use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use gateway_common::{event::DropEvent, settings::Settings, verdict::Reason};
 
 use crate::{
@@ -25,10 +23,15 @@ pub fn counted(context: &XdpContext, reason: Reason) {
 
 /// Counts a packet that is dropped or observed, for its ban too, and samples it.
 #[inline(always)]
-pub fn refused(context: &XdpContext, settings: &Settings, header: Header, reason: u32, ban_id: u32) {
+pub fn refused(
+    context: &XdpContext,
+    settings: &Settings,
+    header: Header,
+    reason: u32,
+    ban_id: u32,
+    now_ns: u64,
+) {
     let bytes = frame_bytes(context);
-    // SAFETY: the helper has no precondition.
-    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
     let nth = count(reason, bytes);
     let first_of_ban = ban_id != 0 && count_ban(ban_id, bytes, now_ns);
     if first_of_ban || nth & u64::from(settings.event_mask) == 0 {

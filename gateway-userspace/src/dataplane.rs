@@ -59,23 +59,43 @@ pub struct Dataplane {
 }
 
 impl Dataplane {
-    /// Loads the program, takes over or makes the pinned maps, and attaches to every interface.
-    ///
-    /// On an error nothing new stays attached: links made by this call are removed again, links that were
-    /// there before keep enforcing.
+    /// Loads the program and attaches it: [`Dataplane::load`], then [`Dataplane::attach`].
     ///
     /// # Errors
     /// See [`Error`]: each says what is missing and what to do about it.
     pub fn open(options: &Options) -> Result<Self, Error> {
+        let mut this = Self::load(options)?;
+        this.attach()?;
+        Ok(this)
+    }
+
+    /// Loads the program and takes over or makes the pinned maps, without touching an interface.
+    ///
+    /// An owner with a state file (after a reboot, or an upgrade that changes the layout of the maps) fills
+    /// the lists between this and [`Dataplane::attach`], so that no packet passes in between.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn load(options: &Options) -> Result<Self, Error> {
         let (program, mut maps) = load::load(options)?;
         let mut settings = SettingsMap::open(&mut maps, options)?;
         let denylist = Denylist::open(&mut maps, &mut settings)?;
         let allowlist = Allowlist::open(&mut maps)?;
         let counters = KernelCounters::open(&mut maps)?;
         let events = Events::open(&mut maps)?;
-        let mut links = Links::new(options);
-        links.attach_all(&program)?;
+        let links = Links::new(options);
         Ok(Self { program, settings, denylist, allowlist, counters, events, links })
+    }
+
+    /// Attaches to every interface of the options, taking over links that are there.
+    ///
+    /// On an error nothing new stays attached: links made by this call are removed again, links that were
+    /// there before keep enforcing.
+    ///
+    /// # Errors
+    /// [`Error::NoInterface`], [`Error::Occupied`], [`Error::Attach`], [`Error::Refused`], [`Error::Pin`].
+    pub fn attach(&mut self) -> Result<(), Error> {
+        self.links.attach_all(&self.program)
     }
 
     // === impl Dataplane: entries ===

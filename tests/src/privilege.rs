@@ -4,7 +4,10 @@
 //! `PORTCULLIS_REQUIRE_KERNEL=1`, which CI sets, the same is a failure: a suite that skips everything and
 //! is green proves nothing.
 
-use std::env;
+use std::{
+    env,
+    io::{self, Write as _},
+};
 
 /// Set to `1` to turn a skip into a failure.
 pub const REQUIRE_KERNEL: &str = "PORTCULLIS_REQUIRE_KERNEL";
@@ -18,5 +21,6 @@ pub fn skip(test: &str, reason: &str) {
         env::var_os(REQUIRE_KERNEL).is_none_or(|value| value != "1"),
         "{test} needs the kernel, and {REQUIRE_KERNEL}=1 forbids to skip it: {reason}"
     );
-    println!("SKIPPED {test}: {reason}");
+    // Not `println!`: the test harness keeps that to itself when a test passes.
+    let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
 }

@@ -89,11 +89,14 @@ impl Links {
 
     /// Attaches to all interfaces, or to none: an error takes back the links that this call has made.
     pub fn attach_all(&mut self, program: &Program) -> Result<(), Error> {
-        for interface in self.interfaces.clone() {
+        let mut missing = self.interfaces.clone();
+        missing.retain(|name| !self.links.iter().any(|link| link.attachment.interface == *name));
+        let mut made = Vec::new();
+        for interface in missing {
             match self.attach(program, &interface) {
-                Ok(link) => self.links.push(link),
+                Ok(link) => made.push(link),
                 Err(error) => {
-                    for link in self.links.drain(..).filter(|link| !link.inherited) {
+                    for link in made.into_iter().filter(|link| !link.inherited) {
                         // The error that is returned is the one to act on.
                         let _ = link.detach();
                     }
@@ -101,6 +104,7 @@ impl Links {
                 }
             }
         }
+        self.links.append(&mut made);
         Ok(())
     }
 

@@ -94,7 +94,9 @@ impl Denylist {
             Self { tables, filter, bans, entries: BTreeMap::new(), ends: BTreeSet::new(), sampled: None };
         for (key, value) in this.tables.read()? {
             let Some(prefix) = key.prefix() else { continue };
-            this.remember(prefix, DenyEntry::from_value(&value))?;
+            let entry = DenyEntry::from_value(&value);
+            this.bans.retain(entry.ban_id)?;
+            this.remember(prefix, entry)?;
         }
         this.bans.forget_unreferenced()?;
         this.filter.rebuild(settings, this.entries.keys().map(|prefix| marks(*prefix)))?;
@@ -104,7 +106,12 @@ impl Denylist {
     /// Adds or replaces an entry.
     pub fn deny(&mut self, settings: &mut SettingsMap, prefix: IpNet, entry: DenyEntry) -> Result<(), Error> {
         let prefix = canonical(prefix);
-        self.tables.insert(Key::of(prefix), entry.value(prefix.prefix_len()))?;
+        // The counter first: it is there when the first packet is dropped.
+        self.bans.retain(entry.ban_id)?;
+        if let Err(error) = self.tables.insert(Key::of(prefix), entry.value(prefix.prefix_len())) {
+            self.bans.release(entry.ban_id)?;
+            return Err(error);
+        }
         if self.remember(prefix, entry)? {
             self.filter.add(settings, &marks(prefix))?;
         }
@@ -167,9 +174,8 @@ impl Denylist {
         self.bans.read(ban_id)
     }
 
-    /// Notes an entry in the mirror. Returns whether its prefix is new.
+    /// Notes an entry, whose ban is retained already, in the mirror. Returns whether its prefix is new.
     fn remember(&mut self, prefix: IpNet, entry: DenyEntry) -> Result<bool, Error> {
-        self.bans.retain(entry.ban_id)?;
         if let Some(until_ns) = entry.until_ns {
             self.ends.insert((until_ns, prefix));
         }

@@ -6,7 +6,7 @@ use gateway_common::{
     settings::{MANAGEMENT_PORTS_MAX, MODE_ENFORCE, MODE_OBSERVE, Settings},
 };
 
-use super::{Budgets, Error, Options, budgets, load::Maps, wire::Wire};
+use super::{Budgets, Error, Options, budgets, clock, load::Maps, wire::Wire};
 
 /// The settings in the kernel, with a copy of what was written last.
 pub struct SettingsMap {
@@ -28,6 +28,7 @@ impl SettingsMap {
         if settings.hash_key == [0, 0] {
             settings.hash_key = secret()?;
         }
+        settings.tick_ns = clock::tick_ns();
         settings.mode = mode(options.enforce);
         settings.event_mask = (1 << options.event_sample_shift.min(31)) - 1;
         settings.management_ports = [0; MANAGEMENT_PORTS_MAX];

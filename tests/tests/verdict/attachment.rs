@@ -1,12 +1,19 @@
 //! Links to interfaces, each test in a network namespace of its own thread.
 
 use std::{
+    ffi::CString,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     process::{Command, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
+use gateway_common::verdict::Reason;
 use gateway_userspace::dataplane::{AttachMode, Dataplane, DenyEntry, Error, Mode};
-use tests::kernel::{Kernel, net};
+use tests::{
+    kernel::{Kernel, net},
+    packet::{ACK, Packet},
+};
 
 /// Runs a test body in a fresh network namespace with a veth pair `in0`, `out0` that is up. The namespace
 /// goes with the thread.
@@ -105,18 +112,40 @@ fn another_program_on_the_interface_is_a_clear_error() {
 #[test]
 fn enforcement_outlives_the_process_and_the_next_one_takes_the_link_over() {
     in_namespace(|| {
-        ip("addr add 10.77.0.1/24 dev in0");
-        ip("link set lo up");
         let mut kernel = attached(AttachMode::Auto);
         let before = kernel.attachments();
         let program = program_of("in0");
-        kernel.deny(net("10.77.0.2"), DenyEntry::forever(1)).unwrap();
+        kernel.deny(net("192.0.2.1"), DenyEntry::forever(1)).unwrap();
         kernel.close();
         assert_eq!(program_of("in0"), program, "attached without the process");
+        send("out0", &Packet::from("192.0.2.1").tcp(443, ACK).build());
+        send("out0", &Packet::from("192.0.2.2").tcp(443, ACK).build());
         kernel.reopen();
+        wait_for(|| kernel.counters().unwrap().of(Reason::Clean).packets == 1);
+        let counters = kernel.counters().unwrap();
+        assert_eq!(counters.of(Reason::DeniedSource).packets, 1, "dropped while nobody was there");
         assert_eq!(kernel.attachments(), before);
         assert_ne!(program_of("in0"), program, "the program was replaced");
         assert!(program_of("in0").is_some());
+    });
+}
+
+#[test]
+fn real_frames_are_dropped_in_both_modes() {
+    in_namespace(|| {
+        for mode in [AttachMode::Native, AttachMode::Generic] {
+            let mut kernel = attached(mode);
+            kernel.deny(net("2001:db8::/64"), DenyEntry::forever(7)).unwrap();
+            let frame = Packet::from("2001:db8::1").tcp(443, ACK).build();
+            for _ in 0..10 {
+                send("out0", &frame);
+            }
+            wait_for(|| kernel.ban_counters(7).unwrap().unwrap().packets >= 10);
+            let counters = kernel.ban_counters(7).unwrap().unwrap();
+            assert_eq!((counters.packets, counters.bytes), (10, 10 * frame.len() as u64), "{mode:?}");
+            let event = kernel.drain_events(1)[0];
+            assert_eq!(event.interface, kernel.attachments()[0].index);
+        }
     });
 }
 
@@ -146,6 +175,24 @@ fn a_dot_in_the_name_of_a_vlan_interface_is_no_obstacle() {
 }
 
 #[test]
+fn lists_can_be_filled_before_the_first_packet_is_judged() {
+    in_namespace(|| {
+        let kernel = Kernel::load().expect("asked before");
+        let mut options = kernel.options().clone();
+        options.interfaces = vec!["in0".into()];
+        options.pin_root = options.pin_root.join("other");
+        let mut dataplane = Dataplane::load(&options).unwrap();
+        assert_eq!(program_of("in0"), None);
+        dataplane.deny(net("192.0.2.1"), DenyEntry::forever(1)).unwrap();
+        dataplane.attach().unwrap();
+        dataplane.attach().unwrap();
+        assert_eq!(dataplane.attachments().len(), 1, "attaching twice is attaching once");
+        assert!(program_of("in0").is_some());
+        dataplane.detach(true).unwrap();
+    });
+}
+
+#[test]
 fn detaching_frees_the_interface_and_keeps_the_entries() {
     in_namespace(|| {
         let mut kernel = attached(AttachMode::Auto);
@@ -157,6 +204,39 @@ fn detaching_frees_the_interface_and_keeps_the_entries() {
         assert_eq!(kernel.entries().len(), 1);
         assert!(program_of("in0").is_some());
     });
+}
+
+/// Waits for the softirq that handles received frames: nothing tells when it has run.
+fn wait_for(mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < deadline, "the frames have not come in");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Sends a frame out of an interface, so that it comes in at the other end of the pair.
+fn send(interface: &str, frame: &[u8]) {
+    let name = CString::new(interface).expect("a name");
+    // SAFETY: plain system calls on a socket that is owned from the moment it exists; the address and the
+    // frame outlive the call.
+    let sent = unsafe {
+        let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
+        assert!(socket >= 0, "a packet socket");
+        let socket = OwnedFd::from_raw_fd(socket);
+        let mut address: libc::sockaddr_ll = std::mem::zeroed();
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
+        libc::sendto(
+            socket.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            0,
+            (&raw const address).cast(),
+            size_of_val(&address) as u32,
+        )
+    };
+    assert_eq!(sent, frame.len() as isize);
 }
 
 /// Id of the XDP program on an interface, as `ip` shows it.

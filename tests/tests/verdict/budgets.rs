@@ -103,14 +103,15 @@ fn an_observed_budget_counts_and_passes() {
 
 #[test]
 fn sources_over_budget_do_not_cost_the_others_theirs() {
-    let Some(kernel) = with(&Budgets { packet_burst: 1, ..BUDGETS }) else { return };
+    let Some(kernel) = with(&Budgets { packet_burst: 20, ..BUDGETS }) else { return };
     for number in 0..100 {
-        kernel.test_run(&ack(&format!("198.51.{number}.1")), 5).unwrap();
+        kernel.test_run(&ack(&format!("198.51.{number}.1")), 30).unwrap();
     }
-    // With 100 sources over budget, one innocent in two million shares both cells with them.
-    let unlucky = (0..2_000)
-        .filter(|number| dropped(&kernel, &ack(&format!("10.0.{}.{}", number / 250, number % 250)), 1) > 0);
-    assert_eq!(unlucky.count(), 0);
+    // With 100 sources over budget, one innocent in two million shares both cells with them. The key is
+    // drawn anew for each test: one unlucky source in 2000 has a chance of 1 in 1000, two of 1 in a million.
+    let innocent = |number: u32| ack(&format!("10.0.{}.{}", number / 250, number % 250));
+    let unlucky = (0..2_000).filter(|number| dropped(&kernel, &innocent(*number), 1) > 0).count();
+    assert!(unlucky <= 1, "{unlucky}");
 }
 
 #[test]
