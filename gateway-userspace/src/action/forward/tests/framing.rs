@@ -48,7 +48,8 @@ fn fields_keep_their_order_and_repetitions_and_expect_is_answered_by_us() {
 #[test]
 fn framing_follows_the_body_and_not_what_the_client_said() {
     let said = [("content-length", "999"), ("transfer-encoding", "gzip")];
-    let cases: [(&str, fn() -> TestBody, &str); 6] = [
+    type Case = (&'static str, fn() -> TestBody, &'static str);
+    let cases: [Case; 6] = [
         ("POST", || full_body("hello"), "content-length: 5"),
         ("POST", no_body, "content-length: 0"),
         ("DELETE", no_body, ""),
