@@ -13,6 +13,7 @@
 pub mod check;
 pub mod codes;
 pub mod decode;
+pub mod diff;
 pub mod environment;
 pub mod file;
 pub mod model;

@@ -1,0 +1,351 @@
+//! A configuration as flat texts: table, key, value.
+//!
+//! Every struct is taken apart field by field, so that a new field does not compile until it is compared too.
+
+use std::fmt::Display;
+
+use crate::config::model::{
+    Action, Admin, Auth, AuthKind, Budget, Certificate, Config, Gateway, Listen, ListenLimits, Log,
+    LogFormat, LogSink, Operations, Route, Shield, UpstreamRef,
+};
+use crate::config::units::{show_duration, show_rate, show_size};
+use crate::diagnostic::Located;
+use crate::policy::jwt::config::{ClaimHeader, KeySource};
+use crate::policy::rate_limit::config::Key;
+use crate::policy::{api_key, ip_access, jwt, rate_limit, request_limits, response_headers};
+use crate::route::pattern::{HostPattern, Pattern};
+use crate::upstream;
+use crate::upstream::config::{HostHeader, Protocol};
+
+/// One table.
+pub struct Item {
+    /// Place in the order of the reference.
+    pub rank: usize,
+    /// `limit per-user`
+    pub title: String,
+    /// Its keys and values.
+    pub values: Vec<(String, String)>,
+}
+
+/// Every table of a configuration.
+pub fn items(config: &Config) -> Vec<Item> {
+    let Config { gateway, listen, operations, admin, log, headers, auth, limit, upstream, route, shield } =
+        config;
+    let mut items = vec![Item { rank: 0, title: "gateway".into(), values: of_gateway(gateway) }];
+    let mut add = |rank, title: String, values| items.push(Item { rank, title, values });
+    listen.iter().for_each(|listen| add(1, format!("listen {}", listen.name), of_listen(listen)));
+    route.iter().for_each(|route| add(2, format!("route {}", route.name), of_route(route)));
+    for Located { value, .. } in upstream {
+        add(3, format!("upstream {}", value.name), of_upstream(value));
+    }
+    auth.iter().for_each(|auth| add(4, format!("auth {}", auth.name), of_auth(auth)));
+    for Located { value, .. } in limit {
+        add(5, format!("limit {}", value.name), of_limit(value));
+    }
+    add(6, "headers".into(), of_headers("", headers));
+    shield.iter().for_each(|shield| add(7, "shield".into(), of_shield(shield)));
+    add(8, "log".into(), of_log(log));
+    if let Some(Operations { address }) = operations {
+        add(9, "operations".into(), vec![pair("address", address.value)]);
+    }
+    add(10, "admin".into(), of_admin(admin));
+    items
+}
+
+fn pair(key: impl Into<String>, value: impl Display) -> (String, String) {
+    (key.into(), value.to_string())
+}
+
+fn joined<T: Display>(values: impl IntoIterator<Item = T>) -> String {
+    values.into_iter().map(|value| value.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn of_gateway(gateway: &Gateway) -> Vec<(String, String)> {
+    let Gateway { workers, drain, trusted_proxies, state } = gateway;
+    vec![
+        pair("workers", workers),
+        pair("drain", show_duration(*drain)),
+        pair("trusted-proxies", joined(trusted_proxies)),
+        pair("state", state.display()),
+    ]
+}
+
+fn of_listen(listen: &Listen) -> Vec<(String, String)> {
+    let Listen { name: _, place: _, address, tls, http2, proxy_protocol, check_server_name, limits } = listen;
+    let ListenLimits {
+        handshake_timeout,
+        header_timeout,
+        idle_timeout,
+        write_timeout,
+        header_bytes_max,
+        header_count_max,
+        uri_bytes_max,
+        streams_max,
+        connections_max,
+        connections_per_address_max,
+    } = limits;
+    let certificates = tls.iter().map(|Certificate { certificate, key }| {
+        format!("{} with {}", certificate.value.display(), key.value.display())
+    });
+    vec![
+        pair("address", address.value),
+        pair("tls", joined(certificates)),
+        pair("http2", http2),
+        pair("proxy-protocol", proxy_protocol),
+        pair("check-server-name", check_server_name),
+        pair("handshake-timeout", show_duration(*handshake_timeout)),
+        pair("header-timeout", show_duration(*header_timeout)),
+        pair("idle-timeout", show_duration(*idle_timeout)),
+        pair("write-timeout", show_duration(*write_timeout)),
+        pair("max-header-bytes", show_size(*header_bytes_max as u64)),
+        pair("max-headers", header_count_max),
+        pair("max-uri", show_size(*uri_bytes_max as u64)),
+        pair("max-streams", streams_max),
+        pair("max-connections", connections_max),
+        pair("max-connections-per-address", connections_per_address_max),
+    ]
+}
+
+fn of_route(route: &Route) -> Vec<(String, String)> {
+    let Route { name: _, place: _, matches, action, auth, public, limits, access, requests, headers, log } =
+        route;
+    let mut values = vec![pair("match", joined(matches.iter().map(|pattern| show_pattern(&pattern.value))))];
+    match action {
+        Action::Forward { upstream, replace_prefix } => {
+            match upstream {
+                UpstreamRef::Named(name) => values.push(pair("upstream", &name.value)),
+                UpstreamRef::Inline(upstream) => values.extend(of_upstream(upstream)),
+            }
+            values.push(pair("replace-prefix", replace_prefix.as_deref().unwrap_or_default()));
+        }
+        Action::Respond { status, body, content_type } => {
+            values.push(pair("respond", format!("{status} {content_type} {body:?}")));
+        }
+    }
+    let ip_access::config::Config { rules } = access;
+    let rules = rules.iter().map(|ip_access::config::Rule { allow, prefix }| {
+        let prefix = prefix.map_or_else(|| "all".to_owned(), |prefix| prefix.to_string());
+        format!("{} {prefix}", if *allow { "allow" } else { "deny" })
+    });
+    let request_limits::config::Config { body_bytes_max, parts_max, body_rate_min, body_grace } = requests;
+    let names = auth.iter().map(|name| &*name.value);
+    values.extend([
+        pair("auth", if *public { "none".to_owned() } else { joined(names) }),
+        pair("limit", joined(limits.iter().map(|name| &name.value))),
+        pair("access", joined(rules)),
+        pair("max-body", show_size(*body_bytes_max)),
+        pair("max-parts", joined(parts_max)),
+        pair("min-upload-rate", format!("{}/s", show_size(*body_rate_min))),
+        pair("upload-grace", show_duration(*body_grace)),
+        pair("log", log),
+    ]);
+    values.extend(of_headers("headers.", headers));
+    values
+}
+
+fn show_pattern(pattern: &Pattern) -> String {
+    let Pattern { methods, host, path } = pattern;
+    let host = match host {
+        HostPattern::Exact(host) => host.to_string(),
+        HostPattern::Wildcard(suffix) => format!("*.{suffix}"),
+        HostPattern::Any => String::new(),
+    };
+    let methods = if methods.is_empty() { String::new() } else { format!("{} ", methods.join(",")) };
+    format!("{methods}{host}{}", path.text)
+}
+
+fn of_upstream(upstream: &upstream::config::Config) -> Vec<(String, String)> {
+    let upstream::config::Config {
+        name: _,
+        targets,
+        protocol,
+        host,
+        connect_timeout,
+        response_timeout,
+        idle_timeout,
+        keep_alive,
+        idle_connections,
+        ca,
+    } = upstream;
+    let targets = targets.iter().map(|upstream::config::Target { tls, host: _, port: _, authority }| {
+        format!("{}://{authority}", if *tls { "https" } else { "http" })
+    });
+    let protocol = match protocol {
+        Protocol::Http1 => "http1",
+        Protocol::Http2 => "http2",
+    };
+    let host = match host {
+        HostHeader::Preserve => "preserve",
+        HostHeader::Target => "target",
+        HostHeader::Fixed(host) => host,
+    };
+    vec![
+        pair("to", joined(targets)),
+        pair("protocol", protocol),
+        pair("host", host),
+        pair("connect-timeout", show_duration(*connect_timeout)),
+        pair("response-timeout", show_duration(*response_timeout)),
+        pair("idle-timeout", show_duration(*idle_timeout)),
+        pair("keep-alive", show_duration(*keep_alive)),
+        pair("idle-connections", idle_connections),
+        pair("ca", joined(ca.iter().map(|path| path.display()))),
+    ]
+}
+
+fn of_auth(auth: &Auth) -> Vec<(String, String)> {
+    let Auth { name: _, place: _, kind } = auth;
+    match kind {
+        AuthKind::Jwt(jwt) => of_jwt(jwt),
+        AuthKind::ApiKey(keys) => of_api_key(keys),
+    }
+}
+
+fn of_jwt(config: &jwt::config::Config) -> Vec<(String, String)> {
+    let jwt::config::Config {
+        name: _,
+        issuer,
+        keys,
+        audiences,
+        algorithms,
+        leeway,
+        headers,
+        realm,
+        refresh,
+        max_stale,
+        ca,
+        forward,
+    } = config;
+    let keys = match keys {
+        KeySource::Discovery(issuer) => format!("by discovery at {issuer}"),
+        KeySource::Url(url) => url.to_string(),
+        // Key material may be secret, so only its hash is shown.
+        KeySource::Inline(text) => format!("material {}", hash(text.as_bytes())),
+    };
+    let headers = headers.iter().map(|ClaimHeader { header, claim, required }| {
+        format!("{} = {claim}{}", header.as_str(), if *required { "" } else { "?" })
+    });
+    vec![
+        pair("jwt", issuer.as_deref().unwrap_or_default()),
+        pair("keys", keys),
+        pair("audience", joined(audiences)),
+        pair("algorithms", joined(algorithms.iter().map(|algorithm| format!("{algorithm:?}")))),
+        pair("leeway", show_duration(*leeway)),
+        pair("headers", joined(headers)),
+        pair("realm", realm),
+        pair("refresh", show_duration(*refresh)),
+        pair("max-stale", show_duration(*max_stale)),
+        pair("ca", joined(ca.iter().map(|path| path.display()))),
+        pair("forward", forward),
+    ]
+}
+
+fn of_api_key(config: &api_key::config::Config) -> Vec<(String, String)> {
+    use api_key::config::{Config, Key, Location};
+    let Config { name: _, from, keys, consumer_header, forward } = config;
+    let from = from.iter().map(|location| match location {
+        Location::Header(name) => format!("header:{}", name.as_str()),
+        Location::Query(name) => format!("query:{name}"),
+        Location::Cookie(name) => format!("cookie:{name}"),
+    });
+    let mut values = vec![
+        pair("api-key", joined(from)),
+        pair("consumer-header", joined(consumer_header.iter().map(|name| name.as_str()))),
+        pair("forward", forward),
+    ];
+    for Key { id, consumer, sha256 } in keys {
+        values.push(pair(format!("key {id}"), format!("{} ({consumer})", hex(sha256))));
+    }
+    values
+}
+
+fn of_limit(limit: &rate_limit::config::Config) -> Vec<(String, String)> {
+    let rate_limit::config::Config { name: _, requests, per, burst, by } = limit;
+    let by = by.iter().map(|key| match key {
+        Key::User => "user".to_owned(),
+        Key::ApiKey => "key".to_owned(),
+        Key::Address => "address".to_owned(),
+        Key::Route => "route".to_owned(),
+        Key::Claim(name) => format!("claim:{name}"),
+        Key::Header(name) => format!("header:{}", name.as_str()),
+        Key::Cookie(name) => format!("cookie:{name}"),
+    });
+    vec![pair("rate", show_rate(*requests, *per)), pair("burst", burst), pair("by", joined(by))]
+}
+
+fn of_headers(prefix: &str, headers: &response_headers::config::Config) -> Vec<(String, String)> {
+    let response_headers::config::Config { set, remove } = headers;
+    let set = set
+        .iter()
+        .map(|(name, value)| format!("{}: {}", name.as_str(), String::from_utf8_lossy(value.as_bytes())));
+    let remove = remove.iter().map(|name| name.as_str());
+    vec![pair(format!("{prefix}set"), joined(set)), pair(format!("{prefix}remove"), joined(remove))]
+}
+
+fn of_shield(shield: &Shield) -> Vec<(String, String)> {
+    let Shield {
+        interfaces,
+        attach,
+        enforce,
+        packets,
+        syns,
+        ban,
+        ban_for,
+        ban_up_to,
+        never,
+        management_ports,
+        pins,
+        capacity,
+    } = shield;
+    let budget = |budget: &Option<Budget>| {
+        joined(budget.iter().map(|Budget { per_second, burst }| format!("{per_second}/s, burst {burst}")))
+    };
+    let ban = ban.iter().map(|rule| format!("{} denials in {}", rule.denials, show_duration(rule.within)));
+    vec![
+        pair("interfaces", joined(interfaces.iter().map(|name| &name.value))),
+        pair("attach", format!("{attach:?}").to_lowercase()),
+        pair("mode", if *enforce { "enforce" } else { "observe" }),
+        pair("packets", budget(packets)),
+        pair("syns", budget(syns)),
+        pair("ban", joined(ban)),
+        pair("for", show_duration(*ban_for)),
+        pair("up-to", show_duration(*ban_up_to)),
+        pair("never", joined(never)),
+        pair("management-ports", joined(management_ports)),
+        pair("pins", pins.display()),
+        pair("capacity", capacity),
+    ]
+}
+
+fn of_log(log: &Log) -> Vec<(String, String)> {
+    let Log { format, to } = log;
+    let format = match format {
+        LogFormat::Json => "json",
+        LogFormat::Seed => "seed",
+        LogFormat::Combined => "combined",
+        LogFormat::Custom(text) => text,
+    };
+    let to = match to {
+        LogSink::Off => "off".to_owned(),
+        LogSink::Stdout => "stdout".to_owned(),
+        LogSink::Stderr => "stderr".to_owned(),
+        LogSink::File(path) => format!("file:{}", path.display()),
+    };
+    vec![pair("format", format), pair("to", to)]
+}
+
+fn of_admin(admin: &Admin) -> Vec<(String, String)> {
+    let Admin { socket, operators, viewers } = admin;
+    vec![
+        pair("socket", socket.display()),
+        pair("operators", joined(operators)),
+        pair("viewers", joined(viewers)),
+    ]
+}
+
+fn hash(bytes: &[u8]) -> String {
+    hex(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref()[..4])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
