@@ -37,13 +37,6 @@ impl Output {
         }
     }
 
-    /// Prints text unless `--quiet` or `--json` is given.
-    pub fn line(&self, text: impl Display) {
-        if !self.quiet && !self.json {
-            let _ = writeln!(io::stdout(), "{text}");
-        }
-    }
-
     /// Prints text in every case.
     pub fn raw(&self, text: &str) {
         let mut stdout = io::stdout().lock();

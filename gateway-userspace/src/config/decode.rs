@@ -87,8 +87,8 @@ pub struct Decoder<'a> {
     pub environment: &'a Environment<'a>,
     /// Whether files that the configuration names are opened.
     pub read_files: bool,
-    /// Whether there were syntax errors: then what seems to be missing may just be unreadable.
-    pub syntax_errors: bool,
+    /// Whether something could not be read at all: then what seems to be missing may stand there.
+    pub incomplete: bool,
     /// Names that routes refer to, noted as they are read, so that one is checked also when its route is not usable.
     pub references: Vec<Reference>,
     /// Named tables, usable or not.
@@ -118,15 +118,9 @@ pub struct Declared {
 impl<'a> Decoder<'a> {
     /// A decoder that adds to a report.
     pub fn new(report: Report, environment: &'a Environment<'a>, read_files: bool) -> Decoder<'a> {
-        let syntax_errors = report.problems.iter().any(|problem| problem.code == codes::SYNTAX);
-        Decoder {
-            report,
-            environment,
-            read_files,
-            syntax_errors,
-            references: Vec::new(),
-            declared: Vec::new(),
-        }
+        let unread = [codes::SYNTAX, codes::UNREADABLE, codes::BAD_INCLUDE];
+        let incomplete = report.problems.iter().any(|problem| unread.contains(&problem.code));
+        Decoder { report, environment, read_files, incomplete, references: Vec::new(), declared: Vec::new() }
     }
 
     /// Opens a table; unknown keys are reported now.
@@ -319,7 +313,7 @@ impl<'n> Fields<'n> {
 
     /// Reports that a key is missing.
     pub fn missing(&self, d: &mut Decoder<'_>, name: &str) {
-        if d.syntax_errors {
+        if d.incomplete {
             return;
         }
         let message = format!("{} needs `{name}`", self.title);

@@ -78,7 +78,7 @@ pub fn decode(d: &mut Decoder<'_>, root: &Node) -> Config {
         shield: root.get("shield").and_then(|node| shield::decode(d, node)),
     };
     if root.get("listen").is_none_or(|node| matches!(&node.value, Value::Table(tables) if tables.is_empty()))
-        && !d.syntax_errors
+        && !d.incomplete
     {
         d.report.push(
             Problem::unplaced(codes::NO_LISTENER, "there is no `[listen.NAME]`, so no request can arrive")

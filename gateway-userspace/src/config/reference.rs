@@ -14,7 +14,7 @@ Order never matters.
 
 - **Units** stand in the value: `\"10s\"`, `\"1MiB\"`, `\"100/min\"`. A bare number where a unit is due is an error.
 - **Variables**: `${NAME}` and `${NAME:-default}` in string values, replaced after the file is parsed; `$${` stands for
-  `${`. A variable that is not set and has no default is an error. A value that is nothing but an empty variable counts
+  `${`, and a default may hold variables. A variable that is not set and has no default is an error. A value that is nothing but an empty variable counts
   as not written, so `audience = \"${AUDIENCE:-}\"` is optional. A string from a variable may stand for a number or a
   boolean.
 - **Overrides**: `PORTCULLIS__SHIELD__BAN=\"5 denials in 1s\"` sets `ban` in `[shield]`,

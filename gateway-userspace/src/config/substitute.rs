@@ -1,7 +1,7 @@
 //! `${VAR}` and `${VAR:-default}` in string values.
 //!
 //! Replaced after the file is parsed, and once: a variable's content can neither add keys nor refer to another
-//! variable. `$${` stands for `${` itself; a `$` that no `{` follows is left alone (`$context.status` of log formats).
+//! variable. A default, which stands in the file, can: `${A:-${B:-text}}`. `$${` stands for `${` itself; a `$` that no `{` follows is left alone (`$context.status` of log formats).
 
 use std::ops::Range;
 
@@ -11,6 +11,9 @@ use super::codes;
 use super::decode::place_within;
 use super::environment::Environment;
 use super::tree::{Node, Value};
+
+/// How deep defaults may hold variables.
+const DEPTH_MAX: usize = 8;
 
 /// Why a text cannot be completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,24 +63,37 @@ pub fn apply(node: &mut Node, environment: &Environment<'_>, report: &mut Report
 
 /// The text with its variables replaced, and what was wrong with any of them.
 pub fn replace(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> (String, Vec<Fault>) {
-    let mut result = String::with_capacity(text.len());
     let mut faults = Vec::new();
+    let replaced = expand(text, 0, 0, lookup, &mut faults);
+    (replaced, faults)
+}
+
+/// `offset` is where `text` stands in the whole.
+fn expand(
+    text: &str,
+    offset: usize,
+    depth: usize,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    faults: &mut Vec<Fault>,
+) -> String {
+    let mut result = String::with_capacity(text.len());
     let mut at = 0;
     while let Some(found) = text[at..].find("${") {
         let start = at + found;
-        if text[..start].ends_with('$') && start > at {
+        if start > at && text[..start].ends_with('$') {
             result.push_str(&text[at..start - 1]);
             result.push_str("${");
             at = start + 2;
             continue;
         }
         result.push_str(&text[at..start]);
-        let Some(length) = text[start..].find('}') else {
-            faults.push(Fault::Malformed(start..text.len()));
-            return (result, faults);
+        let Some(length) = closing_brace(&text[start..]).filter(|_| depth < DEPTH_MAX) else {
+            faults.push(Fault::Malformed(offset + start..offset + text.len()));
+            return result;
         };
         let inner = &text[start + 2..start + length];
         at = start + length + 1;
+        let span = offset + start..offset + at;
         let (name, default) = match inner.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
             None => (inner, None),
@@ -85,19 +101,37 @@ pub fn replace(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> (String, 
         let valid = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
             && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
         if !valid {
-            faults.push(Fault::Malformed(start..at));
+            faults.push(Fault::Malformed(span));
             continue;
         }
-        // As in a shell, `:-` stands in for an empty variable too.
-        match (lookup(name), default) {
-            (Some(value), Some(default)) if value.is_empty() => result.push_str(default),
+        // As in a shell, `:-` stands in for an empty variable too, and the default may hold variables itself.
+        match (lookup(name).filter(|value| !value.is_empty() || default.is_none()), default) {
             (Some(value), _) => result.push_str(&value),
-            (None, Some(default)) => result.push_str(default),
-            (None, None) => faults.push(Fault::Unset { name: name.to_owned(), span: start..at }),
+            (None, Some(default)) => {
+                let default_at = span.end - 1 - default.len();
+                result.push_str(&expand(default, default_at, depth + 1, lookup, faults));
+            }
+            (None, None) => faults.push(Fault::Unset { name: name.to_owned(), span }),
         }
     }
     result.push_str(&text[at..]);
-    (result, faults)
+    result
+}
+
+/// Where the brace is that closes the one at the beginning of `text`.
+fn closing_brace(text: &str) -> Option<usize> {
+    let mut open = 0;
+    let mut previous = b' ';
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'{' if previous == b'$' => open += 1,
+            b'}' if open == 1 => return Some(at),
+            b'}' if open > 1 => open -= 1,
+            _ => {}
+        }
+        previous = byte;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -119,6 +153,7 @@ mod tests {
         assert_eq!(with("${NO:-http://x/y}").0, "http://x/y");
         assert_eq!(with("${NO:-}").0, "");
         assert_eq!(with("${EMPTY:-d}${EMPTY}").0, "d");
+        assert_eq!(with("a ${NO:-b ${NOR:-c ${A} d} e} f").0, "a b c value d e f");
     }
 
     #[test]
@@ -137,5 +172,8 @@ mod tests {
         assert_eq!(with("x ${NO} y").1, [Fault::Unset { name: "NO".into(), span: 2..7 }]);
         assert_eq!(with("x ${A").1, [Fault::Malformed(2..5)]);
         assert_eq!(with("${}${1A}${A B}").1.len(), 3);
+        assert_eq!(with("x ${NO:-y ${NOR}}").1, [Fault::Unset { name: "NOR".into(), span: 10..16 }]);
+        assert_eq!(with(&"${NO:-".repeat(100)).1.len(), 1);
+        assert_eq!(with(&format!("{}{}", "${NO:-".repeat(100), "}".repeat(100))).1.len(), 1);
     }
 }

@@ -1,5 +1,7 @@
 //! Whole configurations in, models and problems out.
 
+mod examples;
+mod files;
 mod model;
 mod problems;
 

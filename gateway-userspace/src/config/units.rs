@@ -190,25 +190,21 @@ fn leading_number(text: &str) -> Option<(u64, &str)> {
 /// A duration as it would be written: the largest unit that divides it.
 pub fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
-    match millis {
-        0 => "0s".into(),
-        _ if millis % 86_400_000 == 0 => format!("{}d", millis / 86_400_000),
-        _ if millis % 3_600_000 == 0 => format!("{}h", millis / 3_600_000),
-        _ if millis % 60_000 == 0 => format!("{}m", millis / 60_000),
-        _ if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
-        _ => format!("{millis}ms"),
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    if millis == 0 {
+        return "0s".into();
     }
+    let divides = |(each, _): &&(u128, &str)| millis.is_multiple_of(*each);
+    let (each, unit) = units.iter().find(divides).expect("one divides every number");
+    format!("{}{unit}", millis / each)
 }
 
 /// A size as it would be written.
 pub fn show_size(bytes: u64) -> String {
-    match bytes {
-        0 => "0B".into(),
-        _ if bytes % (1 << 30) == 0 => format!("{}GiB", bytes >> 30),
-        _ if bytes % (1 << 20) == 0 => format!("{}MiB", bytes >> 20),
-        _ if bytes % (1 << 10) == 0 => format!("{}KiB", bytes >> 10),
-        _ => format!("{bytes}B"),
-    }
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")];
+    let divides = |(each, _): &&(u64, &str)| bytes != 0 && bytes.is_multiple_of(*each);
+    let (each, unit) = units.iter().find(divides).unwrap_or(&(1, "B"));
+    format!("{}{unit}", bytes / each)
 }
 
 /// A rate as it would be written.

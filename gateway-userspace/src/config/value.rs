@@ -121,7 +121,7 @@ pub const HEADER: Type<Name> = Type { describe: "the name of a header field", de
 /// Several names of header fields.
 pub const HEADERS: Type<Vec<Name>> = Type {
     describe: "an array of names of header fields",
-    decode: |d, node| one_or_many(d, node, |d, node| response_header(d, node)),
+    decode: |d, node| one_or_many(d, node, response_header),
 };
 
 /// Header fields with their values.

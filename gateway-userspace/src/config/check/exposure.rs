@@ -8,14 +8,11 @@ use crate::policy::rate_limit::config::Key;
 /// Warns of routes without authentication where some is defined, and of limits by an identity that nobody establishes.
 pub fn check(config: &Config, report: &mut Report) {
     for route in &config.route {
-        if route.auth.is_empty() {
-            if !route.public && !config.auth.is_empty() && matches!(route.action, Action::Forward { .. }) {
-                let message = format!("route `{}` asks nobody who they are", route.name);
-                let problem = Problem::warning(codes::OPEN_ROUTE, message, route.place.clone());
-                report.push(
-                    problem.help("write `auth = \"none\"` if that is meant, else name an `[auth.NAME]`"),
-                );
-            }
+        let open = route.auth.is_empty() && !route.public && matches!(route.action, Action::Forward { .. });
+        if open && !config.auth.is_empty() {
+            let message = format!("route `{}` asks nobody who they are", route.name);
+            let problem = Problem::warning(codes::OPEN_ROUTE, message, route.place.clone());
+            report.push(problem.help("write `auth = \"none\"` if that is meant, else name an `[auth.NAME]`"));
         }
         check_limits(config, route, report);
     }

@@ -18,12 +18,15 @@ pub fn check(d: &mut Decoder<'_>) {
         let names: HashSet<&Arc<str>> = declared.iter().map(|table| &table.name.value).collect();
         let references: Vec<&Reference> = d.references.iter().filter(|user| user.kind == kind).collect();
         let used: HashSet<&Arc<str>> = references.iter().map(|user| &user.name.value).collect();
-        for reference in references.iter().filter(|user| !names.contains(&user.name.value)) {
-            d.report.problems.push(undefined(reference, &declared));
+        let missing = references.iter().filter(|user| !names.contains(&user.name.value));
+        let mut found: Vec<Problem> = missing.map(|reference| undefined(reference, &declared)).collect();
+        // A table that seems unused may be the one that a wrong name was meant for.
+        if found.is_empty() && !d.incomplete {
+            found.extend(
+                declared.iter().filter(|table| !used.contains(&table.name.value)).map(|table| unused(table)),
+            );
         }
-        for table in declared.iter().filter(|table| !used.contains(&table.name.value) && !d.syntax_errors) {
-            d.report.problems.push(unused(table));
-        }
+        d.report.problems.extend(found);
     }
 }
 

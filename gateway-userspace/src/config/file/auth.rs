@@ -46,7 +46,7 @@ fn report_unknown_kind(d: &mut Decoder<'_>, title: &str, node: &Node) {
             d.unknown_key(title, &entry.key, &known);
         }
     }
-    if !d.syntax_errors {
+    if !d.incomplete {
         let message = format!("{title} does not say how to authenticate");
         let problem = Problem::error(codes::MISSING_KEY, message, node.place.clone());
         let help = "write `jwt = \"https://ISSUER/\"` or `api-key = \"header:X-API-Key\"`";

@@ -178,7 +178,7 @@ fn action(d: &mut Decoder<'_>, f: &Fields<'_>, name: &TableName) -> Option<Actio
     let choices = ["to", "upstream", "respond"];
     let mut written = choices.iter().filter(|key| f.node(key).is_some());
     let Some(first) = written.next() else {
-        if !d.syntax_errors {
+        if !d.incomplete {
             let message = format!("{} does not say what to do", f.title);
             let problem = Problem::error(codes::MISSING_KEY, message, f.place.clone());
             let help = "write `to = \"http://10.0.0.11:3001\"`, `upstream = \"NAME\"` or `respond = { status = 204 }`";
@@ -252,12 +252,10 @@ fn access(d: &mut Decoder<'_>, node: &Node) -> Option<ip_access::config::Config>
         d.report.push(Problem::error(codes::TOO_MANY, message, node.place.clone()));
         return None;
     }
-    if let Some(last) = rules.iter().position(|(rule, _)| rule.prefix.is_none()) {
-        if let Some((_, place)) = rules.get(last + 1) {
-            let problem =
-                Problem::warning(codes::UNREACHABLE_ACCESS, "this rule is never tried", place.clone());
-            d.report.push(problem.related(rules[last].1.clone(), "this one matches every address"));
-        }
+    let last = rules.iter().position(|(rule, _)| rule.prefix.is_none());
+    if let Some((last, (_, place))) = last.and_then(|last| Some((last, rules.get(last + 1)?))) {
+        let problem = Problem::warning(codes::UNREACHABLE_ACCESS, "this rule is never tried", place.clone());
+        d.report.push(problem.related(rules[last].1.clone(), "this one matches every address"));
     }
     Some(ip_access::config::Config { rules: rules.into_iter().map(|(rule, _)| rule).collect() })
 }
