@@ -123,7 +123,8 @@ async fn close<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO, clock: &Clock) {
     let orderly = async {
         io.shutdown().await?;
         let (mut scratch, mut left) = ([0; 4096], LINGER_BYTES_MAX);
-        while !clock.client_ended() && left > 0 {
+        // After an idle time there is no answer that a reset could destroy.
+        while !clock.client_ended() && !clock.is_closing() && left > 0 {
             match io.read(&mut scratch).await? {
                 0 => break,
                 read => left = left.saturating_sub(read),

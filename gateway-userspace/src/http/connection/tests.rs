@@ -211,6 +211,7 @@ impl Client {
         let mut bytes = Vec::new();
         let read = self.0.read_to_end(&mut bytes);
         tokio::time::timeout(PATIENCE, read).await.expect("the server closes").expect("an orderly close");
+        let _ = self.0.shutdown().await;
         String::from_utf8(bytes).unwrap()
     }
 
