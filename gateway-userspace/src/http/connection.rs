@@ -13,6 +13,7 @@ mod exchange;
 mod http1;
 mod http2;
 mod opening;
+mod tap;
 mod wire;
 
 use std::future::poll_fn;

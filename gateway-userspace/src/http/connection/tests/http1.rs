@@ -296,3 +296,32 @@ fn a_body_that_stops_is_cut_with_408_and_one_that_breaks_off_is_incomplete() {
         assert!(response.contains("body-incomplete"), "{response}");
     });
 }
+
+#[test]
+fn a_client_that_asks_first_is_told_to_go_on_or_refused_without_its_body() {
+    run(async {
+        let front = Front::start(|_| {});
+        let mut client = front.connect().await;
+        client
+            .send("PUT /body HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+            .await;
+        assert_eq!(client.until("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+        client.send("hello").await;
+        client.until("5 bytes").await;
+        client
+            .send("PUT /body HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n")
+            .await;
+        let response = client.rest().await;
+        assert_eq!(status(&response), "413", "{response}");
+        assert_eq!(front.reports().await, []);
+    });
+}
+
+#[test]
+fn an_answer_to_head_has_no_body() {
+    run(async {
+        let front = Front::start(|_| {});
+        let response = exchange(&front, "HEAD /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        assert!(response.contains("content-length: 9") && response.ends_with("\r\n\r\n"), "{response}");
+    });
+}

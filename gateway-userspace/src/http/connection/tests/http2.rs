@@ -199,3 +199,25 @@ fn what_breaks_the_protocol_is_reported() {
         assert_eq!(front.reports().await, [Broken::Protocol]);
     });
 }
+
+#[test]
+fn floods_of_frames_that_ask_for_nothing_end_the_connection() {
+    run(async {
+        let front = Front::start(|_| {});
+        let floods = [
+            frame(PING, 0, 0, &[0; 8]),
+            frame(SETTINGS, 0, 0, &[]),
+            frame(2, 0, 1, &[0, 0, 0, 0, 16]), // PRIORITY
+            frame(0xBA, 0, 0, &[0; 100]),      // Not known to anybody.
+        ];
+        for flood in floods {
+            let mut client = Client::http2(&front).await;
+            client.send(get(1, "/x")).await;
+            client.frame_of(DATA).await;
+            let _ = client.0.write_all(&flood.repeat(2000)).await; // The server may close before it has read all.
+            let mut rest = Vec::new();
+            let _ = tokio::time::timeout(PATIENCE, client.0.read_to_end(&mut rest)).await.expect("it is cut");
+        }
+        assert_eq!(front.reports().await, [Broken::Protocol; 4]);
+    });
+}
