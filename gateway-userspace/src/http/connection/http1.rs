@@ -123,7 +123,8 @@ fn too_slow() -> Vec<u8> {
 async fn close<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO, clock: &Clock) {
     let orderly = async {
         io.shutdown().await?;
-        let (mut scratch, mut left) = ([0; 4096], LINGER_BYTES_MAX);
+        // On the heap: it would make every connection's task larger.
+        let (mut scratch, mut left) = (vec![0; 4096], LINGER_BYTES_MAX);
         // After an idle time there is no answer that a reset could destroy.
         while !clock.client_ended() && !clock.is_closing() && left > 0 {
             match io.read(&mut scratch).await? {

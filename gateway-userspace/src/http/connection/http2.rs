@@ -66,8 +66,8 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
         next.set(Some(pace.clone()));
         exchange::begin(handler, &connection, &clock, Some(pace), request)
     });
-    let flooded = Rc::new(Cell::new(false));
-    let counter = Counter { frames: ControlFrames::new(Instant::now().into_std()), flooded: flooded.clone() };
+    let seen = Rc::new(Seen::default());
+    let counter = Counter { frames: ControlFrames::new(Instant::now().into_std()), seen: seen.clone() };
     let io = Tapped::new(io, counter);
     let mut http = pin!(builder(executor, limits).serve_connection(TokioIo::new(io), service));
     let mut timer = pin!(clock.timer());
@@ -76,7 +76,7 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
         loop {
             if let Poll::Ready(result) = http.as_mut().poll(cx) {
                 return Poll::Ready(match result {
-                    _ if flooded.get() => End::Broken(Broken::Protocol),
+                    _ if seen.flooded.get() => End::Broken(Broken::Protocol),
                     Ok(()) => End::Orderly,
                     Err(error) => end(&error),
                 });
@@ -89,7 +89,11 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
             }
             match clock.poll_overdue(timer.as_mut(), cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Overdue::Idle) => {
+                // A connection that never asked for anything is a browser's in stock.
+                Poll::Ready(overdue)
+                    if overdue == Overdue::Idle
+                        || matches!(overdue, Overdue::Head { .. }) && !seen.asked.get() =>
+                {
                     clock.closing();
                     http.as_mut().graceful_shutdown();
                 }
@@ -100,16 +104,27 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
     .await
 }
 
+/// What the frames of a connection have shown.
+#[derive(Default)]
+struct Seen {
+    /// Too many control frames.
+    flooded: Cell<bool>,
+    /// A header section, perhaps not a whole one.
+    asked: Cell<bool>,
+}
+
 /// Ends a connection that floods.
 struct Counter {
     frames: ControlFrames,
-    flooded: Rc<Cell<bool>>,
+    seen: Rc<Seen>,
 }
 
 impl Tap for Counter {
     fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.frames.step(|| Instant::now().into_std(), bytes).map_err(|flood| {
-            self.flooded.set(true);
+        let counted = self.frames.step(|| Instant::now().into_std(), bytes);
+        self.seen.asked.set(self.frames.asked());
+        counted.map_err(|flood| {
+            self.seen.flooded.set(true);
             io::Error::other(flood)
         })
     }
@@ -121,12 +136,12 @@ impl Tap for Counter {
 
 fn give_up(overdue: Overdue, clock: &Clock) -> End {
     match overdue {
-        Overdue::Head { begun: true } => End::Broken(Broken::HeaderTimeout),
+        Overdue::Head { .. } => End::Broken(Broken::HeaderTimeout),
         Overdue::Write => {
             clock.reset_on_close();
             End::Broken(Broken::WriteStalled)
         }
-        Overdue::Head { begun: false } | Overdue::Idle | Overdue::Closing => End::Orderly,
+        Overdue::Idle | Overdue::Closing => End::Orderly,
     }
 }
 

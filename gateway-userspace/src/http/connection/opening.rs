@@ -41,7 +41,7 @@ type Refusal = Box<(Peer, Option<Broken>)>;
 /// Opens a connection before the handshake deadline.
 pub async fn open(mut wire: Wire, ends: Ends, settings: Arc<Settings>) -> Result<Opened, Refusal> {
     let Ends { socket, local, trusted } = ends;
-    let mut peer = Peer { socket, source: socket, local, trusted, tls: None };
+    let mut peer = Peer { socket, source: canonical(socket), local, trusted, tls: None };
     let deadline = wire.clock().accepted() + settings.limits.handshake_timeout;
     let clock = wire.clock().clone();
     let steps = async {

@@ -15,6 +15,7 @@ pub const WINDOW: Duration = Duration::from_secs(10);
 
 const FRAME_HEADER_BYTES: usize = 9;
 const PREFACE_BYTES: usize = 24;
+const HEADERS: u8 = 1;
 
 /// Follows the frames of one connection.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct ControlFrames {
     header_length: usize,
     window_ends: Instant,
     count: u32,
+    asked: bool,
 }
 
 /// Too many control frames.
@@ -41,7 +43,13 @@ impl ControlFrames {
             header_length: 0,
             window_ends: now + WINDOW,
             count: 0,
+            asked: false,
         }
+    }
+
+    /// Whether the client ever began a header section.
+    pub fn asked(&self) -> bool {
+        self.asked
     }
 
     /// Looks at the next bytes of the connection; `now` is asked for only when there is something to count.
@@ -63,6 +71,7 @@ impl ControlFrames {
             self.header_length = 0;
             let [high, middle, low, kind, ..] = self.header;
             self.skip = u32::from_be_bytes([0, high, middle, low]) as usize;
+            self.asked |= kind == HEADERS;
             if is_control(kind) {
                 self.charge(now())?;
             }
