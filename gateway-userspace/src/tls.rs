@@ -139,3 +139,5 @@ fn ticketer() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

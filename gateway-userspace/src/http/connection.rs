@@ -13,11 +13,11 @@ mod exchange;
 mod http1;
 mod http2;
 mod opening;
+mod tap;
 mod wire;
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -151,7 +151,11 @@ impl Connection {
     pub fn serves(&self, host: &str) -> bool {
         let (Some(session), Some(tls)) = (&self.peer.tls, &self.settings.tls) else { return true };
         let Some(server_name) = &session.server_name else { return true };
-        !self.settings.check_server_name || **server_name == *host || tls.covers(server_name, host)
+        // Only HTTP/1.0 comes without a host; then the server name is all there is.
+        host.is_empty()
+            || !self.settings.check_server_name
+            || **server_name == *host
+            || tls.covers(server_name, host)
     }
 
     /// The source's address, ready for a field.
@@ -185,7 +189,7 @@ pub async fn serve<H: Handler>(accepted: Accepted, handler: Rc<H>, drain: Drain)
     let clock = Rc::new(Clock::new(at, &settings.limits));
     let ends = Ends { socket: peer, local, trusted };
     let opened = {
-        let mut opening = pin!(opening::open(Wire::new(stream, clock.clone()), ends, settings));
+        let mut opening = Box::pin(opening::open(Wire::new(stream, clock.clone()), ends, settings));
         poll_fn(|cx| match opening.as_mut().poll(cx) {
             // Whoever has not said a word yet loses nothing.
             Poll::Pending if !clock.received() => entered.poll_begun(cx).map(|()| None),
@@ -227,11 +231,20 @@ async fn speak<H: Handler>(
     let connection = Rc::new(Connection::new(peer, settings));
     let peer = connection.peer.clone();
     clock.opened(http2);
+    // Boxed, so that a connection's task has the size of what it speaks and not of the largest.
     let end = match (stream, http2) {
-        (opening::Stream::Clear(wire), false) => http1::run(wire, connection, clock, handler, entered).await,
-        (opening::Stream::Clear(wire), true) => http2::run(wire, connection, clock, handler, entered).await,
-        (opening::Stream::Tls(tls), false) => http1::run(*tls, connection, clock, handler, entered).await,
-        (opening::Stream::Tls(tls), true) => http2::run(*tls, connection, clock, handler, entered).await,
+        (opening::Stream::Clear(wire), false) => {
+            Box::pin(http1::run(wire, connection, clock, handler, entered)).await
+        }
+        (opening::Stream::Clear(wire), true) => {
+            Box::pin(http2::run(wire, connection, clock, handler, entered)).await
+        }
+        (opening::Stream::Tls(tls), false) => {
+            Box::pin(http1::run(*tls, connection, clock, handler, entered)).await
+        }
+        (opening::Stream::Tls(tls), true) => {
+            Box::pin(http2::run(*tls, connection, clock, handler, entered)).await
+        }
     };
     (peer, end)
 }

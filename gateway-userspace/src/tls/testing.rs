@@ -63,14 +63,17 @@ pub(crate) fn trusting_client(alpn: &[&[u8]]) -> rustls::ClientConfig {
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anything(provider)))
+        .with_custom_certificate_verifier(Arc::new(Anything { provider, wanted: |_| true }))
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     config
 }
 
 #[derive(Debug)]
-struct Anything(Arc<CryptoProvider>);
+struct Anything {
+    provider: Arc<CryptoProvider>,
+    wanted: fn(&SignatureScheme) -> bool,
+}
 
 impl ServerCertVerifier for Anything {
     fn verify_server_cert(
@@ -90,7 +93,12 @@ impl ServerCertVerifier for Anything {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -99,10 +107,26 @@ impl ServerCertVerifier for Anything {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+            .into_iter()
+            .filter(self.wanted)
+            .collect()
     }
+}
+
+/// Makes a client understand only some signature schemes.
+pub(crate) fn offer_only(client: &mut rustls::ClientConfig, wanted: fn(&SignatureScheme) -> bool) {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    client.dangerous().set_certificate_verifier(Arc::new(Anything { provider, wanted }));
 }

@@ -169,6 +169,11 @@ impl Clock {
         self.phase.set(Phase::Closing { since: Instant::now() });
     }
 
+    /// Whether the connection ends because nothing was asked for.
+    pub fn is_closing(&self) -> bool {
+        matches!(self.phase.get(), Phase::Closing { .. })
+    }
+
     /// The next deadline, if there is one.
     fn deadline(&self) -> Option<(Instant, Overdue)> {
         let by_phase = match self.phase.get() {

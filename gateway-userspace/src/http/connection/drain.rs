@@ -93,10 +93,10 @@ impl Drop for Entered {
         shared.free.borrow_mut().push(self.slot);
         shared.open.set(shared.open.get() - 1);
         drop(waker);
-        if shared.open.get() == 0 {
-            if let Some(waiting) = shared.waiting.take() {
-                waiting.wake();
-            }
+        if shared.open.get() == 0
+            && let Some(waiting) = shared.waiting.take()
+        {
+            waiting.wake();
         }
     }
 }

@@ -42,7 +42,7 @@ pub fn begin<H: Handler>(
     let (handler, connection) = (handler.clone(), connection.clone());
     async move {
         let handled = AssertUnwindSafe(handler.handle(&connection, request)).catch_unwind().await;
-        let response = match handled {
+        let mut response = match handled {
             Ok(response) => response.map(|body| Content::Handler { body }),
             Err(_panic) => {
                 handler.broken(connection.peer(), Broken::Panicked);
@@ -51,6 +51,8 @@ pub fn begin<H: Handler>(
         };
         if let Some(pace) = &pace {
             pace.gave();
+            // HTTP/2 has no such field, and a stream's framing is not shared with others (RFC 9113 §8.2.2).
+            response.headers_mut().remove(http::header::CONNECTION);
         }
         Ok(response.map(|content| Answer { content, pace, _running: running }))
     }

@@ -4,16 +4,17 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::SystemTime;
 
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::clock::{Clock, Overdue};
+use super::tap::{Tap, Tapped};
 use super::{Broken, Connection, End, Entered, Handler, LINGER, exchange};
 use crate::config::model::ListenLimits;
 use crate::http::answer;
@@ -37,7 +38,7 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin, H: Handler>(
     entered: &Entered,
 ) -> End {
     let service = service_fn(|request| exchange::begin(handler, &connection, &clock, None, request));
-    let io = TokioIo::new(Held(io));
+    let io = TokioIo::new(Tapped::new(io, Held));
     let mut http = builder(&connection.settings().limits).serve_connection(io, service);
     let mut timer = pin!(clock.timer());
     let mut draining = false;
@@ -63,7 +64,7 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin, H: Handler>(
         }
     })
     .await;
-    let Held(mut io) = http.into_parts().io.into_inner();
+    let mut io = http.into_parts().io.into_inner().into_inner();
     match finished {
         Ok(result) => {
             close(io, &clock).await;
@@ -122,8 +123,10 @@ fn too_slow() -> Vec<u8> {
 async fn close<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO, clock: &Clock) {
     let orderly = async {
         io.shutdown().await?;
-        let (mut scratch, mut left) = ([0; 4096], LINGER_BYTES_MAX);
-        while !clock.client_ended() && left > 0 {
+        // On the heap: it would make every connection's task larger.
+        let (mut scratch, mut left) = (vec![0; 4096], LINGER_BYTES_MAX);
+        // After an idle time there is no answer that a reset could destroy.
+        while !clock.client_ended() && !clock.is_closing() && left > 0 {
             match io.read(&mut scratch).await? {
                 0 => break,
                 read => left = left.saturating_sub(read),
@@ -135,40 +138,14 @@ async fn close<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO, clock: &Clock) {
 }
 
 /// Keeps the library from closing: [`close`] does it.
-struct Held<IO>(IO);
+struct Held;
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Held<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Held<IO> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+impl Tap for Held {
+    fn read(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+    fn may_close(&self) -> bool {
+        false
     }
 }

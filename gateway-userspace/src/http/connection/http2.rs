@@ -1,11 +1,14 @@
 //! HTTP/2 on an open connection.
 //!
 //! Limits of the library are set, not left to its defaults: streams, windows, buffers, resets before and after a
-//! request was taken. A stream whose client keeps its window shut for `write_timeout` is reset; the others go on.
+//! request was taken; control frames are counted by [`control_frames`]. A stream whose client keeps its window shut for `write_timeout` is reset; the others go on.
+
+mod control_frames;
 
 use std::cell::Cell;
 use std::error::Error;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -19,7 +22,9 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use self::control_frames::ControlFrames;
 use super::clock::{Clock, Overdue, Pace};
+use super::tap::{Tap, Tapped};
 use super::{Broken, Connection, End, Entered, Handler, exchange};
 use crate::config::model::ListenLimits;
 
@@ -56,19 +61,25 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
     let limits = &connection.settings().limits;
     let executor = Streams { next: Rc::default(), write_timeout: limits.write_timeout };
     let next = executor.next.clone();
-    let service = service_fn(|mut request: http::Request<hyper::body::Incoming>| {
+    let service = service_fn(|request| {
         let pace = Rc::new(Pace::default());
         next.set(Some(pace.clone()));
-        *request.version_mut() = http::Version::HTTP_2;
         exchange::begin(handler, &connection, &clock, Some(pace), request)
     });
+    let seen = Rc::new(Seen::default());
+    let counter = Counter { frames: ControlFrames::new(Instant::now().into_std()), seen: seen.clone() };
+    let io = Tapped::new(io, counter);
     let mut http = pin!(builder(executor, limits).serve_connection(TokioIo::new(io), service));
     let mut timer = pin!(clock.timer());
     let mut draining = false;
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = http.as_mut().poll(cx) {
-                return Poll::Ready(result.map_or_else(|error| end(&error), |()| End::Orderly));
+                return Poll::Ready(match result {
+                    _ if seen.flooded.get() => End::Broken(Broken::Protocol),
+                    Ok(()) => End::Orderly,
+                    Err(error) => end(&error),
+                });
             }
             // After the first poll: a request that is there already is still served.
             if !draining && entered.poll_begun(cx).is_ready() {
@@ -78,7 +89,11 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
             }
             match clock.poll_overdue(timer.as_mut(), cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Overdue::Idle) => {
+                // A connection that never asked for anything is a browser's in stock.
+                Poll::Ready(overdue)
+                    if overdue == Overdue::Idle
+                        || matches!(overdue, Overdue::Head { .. }) && !seen.asked.get() =>
+                {
                     clock.closing();
                     http.as_mut().graceful_shutdown();
                 }
@@ -89,14 +104,44 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
     .await
 }
 
+/// What the frames of a connection have shown.
+#[derive(Default)]
+struct Seen {
+    /// Too many control frames.
+    flooded: Cell<bool>,
+    /// A header section, perhaps not a whole one.
+    asked: Cell<bool>,
+}
+
+/// Ends a connection that floods.
+struct Counter {
+    frames: ControlFrames,
+    seen: Rc<Seen>,
+}
+
+impl Tap for Counter {
+    fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let counted = self.frames.step(|| Instant::now().into_std(), bytes);
+        self.seen.asked.set(self.frames.asked());
+        counted.map_err(|flood| {
+            self.seen.flooded.set(true);
+            io::Error::other(flood)
+        })
+    }
+
+    fn may_close(&self) -> bool {
+        true
+    }
+}
+
 fn give_up(overdue: Overdue, clock: &Clock) -> End {
     match overdue {
-        Overdue::Head { begun: true } => End::Broken(Broken::HeaderTimeout),
+        Overdue::Head { .. } => End::Broken(Broken::HeaderTimeout),
         Overdue::Write => {
             clock.reset_on_close();
             End::Broken(Broken::WriteStalled)
         }
-        Overdue::Head { begun: false } | Overdue::Idle | Overdue::Closing => End::Orderly,
+        Overdue::Idle | Overdue::Closing => End::Orderly,
     }
 }
 

@@ -41,7 +41,7 @@ type Refusal = Box<(Peer, Option<Broken>)>;
 /// Opens a connection before the handshake deadline.
 pub async fn open(mut wire: Wire, ends: Ends, settings: Arc<Settings>) -> Result<Opened, Refusal> {
     let Ends { socket, local, trusted } = ends;
-    let mut peer = Peer { socket, source: socket, local, trusted, tls: None };
+    let mut peer = Peer { socket, source: canonical(socket), local, trusted, tls: None };
     let deadline = wire.clock().accepted() + settings.limits.handshake_timeout;
     let clock = wire.clock().clone();
     let steps = async {
@@ -109,10 +109,13 @@ async fn handshake(wire: Wire, tls: &Tls, peer: &mut Peer) -> Result<(Stream, bo
 }
 
 async fn detect(mut wire: Wire, http2: bool) -> Result<(Stream, bool), Broken> {
-    while http2 {
+    if !http2 {
+        return Ok((Stream::Clear(wire), false));
+    }
+    loop {
         let seen = wire.ahead().len().min(PREFACE.len());
         if wire.ahead()[..seen] != PREFACE[..seen] {
-            break;
+            return Ok((Stream::Clear(wire), false));
         }
         if seen == PREFACE.len() {
             return Ok((Stream::Clear(wire), true));
@@ -121,5 +124,4 @@ async fn detect(mut wire: Wire, http2: bool) -> Result<(Stream, bool), Broken> {
             return Err(Broken::Protocol);
         }
     }
-    Ok((Stream::Clear(wire), false))
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
+use crate::header::Name;
 use crate::http::body::RequestBody;
 use crate::http::rejection::Rejection;
 use crate::http::{answer, client_address, intake};
@@ -78,6 +79,14 @@ impl Origin {
                     Ok(body) => text(&format!("{} bytes", body.to_bytes().len())),
                     Err(_) => return Err(fault.get().expect("a body that failed says why").into()),
                 }
+            }
+            "/trailers" => {
+                let mut body = body;
+                body.refuse_trailers([Name::from_static("x-user-id")].into());
+                let body = body.collect().await.map_err(Rejection::from)?;
+                let mut names: Vec<_> = body.trailers().into_iter().flat_map(|map| map.keys()).collect();
+                names.sort_by_key(|name| name.as_str());
+                text(&format!("{names:?}"))
             }
             "/client" => {
                 let trusted = &connection.settings().trusted;
@@ -162,6 +171,7 @@ impl Front {
         let limits = request_limits::config::Config {
             body_bytes_max: 1000,
             body_grace: SHORT,
+            parts_max: Some(2),
             ..request_limits::config::Config::default()
         };
         let origin = Rc::new(Origin { broken: RefCell::default(), limits: Arc::new(limits) });
@@ -211,6 +221,7 @@ impl Client {
         let mut bytes = Vec::new();
         let read = self.0.read_to_end(&mut bytes);
         tokio::time::timeout(PATIENCE, read).await.expect("the server closes").expect("an orderly close");
+        let _ = self.0.shutdown().await;
         String::from_utf8(bytes).unwrap()
     }
 
@@ -230,4 +241,23 @@ impl Client {
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, test);
+}
+
+#[test]
+fn the_task_of_a_connection_is_small() {
+    run(async {
+        let front = Front::start(|_| {});
+        let size = Cell::new(0);
+        let socket = listener::bind("other", SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
+        let listener = Listener::new(socket.local_addr().unwrap(), testing::settings());
+        let address = listener.address();
+        let take = |accepted| {
+            size.set(size_of_val(&serve(accepted, front.origin.clone(), front.drain.clone())));
+            listener.stop();
+        };
+        let accepting = accept::run(listener.clone(), socket, Rc::new(|_, _, _| {}), take);
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), accepting);
+        (client.unwrap(), accepted.unwrap());
+        assert!((1..=1024).contains(&size.get()), "{} bytes", size.get());
+    });
 }

@@ -26,7 +26,8 @@ async fn out_of_files_the_loop_rests_between_attempts_and_goes_on_afterwards() {
     let started = Instant::now();
     let accept = async || {
         *attempts.borrow_mut() += 1;
-        match *attempts.borrow() {
+        let attempt = *attempts.borrow();
+        match attempt {
             1..=50 => Err(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error())),
             51 => Ok(()),
             _ => std::future::pending().await,

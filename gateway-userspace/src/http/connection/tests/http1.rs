@@ -296,3 +296,60 @@ fn a_body_that_stops_is_cut_with_408_and_one_that_breaks_off_is_incomplete() {
         assert!(response.contains("body-incomplete"), "{response}");
     });
 }
+
+#[test]
+fn a_client_that_asks_first_is_told_to_go_on_or_refused_without_its_body() {
+    run(async {
+        let front = Front::start(|_| {});
+        let mut client = front.connect().await;
+        client
+            .send("PUT /body HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+            .await;
+        assert_eq!(client.until("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+        client.send("hello").await;
+        client.until("5 bytes").await;
+        client
+            .send("PUT /body HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n")
+            .await;
+        let response = client.rest().await;
+        assert_eq!(status(&response), "413", "{response}");
+        assert_eq!(front.reports().await, []);
+    });
+}
+
+#[test]
+fn an_answer_to_head_has_no_body() {
+    run(async {
+        let front = Front::start(|_| {});
+        let response = exchange(&front, "HEAD /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        assert!(response.contains("content-length: 9") && response.ends_with("\r\n\r\n"), "{response}");
+    });
+}
+
+#[test]
+fn trailers_come_through_except_those_that_must_stand_in_the_header() {
+    run(async {
+        let front = Front::start(|_| {});
+        let request = "POST /trailers HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+             1\r\nx\r\n0\r\nX-Checksum: 1\r\nAuthorization: t\r\nX-Forwarded-For: 6.6.6.6\r\nX-User-Id: root\r\n\
+             Connection: close\r\nHost: b\r\nCookie: a=b\r\nContent-Type: x\r\n\r\n";
+        let response = exchange(&front, request).await;
+        assert!(response.ends_with("[\"x-checksum\"]"), "{response}");
+    });
+}
+
+#[test]
+fn a_multipart_body_may_have_so_many_parts() {
+    run(async {
+        let front = Front::start(|_| {});
+        for (parts, expected) in [(2, "200"), (3, "413")] {
+            let body = "--b\r\n\r\nx\r\n".repeat(parts) + "--b--\r\n";
+            let head = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n";
+            let request = format!("{head}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let response = exchange(&front, request).await;
+            assert_eq!(status(&response), expected, "{response}");
+        }
+        let unclear = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data\r\nContent-Length: 1\r\n\r\nx";
+        assert_eq!(status(&exchange(&front, unclear).await), "400");
+    });
+}

@@ -108,14 +108,21 @@ fn an_idle_connection_gets_goaway_and_ends_although_it_pings() {
 }
 
 #[test]
-fn a_connection_without_a_first_request_ends_in_header_time() {
+fn the_first_request_is_due_in_header_time_and_only_one_that_was_begun_is_reported() {
     run(async {
-        let front = Front::start(|settings| settings.limits.header_timeout = SHORT);
-        let mut client = Client::http2(&front).await;
-        let started = Instant::now();
-        while client.frame().await.is_some() {}
-        assert!(started.elapsed() < 5 * SHORT);
-        assert_eq!(front.reports().await, [Broken::HeaderTimeout]);
+        for (sent, reports) in [
+            (vec![], &[][..]),
+            (frame(PING, 0, 0, &[0; 8]), &[][..]),
+            (frame(HEADERS, 0x01, 1, &[0x82, 0x86]), &[Broken::HeaderTimeout]), // CONTINUATION never comes.
+        ] {
+            let front = Front::start(|settings| settings.limits.header_timeout = SHORT);
+            let mut client = Client::http2(&front).await;
+            client.send(&sent).await;
+            let started = Instant::now();
+            while client.frame().await.is_some() {}
+            assert!(started.elapsed() < 5 * SHORT);
+            assert_eq!(front.reports().await, reports, "{sent:?}");
+        }
     });
 }
 
@@ -197,5 +204,27 @@ fn what_breaks_the_protocol_is_reported() {
         client.frame_of(GOAWAY).await;
         drop(client);
         assert_eq!(front.reports().await, [Broken::Protocol]);
+    });
+}
+
+#[test]
+fn floods_of_frames_that_ask_for_nothing_end_the_connection() {
+    run(async {
+        let front = Front::start(|_| {});
+        let floods = [
+            frame(PING, 0, 0, &[0; 8]),
+            frame(SETTINGS, 0, 0, &[]),
+            frame(2, 0, 1, &[0, 0, 0, 0, 16]), // PRIORITY
+            frame(0xBA, 0, 0, &[0; 100]),      // Not known to anybody.
+        ];
+        for flood in floods {
+            let mut client = Client::http2(&front).await;
+            client.send(get(1, "/x")).await;
+            client.frame_of(DATA).await;
+            let _ = client.0.write_all(&flood.repeat(2000)).await; // The server may close before it has read all.
+            let mut rest = Vec::new();
+            let _ = tokio::time::timeout(PATIENCE, client.0.read_to_end(&mut rest)).await.expect("it is cut");
+        }
+        assert_eq!(front.reports().await, [Broken::Protocol; 4]);
     });
 }
