@@ -1,3 +1,83 @@
 //! The configuration: read from files, checked as a whole, compiled into a snapshot, replaced in one step.
+//!
+//! ```text
+//! read        files → one tree           syntax errors, conf.d and include, the same table twice
+//! substitute  ${VAR} in strings          after parsing: a variable cannot add keys
+//! overrides   PORTCULLIS__… variables    as if written
+//! file        tree → model               unknown keys, types, units, missing keys; one module for each table
+//! check       the model as a whole       references, equal matches, certificates
+//! ```
+//!
+//! No step ends the run: one run reports every problem. The model is given out only if none of them is an error.
 
+pub mod live;
+pub mod check;
+pub mod codes;
+pub mod decode;
+pub mod environment;
+pub mod file;
 pub mod model;
+mod near;
+mod overrides;
+mod read;
+pub mod reference;
+mod secret;
+mod substitute;
+pub mod tree;
+pub mod units;
+pub mod value;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::path::Path;
+
+use crate::diagnostic::Report;
+
+use decode::Decoder;
+pub use environment::Environment;
+pub use model::Config;
+use tree::Node;
+
+/// Loads a configuration; the report of a success holds warnings only.
+///
+/// `env` looks variables up. [`load_from`] also knows which there are, and so notices an override that names no setting.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<(Config, Report), Report> {
+    load_from(path, &Environment::by_name(env), true)
+}
+
+/// As [`load`], with an [`Environment`]. Without `read_files` the files that the configuration names (certificates, keys,
+/// users, interfaces) are not looked at, so that a file can be checked on another machine.
+pub fn load_from(
+    path: &Path,
+    environment: &Environment<'_>,
+    read_files: bool,
+) -> Result<(Config, Report), Report> {
+    let mut report = Report::default();
+    let root = read::read(path, &mut report);
+    finish(root, report, environment, read_files)
+}
+
+/// Loads a text, without `conf.d`, `include` and the files that it names; `path` is what messages call it.
+pub fn load_text(path: &Path, text: &str, environment: &Environment<'_>) -> Result<(Config, Report), Report> {
+    let mut report = Report::default();
+    let root = read::read_one(path, text, &mut report);
+    finish(root, report, environment, false)
+}
+
+fn finish(
+    mut root: Node,
+    mut report: Report,
+    environment: &Environment<'_>,
+    read_files: bool,
+) -> Result<(Config, Report), Report> {
+    substitute::apply(&mut root, environment, &mut report);
+    overrides::apply(&mut root, environment, &mut report);
+    let mut decoder = Decoder::new(report, environment, read_files);
+    let config = file::decode(&mut decoder, &root);
+    check::check(&config, &mut decoder);
+    let mut report = decoder.report;
+    // In the order of the files; what has no place comes first.
+    report.problems.sort_by_key(|problem| problem.place.as_ref().map(|place| (place.file, place.span.start)));
+    if report.has_errors() { Err(report) } else { Ok((config, report)) }
+}

@@ -4,6 +4,7 @@
 //! [`Report`] and goes on reading, so that one run shows all of them.
 
 pub mod located;
+pub mod render;
 pub mod report;
 
 pub use located::{Located, Place, Sources};

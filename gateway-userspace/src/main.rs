@@ -1,2 +1,5 @@
 //! The `portcullis` binary.
-fn main() {}
+
+fn main() -> gateway_userspace::cli::Exit {
+    gateway_userspace::cli::main()
+}

@@ -1,1 +1,5 @@
-//! The harness of the tests: one file for each thing a test starts or makes.
+//! What the tests share: packets, privileges, a loaded kernel program.
+
+pub mod kernel;
+pub mod packet;
+pub mod privilege;

@@ -1,5 +1,8 @@
 //! What a route matches: `"GET,POST api.example.com/v1/users/*"`.
 
+mod parse;
+
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A parsed `match`.
@@ -53,4 +56,16 @@ pub enum Tail {
     Prefix,
     /// `/{name+}`: one or more segments, kept under the name.
     Rest(Box<str>),
+}
+
+/// Why a text is not a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PatternError {
+    /// Which bytes of the text are meant.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub help: String,
 }

@@ -1,0 +1,175 @@
+//! The command line: arguments in, an [`Exit`] out.
+//!
+//! Verbs either work on files (`check`, `explain C014`, `key create`) or ask the running gateway over its admin socket.
+//! Every verb that changes something prints the command that undoes it.
+
+mod allow;
+mod ban;
+mod bans;
+mod check;
+mod completions;
+mod exit;
+mod explain;
+mod key;
+mod output;
+mod reload;
+mod status;
+mod table;
+mod top;
+
+use std::path::PathBuf;
+
+use clap::{ColorChoice, Parser, Subcommand};
+
+use crate::config::{self, Environment};
+
+pub use exit::Exit;
+use output::Output;
+
+/// Where the configuration is if nothing else is said.
+pub const CONFIG: &str = "/etc/portcullis/gateway.toml";
+/// Where the admin socket is if nothing else is said.
+pub const SOCKET: &str = "/run/portcullis/admin.sock";
+
+/// An API gateway that drops abusers in the kernel.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, max_term_width = 110, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb understands.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// The configuration file.
+    #[arg(short, long, global = true, value_name = "FILE", default_value = CONFIG)]
+    pub config: PathBuf,
+    /// The admin socket; if not given, the one that the configuration names.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print errors only.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// When to use colours; NO_COLOR turns them off too.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+impl Common {
+    /// The admin socket: as given, else as configured, else the usual one.
+    pub fn socket(&self) -> PathBuf {
+        if let Some(socket) = &self.socket {
+            return socket.clone();
+        }
+        match config::load_from(&self.config, &Environment::of_process(), false) {
+            Ok((config, _)) => config.admin.socket,
+            Err(_) => PathBuf::from(SOCKET),
+        }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check a configuration and print every problem in it.
+    Check(check::Arguments),
+    /// Put the configuration in force, or say what would change.
+    Reload(reload::Arguments),
+    /// Say what would happen to a request, or what a code such as C014 means.
+    Explain(explain::Arguments),
+    /// Drop everything from an address or a network.
+    Ban(ban::BanArguments),
+    /// Lift a ban.
+    Unban(ban::UnbanArguments),
+    /// List the bans, or show why one was made.
+    Bans(bans::Arguments),
+    /// Never drop anything from an address or a network.
+    Allow(allow::Arguments),
+    /// Make, list or revoke API keys.
+    Key(key::Arguments),
+    /// Say how the gateway does; exits with 3 if it is not running.
+    Status,
+    /// Show routes and sources live.
+    Top(top::Arguments),
+    /// Print a completion script for a shell.
+    Completions(completions::Arguments),
+    /// Print the reference of the configuration.
+    #[command(hide = true)]
+    Reference,
+}
+
+/// `portcullis run`: starts the gateway in the foreground, with the configuration of `--config`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct RunArguments {}
+
+/// `portcullis demo`: shows the gateway at work in network namespaces of its own.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct DemoArguments {
+    /// End after the last step; exits with 1 if a step did not happen.
+    #[arg(long)]
+    pub once: bool,
+    /// No colours.
+    #[arg(long)]
+    pub no_color: bool,
+}
+
+/// Reads the arguments of the process and does what they say.
+pub fn main() -> Exit {
+    match Arguments::try_parse() {
+        Ok(arguments) => dispatch(arguments),
+        Err(error) => {
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage } else { Exit::Done }
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Exit {
+    let common = &arguments.common;
+    let output = &Output::new(common);
+    match arguments.verb {
+        Verb::Check(arguments) => check::run(common, output, &arguments),
+        Verb::Reload(arguments) => reload::run(common, output, &arguments),
+        Verb::Explain(arguments) => explain::run(common, output, &arguments),
+        Verb::Ban(arguments) => ban::ban(common, output, &arguments),
+        Verb::Unban(arguments) => ban::unban(common, output, &arguments),
+        Verb::Bans(arguments) => bans::run(common, output, &arguments),
+        Verb::Allow(arguments) => allow::run(common, output, &arguments),
+        Verb::Key(arguments) => key::run(common, output, &arguments),
+        Verb::Status => status::run(common, output),
+        Verb::Top(arguments) => top::run(common, output, &arguments),
+        Verb::Completions(arguments) => completions::run(output, &arguments),
+        Verb::Reference => {
+            output.raw(&config::reference::markdown());
+            Exit::Done
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn common_flags_are_understood_before_and_behind_the_verb() {
+        for line in ["portcullis --json --socket /s status", "portcullis status --socket /s --json"] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            assert!(arguments.common.json, "{line}");
+            assert_eq!(arguments.common.socket(), PathBuf::from("/s"));
+            assert_eq!(arguments.common.config, PathBuf::from(CONFIG));
+        }
+    }
+}

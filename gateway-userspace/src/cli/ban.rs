@@ -1,0 +1,128 @@
+//! `portcullis ban` and `portcullis unban`.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::admin::api::{BanPrefix, Unban};
+use crate::config::{units, value};
+
+use super::output::changed;
+use super::{Common, Exit, Output};
+
+/// The arguments of `ban`.
+#[derive(Debug, clap::Args)]
+pub struct BanArguments {
+    /// An address, or a network such as 203.0.113.0/24.
+    #[arg(value_name = "PREFIX", value_parser = prefix)]
+    prefix: IpNet,
+    /// How long, such as 10m or 1h30m; `ever` until it is lifted.
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = time)]
+    time: Time,
+    /// Why, for those who look at it later.
+    #[arg(long, default_value = "by hand")]
+    reason: String,
+    /// Even if it covers an address that is never to be dropped, or is very wide.
+    #[arg(long)]
+    force: bool,
+    /// Only say what would happen.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// The arguments of `unban`.
+#[derive(Debug, clap::Args)]
+pub struct UnbanArguments {
+    /// An address, a network, or the id of a ban.
+    #[arg(value_name = "PREFIX|ID", value_parser = target, required_unless_present = "all")]
+    target: Option<Target>,
+    /// Every ban in force.
+    #[arg(long, conflicts_with = "target")]
+    all: bool,
+    /// Only say what would happen.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// A time, or for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Time {
+    For(Duration),
+    Ever,
+}
+
+/// What `unban` lifts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Id(u32),
+    Prefix(IpNet),
+}
+
+/// Bans.
+pub fn ban(common: &Common, output: &Output, arguments: &BanArguments) -> Exit {
+    let command = BanPrefix {
+        prefix: arguments.prefix,
+        for_s: match arguments.time {
+            Time::For(time) => Some(time.as_secs().max(1)),
+            Time::Ever => None,
+        },
+        reason: arguments.reason.clone(),
+        force: arguments.force,
+        dry_run: arguments.dry_run,
+    };
+    output.ask(common, &command, |reply| changed(reply, arguments.dry_run))
+}
+
+/// Lifts.
+pub fn unban(common: &Common, output: &Output, arguments: &UnbanArguments) -> Exit {
+    let (id, prefix) = match arguments.target {
+        Some(Target::Id(id)) => (Some(id), None),
+        Some(Target::Prefix(prefix)) => (None, Some(prefix)),
+        None => (None, None),
+    };
+    let command = Unban { prefix, id, all: arguments.all, dry_run: arguments.dry_run };
+    output.ask(common, &command, |reply| changed(reply, arguments.dry_run))
+}
+
+/// An address or a network, for clap.
+pub fn prefix(text: &str) -> Result<IpNet, String> {
+    value::parse_prefix(text)
+        .ok_or_else(|| "expected an address or a network, such as 203.0.113.9 or 2001:db8::/32".into())
+}
+
+fn time(text: &str) -> Result<Time, String> {
+    match text {
+        "ever" => Ok(Time::Ever),
+        _ => {
+            units::duration(text).map(Time::For).map_err(|fault| format!("{}; {}", fault.message, fault.help))
+        }
+    }
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    match text.strip_prefix('#').unwrap_or(text).parse() {
+        Ok(id) => Ok(Target::Id(id)),
+        Err(_) => prefix(text).map(Target::Prefix),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lifted_is_an_id_or_a_prefix() {
+        assert_eq!(target("#12"), Ok(Target::Id(12)));
+        assert_eq!(target("12"), Ok(Target::Id(12)));
+        assert_eq!(target("192.0.2.7"), Ok(Target::Prefix("192.0.2.7/32".parse().unwrap())));
+        assert_eq!(target("192.0.2.7/24"), Ok(Target::Prefix("192.0.2.0/24".parse().unwrap())));
+        assert!(target("here").is_err());
+    }
+
+    #[test]
+    fn a_time_has_a_unit_or_is_for_ever() {
+        assert_eq!(time("10m"), Ok(Time::For(Duration::from_secs(600))));
+        assert_eq!(time("ever"), Ok(Time::Ever));
+        assert_eq!(time("10"), Err("`10` has no unit; write `\"10s\"`".into()));
+    }
+}

@@ -1,0 +1,147 @@
+//! `portcullis bans`: the list, or one ban with its receipt.
+
+use crate::admin::api::{Ban, Bans, ListBans};
+use crate::config::units::show_duration;
+
+use super::table::{Table, clean};
+use super::{Common, Exit, Output};
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Show this ban, with the requests that led to it.
+    id: Option<u32>,
+    /// Also those that are over.
+    #[arg(long)]
+    ended: bool,
+}
+
+/// Lists or shows.
+pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
+    let command = ListBans { id: arguments.id, ended: arguments.ended || arguments.id.is_some() };
+    output.ask(common, &command, |bans| match (arguments.id, bans.bans.first()) {
+        (Some(_), Some(ban)) => receipt(ban),
+        (Some(id), None) => format!("there is no ban {id}\n"),
+        (None, _) => list(bans),
+    })
+}
+
+fn list(bans: &Bans) -> String {
+    if bans.bans.is_empty() {
+        return "nobody is banned\n".into();
+    }
+    let mut table = Table::new(&["id", "prefix", "state", "left", "by", "where", "dropped", "reason"]);
+    for ban in &bans.bans {
+        table.row([
+            ban.id.to_string(),
+            ban.prefix.to_string(),
+            ban.state.clone(),
+            left(ban),
+            ban.by.clone(),
+            ban.enforced.clone(),
+            ban.packets.to_string(),
+            ban.reason.clone(),
+        ]);
+    }
+    table.text()
+}
+
+fn left(ban: &Ban) -> String {
+    match (ban.left_s, ban.state.as_str()) {
+        (Some(seconds), "active") => show_duration(std::time::Duration::from_secs(seconds)),
+        (None, "active") => "for ever".into(),
+        _ => "-".into(),
+    }
+}
+
+fn receipt(ban: &Ban) -> String {
+    let mut text = format!("ban {} of {}, {}\n", ban.id, ban.prefix, ban.state);
+    let until = ban.until.as_deref().unwrap_or("for ever");
+    for (name, value) in [
+        ("reason", ban.reason.clone()),
+        ("by", ban.by.clone()),
+        ("since", ban.since.clone()),
+        ("until", format!("{until} ({} left)", left(ban))),
+        ("offence", ban.offence.to_string()),
+        ("enforced", ban.enforced.clone()),
+        ("dropped", format!("{} packets, {} bytes", ban.packets, ban.bytes)),
+    ] {
+        text.push_str(&format!("  {name:<9} {}\n", clean(&value)));
+    }
+    if let Some(latency) = ban.latency_us {
+        text.push_str(&format!("  {:<9} {latency} µs from the last denial to the kernel\n", "latency"));
+    }
+    if !ban.evidence.is_empty() {
+        let mut table = Table::new(&["  time", "status", "reason", "request", "route", "request id"]);
+        for evidence in &ban.evidence {
+            table.row([
+                format!("  {}", crate::observe::timestamp::format(evidence.time)),
+                evidence.status.to_string(),
+                evidence.reason.clone(),
+                format!("{} {}{}", evidence.method, evidence.host, evidence.path),
+                evidence.route.as_deref().unwrap_or("-").to_owned(),
+                evidence.request_id.clone(),
+            ]);
+        }
+        text.push_str(&format!("the requests that led to it:\n{}", table.text()));
+    }
+    if ban.state == "active" {
+        text.push_str(&format!("undo with: {}\n", ban.undo));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abuse::signal::Evidence;
+
+    fn ban() -> Ban {
+        Ban {
+            id: 7,
+            prefix: "203.0.113.9/32".parse().unwrap(),
+            state: "active".into(),
+            enforced: "kernel".into(),
+            reason: "20 denials in 10s".into(),
+            by: "rule".into(),
+            since: "2026-11-22T05:20:00.000Z".into(),
+            until: Some("2026-11-22T05:30:00.000Z".into()),
+            left_s: Some(540),
+            offence: 1,
+            packets: 1234,
+            bytes: 99,
+            evidence: vec![Evidence {
+                time: std::time::UNIX_EPOCH,
+                request_id: "r-1".into(),
+                method: "GET".into(),
+                host: "api.example.com".into(),
+                path: "/v1/\u{1b}[31m".into(),
+                status: 429,
+                reason: "rate-limited".into(),
+                route: Some("users".into()),
+                principal: None,
+            }],
+            latency_us: Some(230),
+            undo: "portcullis unban 203.0.113.9".into(),
+        }
+    }
+
+    #[test]
+    fn the_list_has_one_line_for_each_ban() {
+        let text = list(&Bans { bans: vec![ban()] });
+        assert_eq!(
+            text,
+            "id  prefix          state   left  by    where   dropped  reason\n \
+             7  203.0.113.9/32  active  9m    rule  kernel     1234  20 denials in 10s\n"
+        );
+        assert_eq!(list(&Bans { bans: vec![] }), "nobody is banned\n");
+    }
+
+    #[test]
+    fn the_receipt_shows_the_requests_and_the_undo() {
+        let text = receipt(&ban());
+        assert!(text.contains("GET api.example.com/v1/\\u{1b}[31m"), "{text}");
+        assert!(text.contains("429"), "{text}");
+        assert!(text.ends_with("undo with: portcullis unban 203.0.113.9\n"), "{text}");
+    }
+}

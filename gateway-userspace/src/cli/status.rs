@@ -1,0 +1,118 @@
+//! `portcullis status`: how the gateway does.
+
+use std::time::Duration;
+
+use crate::admin::api::{GetStatus, Status};
+use crate::admin::client::{self, Error};
+use crate::config::units::show_size;
+
+use super::{Common, Exit, Output};
+
+/// Asks and prints.
+pub fn run(common: &Common, output: &Output) -> Exit {
+    match client::call(&common.socket(), &GetStatus {}) {
+        Ok(status) => {
+            output.answer(&status, || text(&status));
+            Exit::Done
+        }
+        Err(error @ Error::NotRunning { .. }) => {
+            output.error(&error);
+            Exit::NotRunning
+        }
+        Err(error) => output.refused(&error),
+    }
+}
+
+fn text(status: &Status) -> String {
+    let mut lines = vec![
+        ("portcullis", format!("{}, process {}, up {}", status.version, status.pid, uptime(status.uptime_s))),
+        ("config", format!("{}, generation {}", status.config, status.generation)),
+    ];
+    if status.draining {
+        lines.push(("draining", "no new connections; requests in flight are finished".into()));
+    }
+    if let Some(error) = &status.last_reload_error {
+        lines.push(("reload", format!("the last one failed: {}", error.trim_end())));
+    }
+    for listener in &status.listeners {
+        let tls = if listener.tls { ", TLS" } else { "" };
+        lines.push(("listens", format!("{}: {}{tls}", listener.name, listener.address)));
+    }
+    let kernel = &status.kernel;
+    lines.push((
+        "kernel",
+        match (kernel.on, &kernel.off_because) {
+            (true, _) => {
+                let at: Vec<String> =
+                    kernel.attachments.iter().map(|at| format!("{} ({})", at.interface, at.mode)).collect();
+                let entries = kernel.entries;
+                format!("{} on {}, {entries} entries, {} differ", kernel.mode, at.join(", "), kernel.drift)
+            }
+            (false, Some(because)) => format!("off: {because}"),
+            (false, None) => "off".into(),
+        },
+    ));
+    for counter in kernel.counters.iter().filter(|counter| counter.packets > 0) {
+        lines.push(("", format!("{:>12} packets {}", counter.packets, counter.verdict)));
+    }
+    lines.push(("bans", status.bans.to_string()));
+    lines.push(("requests", format!("{}, {} connections open", status.requests, status.connections)));
+    for upstream in &status.upstreams {
+        lines.push(("upstream", format!("{}: {}", upstream.name, upstream.targets.join(", "))));
+    }
+    let mebibytes = show_size(status.resident_bytes >> 20 << 20);
+    lines.push(("memory", format!("{mebibytes}, {} workers", status.workers)));
+    lines.iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect()
+}
+
+fn uptime(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let time = Duration::from_secs(rest).as_secs();
+    let clock = format!("{:02}:{:02}:{:02}", time / 3_600, time / 60 % 60, time % 60);
+    if days == 0 { clock } else { format!("{days}d {clock}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::api::{Attachment, Counter, KernelStatus, ListenerStatus};
+
+    #[test]
+    fn the_status_is_readable() {
+        let status = Status {
+            version: "0.1.0".into(),
+            pid: 42,
+            uptime_s: 90_061,
+            draining: false,
+            config: "/etc/portcullis/gateway.toml".into(),
+            generation: 3,
+            last_reload_error: None,
+            workers: 2,
+            listeners: vec![ListenerStatus { name: "https".into(), address: "[::]:443".into(), tls: true }],
+            kernel: KernelStatus {
+                on: true,
+                mode: "enforce".into(),
+                attachments: vec![Attachment { interface: "eth0".into(), mode: "native".into() }],
+                counters: vec![Counter { verdict: "drop-banned".into(), packets: 12 }],
+                entries: 1,
+                ..KernelStatus::default()
+            },
+            requests: 1000,
+            connections: 5,
+            bans: 1,
+            upstreams: vec![],
+            resident_bytes: 20 << 20,
+        };
+        let expected = "\
+portcullis 0.1.0, process 42, up 1d 01:01:01
+config     /etc/portcullis/gateway.toml, generation 3
+listens    https: [::]:443, TLS
+kernel     enforce on eth0 (native), 1 entries, 0 differ
+                     12 packets drop-banned
+bans       1
+requests   1000, 5 connections open
+memory     20MiB, 2 workers
+";
+        assert_eq!(text(&status), expected);
+    }
+}

@@ -1,0 +1,57 @@
+//! What is open, and was perhaps not meant to be.
+
+use crate::config::codes;
+use crate::config::model::{Action, AuthKind, Config, Route};
+use crate::diagnostic::{Problem, Report};
+use crate::policy::rate_limit::config::Key;
+
+/// Warns of routes without authentication where some is defined, and of limits by an identity that nobody establishes.
+pub fn check(config: &Config, report: &mut Report) {
+    for route in &config.route {
+        if route.auth.is_empty() {
+            if !route.public && !config.auth.is_empty() && matches!(route.action, Action::Forward { .. }) {
+                let message = format!("route `{}` asks nobody who they are", route.name);
+                let problem = Problem::warning(codes::OPEN_ROUTE, message, route.place.clone());
+                report.push(
+                    problem.help("write `auth = \"none\"` if that is meant, else name an `[auth.NAME]`"),
+                );
+            }
+        }
+        check_limits(config, route, report);
+    }
+}
+
+/// A limit by user falls back to the address, which is its documented meaning; a warning is due only where the limit
+/// names an identity in particular, or where a claim can never be there.
+fn check_limits(config: &Config, route: &Route, report: &mut Report) {
+    let kinds =
+        || route.auth.iter().filter_map(|name| config.auth.iter().find(|auth| auth.name == name.value));
+    let has_tokens = kinds().any(|auth| matches!(auth.kind, AuthKind::Jwt(_)));
+    let has_keys = kinds().any(|auth| matches!(auth.kind, AuthKind::ApiKey(_)));
+    for name in &route.limits {
+        let Some(limit) = config.limit.iter().find(|limit| limit.value.name == name.value) else { continue };
+        for key in limit.value.by.iter().filter(|key| key.needs_identity()) {
+            let (what, missing) = match key {
+                Key::Claim(claim) => (format!("claim `{claim}`"), !has_tokens),
+                Key::ApiKey => ("API key".to_owned(), !has_keys),
+                _ => ("user".to_owned(), !has_tokens && !has_keys),
+            };
+            if missing {
+                let message = format!(
+                    "limit `{}` counts by {what}, which route `{}` never learns",
+                    name.value, route.name
+                );
+                let problem = Problem::warning(codes::LIMIT_WITHOUT_IDENTITY, message, name.place.clone());
+                let help = match key {
+                    Key::Claim(_) => {
+                        "all clients share one bucket; name an `[auth.NAME]` with `jwt` in the route"
+                    }
+                    _ => {
+                        "the client's address is counted instead; name an `[auth.NAME]`, or write `by = \"address\"`"
+                    }
+                };
+                report.push(problem.related(limit.place.clone(), "the limit is defined here").help(help));
+            }
+        }
+    }
+}

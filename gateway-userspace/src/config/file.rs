@@ -1,0 +1,168 @@
+//! The tables of a configuration file, each in its own module: its keys with their documentation, and its decoder.
+
+pub mod admin;
+pub mod api_key;
+pub mod auth;
+pub mod gateway;
+pub mod headers;
+pub mod jwt;
+pub mod limit;
+pub mod listen;
+pub mod log;
+pub mod operations;
+pub mod route;
+pub mod shield;
+pub mod upstream;
+
+use std::sync::Arc;
+
+use crate::diagnostic::{Located, Place, Problem};
+
+use super::codes;
+use super::decode::{Declared, Decoder, Spec, list};
+use super::model::Config;
+use super::near::nearest;
+use super::tree::{Node, Value};
+
+/// Most tables of one kind.
+const TABLES_MAX: usize = 50_000;
+
+/// A table at the top of the file.
+#[derive(Debug)]
+pub struct Section {
+    /// `listen`
+    pub name: &'static str,
+    /// Whether it holds tables by name: `[listen.NAME]`.
+    pub named: bool,
+    /// The tables that it may hold.
+    pub specs: &'static [&'static Spec],
+}
+
+/// All tables, in the order of the reference.
+pub const SECTIONS: &[Section] = &[
+    Section { name: "gateway", named: false, specs: &[&gateway::SPEC] },
+    Section { name: "listen", named: true, specs: &[&listen::SPEC] },
+    Section { name: "route", named: true, specs: &[&route::SPEC] },
+    Section { name: "upstream", named: true, specs: &[&upstream::SPEC] },
+    Section { name: "auth", named: true, specs: &[&jwt::SPEC, &api_key::SPEC] },
+    Section { name: "limit", named: true, specs: &[&limit::SPEC] },
+    Section { name: "headers", named: false, specs: &[&headers::SPEC] },
+    Section { name: "shield", named: false, specs: &[&shield::SPEC] },
+    Section { name: "log", named: false, specs: &[&log::SPEC] },
+    Section { name: "operations", named: false, specs: &[&operations::SPEC] },
+    Section { name: "admin", named: false, specs: &[&admin::SPEC] },
+];
+
+/// The key at the top that names other files; see [`super::read`].
+pub const INCLUDE: &str = "include";
+
+/// Decodes the merged tree. What could not be decoded is left out, and then there is an error in the report.
+pub fn decode(d: &mut Decoder<'_>, root: &Node) -> Config {
+    let known: Vec<&str> = SECTIONS.iter().map(|section| section.name).chain([INCLUDE]).collect();
+    for entry in root.entries() {
+        if !known.contains(&entry.key.value.as_str()) {
+            d.unknown_key("", &entry.key, &known);
+        }
+    }
+    let config = Config {
+        gateway: single(d, root, "gateway", gateway::decode),
+        listen: named(d, root, "listen", listen::decode),
+        operations: root.get("operations").and_then(|node| operations::decode(d, node)),
+        admin: single(d, root, "admin", admin::decode),
+        log: single(d, root, "log", log::decode),
+        headers: single(d, root, "headers", headers::decode),
+        auth: named(d, root, "auth", auth::decode),
+        limit: named(d, root, "limit", limit::decode),
+        upstream: named(d, root, "upstream", upstream::decode),
+        route: named(d, root, "route", route::decode),
+        shield: root.get("shield").and_then(|node| shield::decode(d, node)),
+    };
+    if root.get("listen").is_none_or(|node| matches!(&node.value, Value::Table(tables) if tables.is_empty()))
+        && !d.syntax_errors
+    {
+        d.report.push(
+            Problem::unplaced(codes::NO_LISTENER, "there is no `[listen.NAME]`, so no request can arrive")
+                .help("write `[listen.http]` and under it `address = \"[::]:8080\"`"),
+        );
+    }
+    config
+}
+
+/// A table that is there even if it is not written, or not usable.
+fn single<T>(
+    d: &mut Decoder<'_>,
+    root: &Node,
+    name: &'static str,
+    decode: fn(&mut Decoder<'_>, &Node) -> Option<T>,
+) -> T {
+    let written = root.get(name).and_then(|node| decode(d, node));
+    written.unwrap_or_else(|| {
+        let empty = Node { place: root.place.clone(), value: Value::Table(Vec::new()) };
+        decode(d, &empty).expect("a table without required keys can be empty")
+    })
+}
+
+/// The name of a table and where the table begins.
+pub type TableName = Located<Arc<str>>;
+
+/// Tables by name, in the order of the file.
+fn named<T>(
+    d: &mut Decoder<'_>,
+    root: &Node,
+    section: &'static str,
+    decode: fn(&mut Decoder<'_>, TableName, &Node) -> Option<T>,
+) -> Vec<T> {
+    let Some(node) = root.get(section) else { return Vec::new() };
+    let Value::Table(entries) = &node.value else {
+        d.wrong_type(node, &format!("tables by name, `[{section}.NAME]`"));
+        return Vec::new();
+    };
+    if entries.len() > TABLES_MAX {
+        let message = format!("more than {TABLES_MAX} tables `[{section}.NAME]`");
+        d.report.push(Problem::error(codes::TOO_MANY, message, node.place.clone()));
+        return Vec::new();
+    }
+    let mut decoded = Vec::with_capacity(entries.len());
+    for entry in entries {
+        if !matches!(entry.node.value, Value::Table(_)) {
+            let message =
+                format!("`{}` stands in `[{section}]`, which holds only tables by name", entry.key.value);
+            let problem = Problem::error(codes::WRONG_TYPE, message, entry.key.place.clone());
+            d.report.push(problem.help(format!("give the table a name: `[{section}.main]`")));
+            continue;
+        }
+        let Some(name) = table_name(d, section, &entry.key.value, &entry.key.place) else { continue };
+        let name = Located::new(name, header_place(&entry.node, &entry.key.place));
+        d.declared.push(Declared { kind: section, name: name.clone() });
+        decoded.extend(decode(d, name, &entry.node));
+    }
+    decoded
+}
+
+/// Where a table begins: its header where it has one, else its key.
+fn header_place(node: &Node, key: &Place) -> Place {
+    match node.place.span.contains(&key.span.start) || node.place.file != key.file {
+        true => node.place.clone(),
+        false => key.clone(),
+    }
+}
+
+fn table_name(d: &mut Decoder<'_>, section: &str, name: &str, place: &Place) -> Option<Arc<str>> {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(valid) || name == "none" {
+        let message = format!("`{name}` cannot be the name of a table `[{section}.NAME]`");
+        let problem = Problem::error(codes::BAD_NAME, message, place.clone());
+        d.report
+            .push(problem.help("names are letters, digits, `-`, `_` and `.`, at most 64, and not `none`"));
+        return None;
+    }
+    Some(name.into())
+}
+
+/// A message for a text that should have been one of some forms.
+pub(super) fn not_one_of(text: &str, forms: &[&str]) -> String {
+    match nearest(text, forms.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("expected one of {}", list(forms)),
+    }
+}

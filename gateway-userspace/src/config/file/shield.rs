@@ -1,0 +1,202 @@
+//! `[shield]`: the kernel stage and the abuse loop.
+
+use crate::config::codes;
+use crate::config::decode::{Decoder, Fields, Key, Presence, Spec, Takes, number};
+use crate::config::model::{Attach, Budget, Shield};
+use crate::config::tree::{Node, Value};
+use crate::config::value::{self, Type};
+use crate::diagnostic::{Located, Problem};
+
+/// Longest name of an interface (IFNAMSIZ − 1).
+const INTERFACE_MAX: usize = 15;
+
+const INTERFACES: Type<Vec<Located<Box<str>>>> =
+    Type { describe: "the name of a network interface, or an array of them", decode: interfaces };
+const PORTS: Type<Vec<u16>> = Type { describe: "an array of TCP ports", decode: ports };
+
+/// The keys of `[shield]`.
+pub static SPEC: Spec = Spec {
+    title: "[shield]",
+    doc: "Keeping abusers out: who is banned, and the kernel stage that drops their packets. Without interfaces bans are \
+          enforced by the gateway alone.",
+    keys: &[
+        Key::new(
+            "interfaces",
+            Takes::Value(INTERFACES.describe),
+            Presence::Optional,
+            "Network interfaces whose packets are filtered.",
+        ),
+        Key::new(
+            "interface",
+            Takes::Value(INTERFACES.describe),
+            Presence::Optional,
+            "The same as `interfaces`, for one.",
+        ),
+        Key::new(
+            "attach",
+            Takes::Word(&["auto", "native", "generic"]),
+            Presence::Default("\"auto\""),
+            "How the kernel program is attached: in the driver, behind it, or in the driver where that is possible.",
+        ),
+        Key::new(
+            "mode",
+            Takes::Word(&["enforce", "observe"]),
+            Presence::Default("\"enforce\""),
+            "`observe` counts what would be dropped, and drops nothing.",
+        ),
+        Key::new(
+            "packets",
+            Takes::Value(value::PACKET_RATE.describe),
+            Presence::Optional,
+            "Packets that one source (IPv6: one /64) may send; what is more is dropped, and nobody is banned for it. No \
+             limit if not given.",
+        ),
+        Key::new(
+            "packet-burst",
+            Takes::Number(1, 1_000_000_000),
+            Presence::Optional,
+            "Packets at once; if not given, as many as in one second.",
+        ),
+        Key::new(
+            "syns",
+            Takes::Value(value::PACKET_RATE.describe),
+            Presence::Optional,
+            "The same for new TCP connections (SYN packets).",
+        ),
+        Key::new(
+            "syn-burst",
+            Takes::Number(1, 1_000_000_000),
+            Presence::Optional,
+            "SYN packets at once; if not given, as many as in one second.",
+        ),
+        Key::new(
+            "ban",
+            Takes::Value(value::BAN_RULE.describe),
+            Presence::Optional,
+            "How many refused requests (401, 403, 429, malformed ones) in which time lead to a ban of their source; \
+             nobody is banned by behaviour if not given.",
+        ),
+        Key::new(
+            "for",
+            Takes::Value(value::DURATION.describe),
+            Presence::Default("\"10m\""),
+            "How long a first ban lasts; it doubles on each return.",
+        ),
+        Key::new(
+            "up-to",
+            Takes::Value(value::DURATION.describe),
+            Presence::Default("\"24h\""),
+            "How long a ban can get.",
+        ),
+        Key::new(
+            "never",
+            Takes::Value(value::PREFIXES.describe),
+            Presence::Default("[]"),
+            "Who is never banned and never dropped. Loopback, the gateway's own addresses, the next hop, trusted \
+             proxies, upstreams and the operator's SSH session always belong to it.",
+        ),
+        Key::new(
+            "management-ports",
+            Takes::Value(PORTS.describe),
+            Presence::Default("[22]"),
+            "TCP ports that are never dropped.",
+        ),
+        Key::new(
+            "pins",
+            Takes::Value(value::PATH.describe),
+            Presence::Default("\"/sys/fs/bpf/portcullis\""),
+            "Where the kernel's maps are pinned, so that bans outlive the process.",
+        ),
+        Key::new(
+            "capacity",
+            Takes::Number(1024, 16_777_216),
+            Presence::Default("262144"),
+            "Most entries of the denylist.",
+        ),
+    ],
+};
+
+/// Decodes `[shield]`.
+pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
+    let f = d.fields(&SPEC, "[shield]".into(), node)?;
+    let interfaces = interfaces_of(d, &f);
+    let attach = &[("auto", Attach::Auto), ("native", Attach::Native), ("generic", Attach::Generic)];
+    let attach = f.word(d, "attach", attach);
+    let enforce = f.word(d, "mode", &[("enforce", true), ("observe", false)]);
+    let packets = budget(d, &f, "packets", "packet-burst");
+    let syns = budget(d, &f, "syns", "syn-burst");
+    let ban = f.get(d, "ban", &value::BAN_RULE);
+    let ban_for = f.located(d, "for", &value::DURATION);
+    let ban_up_to = f.located(d, "up-to", &value::DURATION);
+    let never = f.get(d, "never", &value::PREFIXES);
+    let management_ports = f.get(d, "management-ports", &PORTS);
+    let pins = f.get(d, "pins", &value::PATH);
+    let capacity = f.number(d, "capacity");
+    let (ban_for, mut ban_up_to) = (ban_for?, ban_up_to?);
+    if ban_for.value > ban_up_to.value {
+        if f.node("up-to").is_some() {
+            let message = "a first ban (`for`) would last longer than bans may last (`up-to`)";
+            let problem = Problem::error(codes::OUT_OF_RANGE, message, ban_up_to.place);
+            d.report.push(problem.related(ban_for.place, "`for` stands here"));
+            return None;
+        }
+        ban_up_to.value = ban_for.value;
+    }
+    Some(Shield {
+        interfaces: interfaces?,
+        attach: attach?,
+        enforce: enforce?,
+        packets,
+        syns,
+        ban,
+        ban_for: ban_for.value,
+        ban_up_to: ban_up_to.value,
+        never: never?,
+        management_ports: management_ports?,
+        pins: pins?,
+        capacity: capacity?,
+    })
+}
+
+fn interfaces_of(d: &mut Decoder<'_>, f: &Fields<'_>) -> Option<Vec<Located<Box<str>>>> {
+    let several = f.get(d, "interfaces", &INTERFACES);
+    let one = f.get(d, "interface", &INTERFACES);
+    if f.node("interfaces").is_some() && f.node("interface").is_some() {
+        let message = "`interface` and `interfaces` are the same setting";
+        let problem = Problem::error(codes::EXCLUSIVE, message, f.key_place("interface"));
+        d.report.push(problem.related(f.key_place("interfaces"), "the other stands here"));
+    }
+    Some(several.or(one).unwrap_or_default())
+}
+
+fn interfaces(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Located<Box<str>>>> {
+    value::one_or_many(d, node, |d, node| {
+        let text = d.text(node, "the name of a network interface")?;
+        let valid = |c: char| !c.is_whitespace() && !c.is_control() && c != '/';
+        if text.is_empty() || text.len() > INTERFACE_MAX || !text.chars().all(valid) {
+            let message = format!("`{text}` cannot be the name of a network interface");
+            d.report.push(Problem::error(codes::NO_INTERFACE, message, node.place.clone()));
+            return None;
+        }
+        Some(Located::new(text.into(), node.place.clone()))
+    })
+}
+
+fn ports(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<u16>> {
+    if !matches!(node.value, Value::List(_) | Value::Integer(_) | Value::Text { substituted: true, .. }) {
+        d.wrong_type(node, "an array of TCP ports");
+        return None;
+    }
+    value::one_or_many(d, node, |d, node| u16::try_from(number(d, node, 1..=65_535)?).ok())
+}
+
+fn budget(d: &mut Decoder<'_>, f: &Fields<'_>, rate: &'static str, burst: &'static str) -> Option<Budget> {
+    let per_second = f.get(d, rate, &value::PACKET_RATE);
+    let at_once = f.number(d, burst);
+    if f.node(rate).is_none() && f.node(burst).is_some() {
+        let message = format!("`{burst}` has no effect without `{rate}`");
+        d.report.push(Problem::error(codes::EXCLUSIVE, message, f.key_place(burst)));
+    }
+    let per_second = per_second?;
+    Some(Budget { per_second, burst: at_once.unwrap_or(per_second) })
+}
