@@ -10,12 +10,12 @@
 //!
 //! No step ends the run: one run reports every problem. The model is given out only if none of them is an error.
 
-pub mod live;
 pub mod check;
 pub mod codes;
 pub mod decode;
 pub mod environment;
 pub mod file;
+pub mod live;
 pub mod model;
 mod near;
 mod overrides;

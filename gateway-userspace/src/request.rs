@@ -6,10 +6,10 @@ pub mod head;
 pub mod identity;
 pub mod path;
 pub mod peer;
-pub mod summary;
 pub mod query;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod summary;
 
 pub use context::{Context, RequestId};
 pub use head::{Head, Scheme};

@@ -1,3 +1,5 @@
+//! Documents good and bad, and what comes out of them.
+
 use serde_json::{Value, json};
 
 use super::*;
