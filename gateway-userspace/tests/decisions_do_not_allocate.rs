@@ -1,15 +1,23 @@
-//! The decisions that every request goes through allocate nothing when they let it pass.
+//! The decisions that every request goes through allocate nothing when they let it pass, nor does taking note of it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use gateway_userspace::header::{ACCEPT, Fields, Name, Value};
+use gateway_userspace::keyring::key::{Key, Material};
+use gateway_userspace::observe::access_log::{Entry, Format, Sink, Template, Writer};
+use gateway_userspace::observe::metrics::{Finished, Registry};
 use gateway_userspace::policy::identity_headers::IdentityHeaders;
 use gateway_userspace::policy::ip_access::{Access, config};
+use gateway_userspace::policy::jwt::cache::{Known, TokenCache};
+use gateway_userspace::policy::jwt::claims::Validity;
 use gateway_userspace::policy::rate_limit::gcra::Rate;
 use gateway_userspace::policy::rate_limit::table::Table as LimitTable;
+use gateway_userspace::request::Identity;
+use gateway_userspace::request::head::Version;
+use gateway_userspace::request::identity::Credential;
 use gateway_userspace::request::path::{EncodedSlash, normalise};
 use gateway_userspace::route::Table;
 use gateway_userspace::route::pattern::{HostPattern, PathPattern, Pattern, Segment, Tail};
@@ -96,4 +104,85 @@ fn address_rules_and_clean_identity_headers_allocate_nothing() {
     let mut fields = Fields::default();
     fields.add(ACCEPT, Value::from_static("*/*"));
     assert_eq!(allocations(|| headers.apply(&mut fields, None)).0, 0);
+}
+
+#[test]
+fn a_token_that_is_remembered_is_answered_without_allocating() {
+    let cache = TokenCache::default();
+    let key = Arc::new(Key::new(None, None, &Material::Secret(&[1; 32])).expect("a key"));
+    let identity = Arc::new(Identity {
+        auth: Arc::from("users"),
+        principal: Arc::from("alice"),
+        credential: Credential::Token,
+        claims: Default::default(),
+        headers: Box::new([]),
+    });
+    let (good, forged) = ([b'g'; 800], [b'f'; 800]);
+    cache.accept(&good, identity, key.clone(), Validity { from_ms: 0, until_ms: 2000 }, 1000);
+    cache.forge(&forged, key);
+    for _ in 0..10 {
+        let (count, known) = allocations(|| cache.get(&good, 1500));
+        assert!(matches!(known, Some(Known::Accepted(_))));
+        assert_eq!(count, 0);
+        let (count, known) = allocations(|| cache.get(&forged, 1500));
+        assert!(matches!(known, Some(Known::Forged)));
+        assert_eq!(count, 0);
+        assert_eq!(allocations(|| cache.get(&[b'u'; 800], 1500).is_none()), (0, true));
+    }
+}
+
+#[test]
+fn counting_a_request_a_second_time_allocates_nothing() {
+    let registry = Registry::new();
+    let (cells, route) = (registry.cells(), registry.label("users"));
+    let count = || {
+        cells.request_started();
+        cells.upstream_answered(route, Duration::from_millis(3));
+        cells.limit_decided(route, false);
+        cells.request_finished(&Finished {
+            route,
+            method: "GET",
+            version: Version::Http2,
+            status: 429,
+            duration: Duration::from_millis(5),
+            rejection: Some("rate-limited"),
+        });
+    };
+    count();
+    assert_eq!(allocations(|| (0..1000).for_each(|_| count())).0, 0);
+}
+
+#[test]
+fn a_line_of_the_access_log_allocates_nothing() {
+    let template =
+        Template::parse("$context.requestId $context.path $context.requestTime").expect("a template");
+    for format in [Format::Json, Format::Seed, Format::Combined, Format::Custom(template)] {
+        let writer = Writer::start(format.clone(), Sink::File("/dev/null".into())).expect("a writer");
+        let log = writer.log();
+        let entry = Entry {
+            time: SystemTime::UNIX_EPOCH,
+            method: "GET",
+            scheme: "https",
+            host: "api.example.com",
+            path: "/v1/users/7",
+            version: "2",
+            route: Some("users"),
+            status: 200,
+            duration: Duration::from_millis(5),
+            response_bytes: 1024,
+            request_bytes: 0,
+            client: [2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(),
+            user_agent: Some(b"curl/8 \x1b[31m\xff"),
+            referer: None,
+            user: Some("alice"),
+            request_id: "01991234-5678-7000-8000-000000000000",
+            trace: None,
+            upstream: None,
+            limit: None,
+            reason: None,
+            detail: None,
+        };
+        log.write(&entry);
+        assert_eq!(allocations(|| (0..20).for_each(|_| log.write(&entry))).0, 0, "{format:?}");
+    }
 }

@@ -22,7 +22,7 @@ pub const KEYS_MAX: usize = 256;
 /// Who wrote a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Author {
-    /// The operator, in a file or variable: symmetric keys are allowed.
+    /// The operator, in a file or variable: symmetric keys are allowed, but not together with public ones.
     Operator,
     /// The issuer, over the network: only public keys are taken.
     Issuer,
@@ -151,10 +151,14 @@ fn json_keys(text: &str, author: Author) -> Result<Vec<Result<Key, KeyError>>, D
         None if object.contains_key("kty") => vec![serde_json::Value::Object(object)],
         None => return Err(DocumentError::NotKeys),
     };
-    Ok(keys.into_iter().take(KEYS_MAX).map(|key| json_key(key, author)).collect())
+    // A set with keys of both kinds invites taking one for the other, so its secrets are left out.
+    let is_secret =
+        |key: &serde_json::Value| key.get("kty").and_then(serde_json::Value::as_str) == Some("oct");
+    let secrets = author == Author::Operator && keys.iter().all(is_secret);
+    Ok(keys.into_iter().take(KEYS_MAX).map(|key| json_key(key, secrets)).collect())
 }
 
-fn json_key(value: serde_json::Value, author: Author) -> Result<Key, KeyError> {
+fn json_key(value: serde_json::Value, secrets: bool) -> Result<Key, KeyError> {
     let jwk: Jwk = serde_json::from_value(value).map_err(|_| KeyError::UnsupportedType)?;
     if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
         return Err(KeyError::NotForSignatures);
@@ -193,7 +197,7 @@ fn json_key(value: serde_json::Value, author: Author) -> Result<Key, KeyError> {
             }
             Key::new(id, pinned, &Material::Ed25519(&point))
         }
-        AlgorithmParameters::OctetKey(_) if author == Author::Issuer => Err(KeyError::SecretNotAllowed),
+        AlgorithmParameters::OctetKey(_) if !secrets => Err(KeyError::SecretNotAllowed),
         AlgorithmParameters::OctetKey(secret) => {
             Key::new(id, pinned, &Material::Secret(&decode(&secret.value)?))
         }

@@ -133,6 +133,7 @@ impl Issuer {
                 return None;
             }
             gate.in_flight = true;
+            gate.asked = true;
             self.wanted.notify_one();
         }
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
@@ -156,15 +157,24 @@ impl Issuer {
         }
     }
 
-    /// Completes when somebody asked for a fetch. For the one task that fetches.
+    /// Completes when somebody asked for a fetch that has not begun. For the one task that fetches.
     pub(super) async fn wanted(&self) {
-        self.wanted.notified().await;
+        loop {
+            self.wanted.notified().await;
+            // A wish may have been granted meanwhile by a fetch that was due anyway.
+            if self.gate().asked {
+                return;
+            }
+        }
     }
 
     /// Marks the beginning of a fetch; dropping the result without [`Attempt::succeed`] or [`Attempt::fail`] frees
     /// the waiting requests too.
     pub(super) fn begin(&self) -> Attempt<'_> {
-        self.gate().in_flight = true;
+        let mut gate = self.gate();
+        gate.in_flight = true;
+        gate.asked = false;
+        drop(gate);
         Attempt(self)
     }
 
@@ -178,6 +188,8 @@ impl Issuer {
 struct Gate {
     /// Whether a fetch is under way or was asked for.
     in_flight: bool,
+    /// Whether a fetch was asked for and has not begun.
+    asked: bool,
     /// When an unknown key id last caused a fetch.
     unknown_key: Option<Instant>,
     /// When a fetch last ended.
@@ -317,6 +329,19 @@ mod tests {
         let waiting = issuer.ask(Want::UnknownKey, now).expect("a fetch is under way");
         drop(attempt);
         waiting.wait().await;
+    }
+
+    #[tokio::test]
+    async fn a_wish_that_a_scheduled_fetch_grants_causes_no_other() {
+        let issuer = issuer();
+        let now = Instant::now();
+        let waiting = issuer.ask(Want::AnyKeys, now).expect("nothing was fetched yet");
+        issuer.begin().succeed(set("a"), now);
+        waiting.wait().await;
+        let another = tokio::time::timeout(Duration::from_millis(20), issuer.wanted()).await;
+        assert!(another.is_err());
+        let _waiting = issuer.ask(Want::UnknownKey, now).expect("the first unknown key");
+        issuer.wanted().await;
     }
 
     #[test]

@@ -49,9 +49,9 @@ pub enum KeyError {
     /// Not a key, or a point that is not on its curve.
     #[error("it is not a valid public key of a supported type (RSA, P-256, P-384, Ed25519)")]
     Malformed,
-    /// RSA outside 2048 to 8192 bit.
-    #[error("RSA keys need 2048 to 8192 bits")]
-    RsaSize,
+    /// RSA outside 2048 to 8192 bit, or with an exponent that is even or 1.
+    #[error("RSA keys need 2048 to 8192 bits and an odd public exponent of at least 3")]
+    WeakRsa,
     /// An HMAC secret that is shorter than its hash.
     #[error("an HMAC secret needs at least as many bytes as its hash: 32, 48 or 64 (RFC 7518, section 3.2)")]
     ShortSecret,
@@ -67,8 +67,8 @@ pub enum KeyError {
     /// A type or curve that is not supported.
     #[error("its `kty` or `crv` is not supported")]
     UnsupportedType,
-    /// A symmetric key in a document that was fetched.
-    #[error("a symmetric key must not come from a fetched document")]
+    /// A symmetric key in a document that was fetched, or among public keys.
+    #[error("a symmetric key must not come from a fetched document, nor stand among public keys")]
     SecretNotAllowed,
     /// Another key of the same document has the same `kid`.
     #[error("another key before it has the same `kid`")]
@@ -181,8 +181,8 @@ fn check_rsa_size(verifiers: &[(Algorithm, Verifier)]) -> Result<(), KeyError> {
     let Some((_, Verifier::Public(key))) = verifiers.first() else { return Err(KeyError::Malformed) };
     let der = key.as_der().map_err(|_| KeyError::Malformed)?;
     let bits =
-        rsa::PublicEncryptingKey::from_der(der.as_ref()).map_err(|_| KeyError::RsaSize)?.key_size_bits();
-    if (2048..=8192).contains(&bits) { Ok(()) } else { Err(KeyError::RsaSize) }
+        rsa::PublicEncryptingKey::from_der(der.as_ref()).map_err(|_| KeyError::WeakRsa)?.key_size_bits();
+    if (2048..=8192).contains(&bits) { Ok(()) } else { Err(KeyError::WeakRsa) }
 }
 
 fn curve_key(algorithm: Algorithm, point: &[u8]) -> Result<Verifier, KeyError> {

@@ -122,8 +122,12 @@ impl Authenticator {
         if !self.config.algorithms.contains(&token.algorithm) {
             return refuse(CredentialFault::Algorithm);
         }
-        let validity = match claims::check(&token.claims, &self.config, now_ms) {
-            Ok(validity) => validity,
+        let checked = token.claims().and_then(|claims| {
+            let validity = claims::check(&claims, &self.config, now_ms)?;
+            Ok((claims, validity))
+        });
+        let (claims, validity) = match checked {
+            Ok(checked) => checked,
             Err(fault) => return refuse(fault),
         };
         let Some(keys) = self.issuer.keys(monotonic, self.config.max_stale) else {
@@ -140,7 +144,7 @@ impl Authenticator {
             self.cache.forge(bytes, key.clone());
             return refuse(CredentialFault::Signature);
         }
-        match identity::identity(token.claims, &self.config) {
+        match identity::identity(claims, &self.config) {
             Ok(identity) => {
                 let identity = Arc::new(identity);
                 self.cache.accept(bytes, identity.clone(), key.clone(), validity, now_ms);

@@ -1,3 +1,5 @@
+//! Documents good and bad, and what comes out of them.
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -38,7 +40,7 @@ fn bad_keys_are_left_out_and_good_ones_serve() {
         (6, KeyError::SecretNotAllowed),
         (7, KeyError::UnsupportedType),
         (8, KeyError::Malformed),
-        (9, KeyError::RsaSize),
+        (9, KeyError::WeakRsa),
         (10, KeyError::UnsupportedType),
         (11, KeyError::UnsupportedType),
     ];
@@ -127,4 +129,19 @@ fn secrets_of_the_operator_serve_only_hashes_that_they_are_long_enough_for() {
             .collect();
         assert_eq!(serves, algorithms, "{bytes} bytes");
     }
+}
+
+#[test]
+fn a_secret_among_public_keys_is_left_out() {
+    let secret = json!({"kty": "oct", "kid": "s", "k": base64url(&[1; 32])});
+    let mixed = json!({"keys": [secret, Signer::ed25519().jwk_with(json!({"kid": "p"}))]});
+    assert_eq!(parse(&mixed, Author::Operator), Ok((1, vec![(0, KeyError::SecretNotAllowed)])));
+    assert_eq!(parse(&json!({"keys": [secret]}), Author::Operator), Ok((1, vec![])));
+}
+
+#[test]
+fn an_exponent_of_one_is_no_key() {
+    let mut jwk = Signer::rsa().jwk();
+    jwk["e"] = json!("AQ");
+    assert_eq!(parse(&jwk, Author::Issuer), Err(DocumentError::NoUsableKey(KeyError::WeakRsa)));
 }

@@ -139,3 +139,39 @@ fn pauses_grow_with_failures_and_stay_below_the_refresh() {
         assert!(pauses[38] <= PAUSE_MAX && pauses[38] >= PAUSE_MAX / 2);
     }
 }
+
+#[tokio::test]
+async fn tls_is_checked_against_the_given_authority_and_name() {
+    let (server, authority) = Server::start_tls().await;
+    server.put("/keys", jwks(&Signer::ed25519(), "a"));
+    let path = std::env::temp_dir().join(format!("portcullis-{}-authority.pem", std::process::id()));
+    std::fs::write(&path, authority).expect("written");
+    let url = |host: &str| Origin::Url(Arc::from(format!("https://{host}:{}/keys", server.port())));
+    let by_name = fetch(&url("localhost"), Some(&path), TIMEOUT).await;
+    let without_authority = fetch(&url("localhost"), None, TIMEOUT).await;
+    let other_name = fetch(&url("127.0.0.1"), Some(&path), TIMEOUT).await;
+    let missing = fetch(&url("localhost"), Some(Path::new("/nonexistent.pem")), TIMEOUT).await;
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(by_name.expect("keys").0.keys().len(), 1);
+    for (outcome, part) in [
+        (without_authority, "UnknownIssuer"),
+        (other_name, "not valid for name"),
+        (missing, "/nonexistent.pem"),
+    ] {
+        let reason = chain(&outcome.expect_err("refused"));
+        assert!(reason.contains(part), "{reason}");
+    }
+    assert_eq!(server.requests("/keys"), 1);
+}
+
+#[tokio::test]
+async fn an_issuer_that_never_answers_is_given_up() {
+    // Accepts into its backlog and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = silent.local_addr().expect("an address");
+    for scheme in ["http", "https"] {
+        let origin = Origin::Url(Arc::from(format!("{scheme}://{address}/keys")));
+        let outcome = fetch(&origin, None, Duration::from_millis(20)).await;
+        assert!(matches!(outcome, Err(FetchError::Timeout)), "{scheme}");
+    }
+}

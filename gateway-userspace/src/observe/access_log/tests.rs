@@ -1,3 +1,5 @@
+//! Lines as they are written, and sinks that fail.
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;

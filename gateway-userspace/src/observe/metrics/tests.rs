@@ -1,3 +1,5 @@
+//! What a scrape shows of what workers counted.
+
 use std::time::Duration;
 
 use super::*;

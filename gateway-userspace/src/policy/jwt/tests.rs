@@ -151,6 +151,14 @@ fn every_algorithm_is_accepted_with_its_key_and_remembered() {
 }
 
 #[test]
+fn waiting_for_keys_costs_a_request_little_room() {
+    let authenticator = with_key(&Signer::ed25519(), &[Algorithm::EdDSA]);
+    let head = head(&[]);
+    let future = authenticator.authenticate(&head, now(), Instant::now());
+    assert!(size_of_val(&future) <= 512, "{} bytes", size_of_val(&future));
+}
+
+#[test]
 fn a_remembered_token_still_expires() {
     let signer = Signer::ed25519();
     let authenticator = with_key(&signer, &[Algorithm::EdDSA]);

@@ -24,8 +24,8 @@ pub struct Token<'a> {
     pub algorithm: Algorithm,
     /// `kid`.
     pub key_id: Option<Box<str>>,
-    /// The claims, without repeated members.
-    pub claims: Map<String, Value>,
+    /// What the token says: its claims, not yet read.
+    payload: Vec<u8>,
     /// What the signature is over.
     pub signed: &'a [u8],
     /// The signature.
@@ -33,7 +33,7 @@ pub struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    /// Takes a compact token apart.
+    /// Takes a compact token apart and reads its header.
     pub fn parse(token: &'a [u8]) -> Result<Token<'a>, CredentialFault> {
         if token.len() > BYTES_MAX {
             return Err(CredentialFault::Malformed);
@@ -42,11 +42,16 @@ impl<'a> Token<'a> {
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err(CredentialFault::Malformed);
         };
-        let header = object(&token[..first])?;
+        let header = strict_json::object(&decode(&token[..first])?).ok_or(CredentialFault::Malformed)?;
         let (algorithm, key_id) = read_header(&header)?;
-        let claims = object(&token[first + 1..second])?;
+        let payload = decode(&token[first + 1..second])?;
         let signature = decode(&token[second + 1..])?;
-        Ok(Token { algorithm, key_id, claims, signed: &token[..second], signature })
+        Ok(Token { algorithm, key_id, payload, signed: &token[..second], signature })
+    }
+
+    /// The claims, without repeated members.
+    pub fn claims(&self) -> Result<Map<String, Value>, CredentialFault> {
+        strict_json::object(&self.payload).ok_or(CredentialFault::Malformed)
     }
 }
 
@@ -67,10 +72,6 @@ fn read_header(header: &Map<String, Value>) -> Result<(Algorithm, Option<Box<str
         None => None,
     };
     Ok((algorithm, key_id))
-}
-
-fn object(part: &[u8]) -> Result<Map<String, Value>, CredentialFault> {
-    strict_json::object(&decode(part)?).ok_or(CredentialFault::Malformed)
 }
 
 /// Base64url without padding, white space or bits left over (RFC 7515 §2): one text for one sequence of bytes.
