@@ -2,13 +2,13 @@
 
 use crate::header::{self, Fields, Name};
 
-/// Fields that say something about the connection an answer came on, whether `Connection` names them or not.
-const OF_THE_CONNECTION: [Name; 7] = [
+/// Fields that say something about the connection an answer came on, whether `Connection` names them or not. `Trailer`
+/// is not among them: it announces trailers, which are forwarded.
+const OF_THE_CONNECTION: [Name; 6] = [
     header::KEEP_ALIVE,
     header::PROXY_CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::TE,
-    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
@@ -30,4 +30,33 @@ pub fn strip_response(fields: &mut Fields) {
     for name in &OF_THE_CONNECTION {
         fields.remove(name);
     }
+}
+
+/// Whether a field may stand in a trailer section: none that frames, routes or authenticates (RFC 9110 §6.5.1).
+pub fn may_be_trailer(name: &Name) -> bool {
+    let name = name.as_str();
+    !name.starts_with("content-")
+        && !name.starts_with("x-forwarded-")
+        && ![
+            "authorization",
+            "cache-control",
+            "connection",
+            "cookie",
+            "expect",
+            "forwarded",
+            "host",
+            "keep-alive",
+            "location",
+            "proxy-authenticate",
+            "proxy-authorization",
+            "proxy-connection",
+            "set-cookie",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "vary",
+            "www-authenticate",
+        ]
+        .contains(&name)
 }
