@@ -22,7 +22,7 @@ use super::codes;
 use super::decode::{Declared, Decoder, Spec, list};
 use super::model::Config;
 use super::near::nearest;
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Value};
 
 /// Most tables of one kind.
 const TABLES_MAX: usize = 50_000;
@@ -125,10 +125,7 @@ fn named<T>(
     let mut decoded = Vec::with_capacity(entries.len());
     for entry in entries {
         if !matches!(entry.node.value, Value::Table(_)) {
-            let message =
-                format!("`{}` stands in `[{section}]`, which holds only tables by name", entry.key.value);
-            let problem = Problem::error(codes::WRONG_TYPE, message, entry.key.place.clone());
-            d.report.push(problem.help(format!("give the table a name: `[{section}.main]`")));
+            not_a_table(d, section, entry);
             continue;
         }
         let Some(name) = table_name(d, section, &entry.key.value, &entry.key.place) else { continue };
@@ -137,6 +134,21 @@ fn named<T>(
         decoded.extend(decode(d, name, &entry.node));
     }
     decoded
+}
+
+fn not_a_table(d: &mut Decoder<'_>, section: &str, entry: &Entry) {
+    let name = &entry.key.value;
+    let (message, help) = match entry.node.value {
+        Value::Broken => return,
+        Value::List(_) => {
+            (format!("`{section}.{name}` is an array of tables"), format!("write `[{section}.{name}]`"))
+        }
+        _ => (
+            format!("`{name}` stands in `[{section}]`, which holds only tables by name"),
+            format!("give the table a name: `[{section}.main]`"),
+        ),
+    };
+    d.report.push(Problem::error(codes::WRONG_TYPE, message, entry.key.place.clone()).help(help));
 }
 
 /// Where a table begins: its header where it has one, else its key.
