@@ -1,5 +1,35 @@
 //! The contract between the kernel program and userspace.
 //!
-//! Both sides compile this crate, so it is `no_std`, imports nothing, and holds only layouts, constants and
-//! pure functions whose result must be the same on both sides.
+//! Everything that both sides must agree on lives here once: map names and sizes, the layout of every
+//! key and value, the hash functions of the membership filter and of the packet budget. The crate has no
+//! dependency and no `std`, so that the same source compiles for `bpfel-unknown-none` and for the host.
+//!
+//! Limits: little-endian 64-bit hosts only (the kernel program is built for `bpfel`). A change of any
+//! layout, hash or map size raises [`ABI_VERSION`], which is part of the pin path.
 #![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+mod pod;
+
+pub mod allowlist;
+pub mod bench;
+pub mod budget;
+pub mod counters;
+pub mod denylist;
+pub mod event;
+pub mod filter;
+pub mod maps;
+pub mod settings;
+pub mod source;
+pub mod verdict;
+
+pub use pod::KernelPod;
+
+/// Version of everything in this crate. Maps are pinned below `v{ABI_VERSION}`, so that two builds that
+/// disagree about a layout never share a map.
+pub const ABI_VERSION: u32 = 1;
+
+#[cfg(not(target_endian = "little"))]
+compile_error!("the kernel program and its maps are little-endian");

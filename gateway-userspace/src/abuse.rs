@@ -1,3 +1,27 @@
 //! Keeping abusers out: from a refused request to a ban in the kernel, and back.
+//!
+//! [`signal`] is what the request path says, [`reporter`] carries it without waiting, and [`keeper`] is the one thread
+//! that owns everything behind it: [`score`] counts denials, [`exempt`] says who is never banned, [`ban`] is the
+//! ledger, [`receipt`] keeps the evidence, [`state`] keeps it over a restart, and an [`enforcer`] drops the packets.
+//! [`deny`] is the same verdict for the request path, for what the kernel does not or cannot drop.
 
+pub mod counters;
+pub mod reporter;
 pub mod signal;
+
+pub mod offender;
+pub mod prefix_map;
+pub mod score;
+pub mod source;
+
+pub mod exempt;
+pub mod surroundings;
+
+pub mod ban;
+pub mod receipt;
+pub mod state;
+pub mod term;
+
+pub mod deny;
+pub mod enforcer;
+pub mod keeper;

@@ -2,3 +2,9 @@
 
 pub mod api;
 pub mod client;
+pub mod handlers;
+pub mod peer;
+pub mod problem;
+pub mod resource;
+pub mod server;
+pub mod socket;

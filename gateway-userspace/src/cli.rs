@@ -8,11 +8,13 @@ mod ban;
 mod bans;
 mod check;
 mod completions;
+mod demo;
 mod exit;
 mod explain;
 mod key;
 mod output;
 mod reload;
+mod run;
 mod status;
 mod table;
 mod top;
@@ -77,6 +79,10 @@ impl Common {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run the gateway in the foreground, with the configuration of --config.
+    Run,
+    /// Show the gateway at work in network namespaces of its own.
+    Demo(demo::Arguments),
     /// Check a configuration and print every problem in it.
     Check(check::Arguments),
     /// Put the configuration in force, or say what would change.
@@ -104,21 +110,6 @@ enum Verb {
     Reference,
 }
 
-/// `portcullis run`: starts the gateway in the foreground, with the configuration of `--config`.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct RunArguments {}
-
-/// `portcullis demo`: shows the gateway at work in network namespaces of its own.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub struct DemoArguments {
-    /// End after the last step; exits with 1 if a step did not happen.
-    #[arg(long)]
-    pub once: bool,
-    /// No colours.
-    #[arg(long)]
-    pub no_color: bool,
-}
-
 /// Reads the arguments of the process and does what they say.
 pub fn main() -> Exit {
     match Arguments::try_parse() {
@@ -134,6 +125,8 @@ fn dispatch(arguments: Arguments) -> Exit {
     let common = &arguments.common;
     let output = &Output::new(common);
     match arguments.verb {
+        Verb::Run => run::run(common, output),
+        Verb::Demo(arguments) => demo::run(output, &arguments),
         Verb::Check(arguments) => check::run(common, output, &arguments),
         Verb::Reload(arguments) => reload::run(common, output, &arguments),
         Verb::Explain(arguments) => explain::run(common, output, &arguments),

@@ -12,16 +12,19 @@
 
 pub mod check;
 pub mod codes;
+pub mod compile;
 pub mod decode;
 pub mod diff;
 pub mod environment;
 pub mod file;
+pub mod live;
 pub mod model;
 mod near;
 mod overrides;
 mod read;
 pub mod reference;
 mod secret;
+pub mod snapshot;
 mod substitute;
 pub mod tree;
 pub mod units;

@@ -102,7 +102,7 @@ impl Fields {
     }
 
     /// All values of `name`, in order.
-    pub fn get_all(&self, name: &Name) -> impl Iterator<Item = &Value> {
+    pub fn get_all<'f>(&'f self, name: &Name) -> impl DoubleEndedIterator<Item = &'f Value> + use<'f> {
         self.0.get_all(name.raw()).iter().map(Value::from_raw_ref)
     }
 
@@ -182,6 +182,7 @@ names! {
     PROXY_AUTHENTICATE = "proxy-authenticate";
     PROXY_AUTHORIZATION = "proxy-authorization";
     PROXY_CONNECTION = "proxy-connection";
+    REFERER = "referer";
     RETRY_AFTER = "retry-after";
     SERVER = "server";
     SET_COOKIE = "set-cookie";

@@ -155,6 +155,12 @@ codes! {
     BAD_INCLUDE = "C060", "include that matches nothing",
         "No file matches the pattern. A `*` stands only in the last part of the path. `conf.d/*.toml` beside the main \
         file needs no include and may be empty.";
+    NEEDS_RESTART = "C061", "change that needs a restart",
+        "The gateway reloads almost everything while it runs. A few things are fixed at the start: how many workers \
+        there are, where state, the admin socket, the operations listener and the pinned maps are, and which interfaces \
+        the kernel stage is attached to. The rest of the new configuration is in force.";
+    ADDRESS_UNAVAILABLE = "C062", "address that cannot be listened on",
+        "A listener of the new configuration cannot be bound. Nothing was changed.";
 }
 
 #[cfg(test)]

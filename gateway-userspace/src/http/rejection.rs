@@ -21,6 +21,8 @@ pub enum Rejection {
     UriTooLong,
     /// The header section is larger than allowed, or has too many fields.
     HeadersTooLarge,
+    /// The header section was begun and not completed in time.
+    HeadersTooSlow,
     /// The body is larger than the route allows.
     BodyTooLarge,
     /// A multipart body has more parts than the route allows.
@@ -155,6 +157,7 @@ impl Rejection {
             R::BadFraming => (400, "bad-framing", "Bad request"),
             R::UriTooLong => (414, "uri-too-long", "URI too long"),
             R::HeadersTooLarge => (431, "headers-too-large", "Request header fields too large"),
+            R::HeadersTooSlow => (408, "headers-too-slow", "Request headers arrived too slowly"),
             R::BodyTooLarge => (413, "body-too-large", "Request body too large"),
             R::TooManyParts => (413, "too-many-parts", "Too many parts in the request body"),
             R::BodyTooSlow => (408, "body-too-slow", "Request body arrived too slowly"),
@@ -189,6 +192,7 @@ impl Rejection {
                 | R::BodyTooSlow
                 | R::BodyIncomplete
                 | R::HeadersTooLarge
+                | R::HeadersTooSlow
         );
         Appearance { status, reason, title, close }
     }
@@ -206,6 +210,7 @@ impl Rejection {
             R::NoCredential(_) | R::BadCredential(..) | R::MissingClaim => {
                 Some(signal::Kind::Unauthenticated)
             }
+            R::HeadersTooSlow => Some(signal::Kind::BrokenConnection),
             R::AddressDenied | R::Banned => Some(signal::Kind::Forbidden),
             R::RateLimited { .. } => Some(signal::Kind::RateLimited),
             R::BodyTooLarge | R::TooManyParts | R::BodyTooSlow => Some(signal::Kind::Greedy),

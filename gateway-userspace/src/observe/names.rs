@@ -28,8 +28,8 @@ pub const BANS_ACTIVE: &str = "portcullis_bans_active";
 pub const BANS: &str = "portcullis_bans_total";
 /// Abuse signals lost because the queue was full.
 pub const ABUSE_SIGNALS_DROPPED: &str = "portcullis_abuse_signals_dropped_total";
-/// Seconds from the denial that filled the score to the entry in the kernel.
-pub const BAN_LATENCY: &str = "portcullis_ban_latency_seconds";
+/// Bans by rule, by the seconds from the denial that filled the score to the entry in the kernel (`le`, cumulative).
+pub const BAN_LATENCY_BUCKETS: &str = "portcullis_ban_latency_seconds_bucket";
 /// Age of an issuer's keys, seconds.
 pub const JWKS_AGE: &str = "portcullis_jwks_age_seconds";
 /// Fetches of an issuer's keys, by result.

@@ -43,7 +43,7 @@ pub struct Target {
 }
 
 /// Which HTTP version an upstream is spoken to with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// HTTP/1.1; over TLS what ALPN agrees on is not asked.
     Http1,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::header::Name;
 
 /// Settings of one token authentication.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The `[auth.NAME]`.
     pub name: Arc<str>,
@@ -47,7 +47,7 @@ pub enum KeySource {
 }
 
 /// One claim to one header.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimHeader {
     /// The header that the upstream gets.
     pub header: Name,

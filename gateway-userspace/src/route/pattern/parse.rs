@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{HostPattern, PathPattern, Pattern, PatternError, Segment, Tail};
+use crate::request::path::{self, EncodedSlash};
 
 /// Most segments of a pattern.
 const SEGMENTS_MAX: usize = 64;
@@ -33,34 +34,6 @@ impl Pattern {
             None => (Vec::new(), before, 0),
         };
         Ok(Pattern { methods, host: parse_host(host, host_start)?, path: parse_path(path, slash)? })
-    }
-
-    /// Whether there is a request that both match and neither is more specific for.
-    pub fn collides_with(&self, other: &Pattern) -> bool {
-        self.host == other.host
-            && self.path.shape() == other.path.shape()
-            && match (self.methods.is_empty(), other.methods.is_empty()) {
-                (true, true) => true,
-                (false, false) => self.methods.iter().any(|method| other.methods.contains(method)),
-                _ => false,
-            }
-    }
-}
-
-impl PathPattern {
-    /// The segments with `None` for each parameter, and a number for what may follow: equal for patterns that match the
-    /// same paths.
-    pub fn shape(&self) -> (Vec<Option<&str>>, u8) {
-        let segments = self.segments.iter().map(|segment| match segment {
-            Segment::Literal(text) => Some(&**text),
-            Segment::Parameter(_) => None,
-        });
-        let tail = match self.tail {
-            Tail::End => 0,
-            Tail::Prefix => 1,
-            Tail::Rest(_) => 2,
-        };
-        (segments.collect(), tail)
     }
 }
 
@@ -215,6 +188,11 @@ fn literal(segment: &str, span: Range<usize>, last: bool) -> Result<Box<str>, Pa
         let help = "request paths are normalised first, so that dot segments never reach a route";
         return Err(fault(span, format!("`{segment}` is a dot segment"), help));
     }
+    // What the form of request paths refuses or writes differently would be a route that nothing reaches.
+    if path::normalise(&["/", &normal].concat(), EncodedSlash::Keep) != Ok(None) {
+        let help = "requests with such a segment are refused before they are routed";
+        return Err(fault(span, format!("no request has the segment `{segment}`"), help));
+    }
     Ok(normal.into())
 }
 
@@ -256,7 +234,7 @@ fn normalise(segment: &str, span: &Range<usize>) -> Result<String, PatternError>
                 let here = span.start + at..span.end;
                 return Err(fault(here, "a match has no query and no fragment", "leave them out"));
             }
-            b' ' | 0..=0x1f | 0x7f | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'|' => {
+            b' ' | 0..=0x1f | 0x7f | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'|' | b'[' | b']' => {
                 let here = span.start + at..span.start + at + 1;
                 let help = format!("write it percent-encoded: `%{byte:02X}`");
                 return Err(fault(here, "this character cannot stand in a path", help));
@@ -333,6 +311,9 @@ mod tests {
             ("/a/{}", "{}", "`{}` has no valid name"),
             ("/{a}/{a}", "{a}", "`{a}` stands twice"),
             ("/a%2", "%2", "not a percent-encoding"),
+            ("/a[0]", "[", "this character cannot stand in a path"),
+            ("/a%00/b", "a%00", "no request has the segment `a%00`"),
+            ("/a/..;x", "..;x", "no request has the segment `..;x`"),
             ("/a?b=c", "?b=c", "a match has no query and no fragment"),
         ];
         for (text, bytes, message) in cases {
@@ -340,17 +321,5 @@ mod tests {
             assert_eq!((&text[error.span.clone()], error.message.as_str()), (*bytes, *message), "{text}");
             assert!(!error.help.is_empty(), "{text}");
         }
-    }
-
-    #[test]
-    fn patterns_collide_when_neither_is_more_specific() {
-        let collide = |a: &str, b: &str| parse(a).collides_with(&parse(b));
-        assert!(collide("/u/{id}", "/u/{name}"));
-        assert!(collide("GET /u", "GET,POST /u"));
-        assert!(!collide("GET /u", "/u"));
-        assert!(!collide("GET /u", "POST /u"));
-        assert!(!collide("/u/{id}", "/u/me"));
-        assert!(!collide("a.example.com/u", "*.example.com/u"));
-        assert!(!collide("/u/*", "/u"));
     }
 }

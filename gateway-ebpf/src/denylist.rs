@@ -1,0 +1,128 @@
+//! Lookup in the denylist, after the filter said "maybe".
+//!
+//! The kernel checks the lease itself: an entry whose time is over does not drop, whether or not userspace
+//! is there to remove it. An entry that is over, or only observes, hides no other: the next shorter prefix
+//! is tried, up to [`NESTED_PREFIXES_MAX`].
+
+use aya_ebpf::{bindings::xdp_md, btf_maps::lpm_trie::Key};
+use gateway_common::{
+    denylist::{DenyValue, NESTED_PREFIXES_MAX, prefix_data4},
+    verdict::Reason,
+};
+
+use crate::{
+    maps::{DENY_PREFIX4, DENY_PREFIX6, DENY4, DENY6},
+    packet::{self, Header},
+};
+
+/// What was found, as a number: the [`Reason`] in the upper half, the ban in the lower. Zero is nothing.
+/// BPF-to-BPF calls return numbers only.
+pub struct Finding;
+
+impl Finding {
+    const NONE: u64 = 0;
+
+    #[inline(always)]
+    fn new(reason: Reason, ban_id: u32) -> u64 {
+        (reason as u64) << 32 | ban_id as u64
+    }
+
+    /// Over budget: there is no ban behind it.
+    #[inline(always)]
+    pub fn of_budget(reason: Reason) -> u64 {
+        Self::new(reason, 0)
+    }
+
+    #[inline(always)]
+    pub fn is_some(finding: u64) -> bool {
+        finding != Self::NONE
+    }
+
+    /// Number of the reason; 0 (`Clean`) if nothing was found.
+    #[inline(always)]
+    pub fn reason(finding: u64) -> u32 {
+        (finding >> 32) as u32
+    }
+
+    #[inline(always)]
+    pub fn ban_id(finding: u64) -> u32 {
+        finding as u32
+    }
+
+    /// An entry that drops, one that observes, or none, depending on the entry.
+    #[inline(always)]
+    fn of(value: &DenyValue, now_ns: u64, reason: Reason) -> u64 {
+        if !value.is_live(now_ns) {
+            Self::NONE
+        } else if value.is_observed() {
+            Self::new(reason.observed(), value.ban_id)
+        } else {
+            Self::new(reason, value.ban_id)
+        }
+    }
+
+    #[inline(always)]
+    fn drops(finding: u64) -> bool {
+        Self::reason(finding) == Reason::DeniedSource as u32
+            || Self::reason(finding) == Reason::DeniedPrefix as u32
+    }
+}
+
+/// Looks an IPv4 source up, given as it is in the packet.
+#[inline(never)]
+pub fn find4(source: u32, now_ns: u64) -> u64 {
+    let address = source.to_ne_bytes();
+    // SAFETY: the value is read once; a concurrent update of it gives the old or the new lease.
+    let mut finding = match unsafe { DENY4.get(address) } {
+        Some(value) => Finding::of(value, now_ns, Reason::DeniedSource),
+        None => Finding::NONE,
+    };
+    let mut key = Key { prefix_len: 32, data: prefix_data4(address) };
+    for _ in 0..NESTED_PREFIXES_MAX {
+        if Finding::drops(finding) {
+            break;
+        }
+        let Some(value) = DENY_PREFIX4.get(&key) else { break };
+        finding = better(finding, Finding::of(value, now_ns, Reason::DeniedPrefix));
+        let bits = value.prefix_bits();
+        if bits == 0 || bits > 32 {
+            break;
+        }
+        key.prefix_len = bits - 1;
+    }
+    finding
+}
+
+/// Looks the source of an IPv6 packet up.
+#[inline(never)]
+pub fn find6(context: *mut xdp_md, header: u64, now_ns: u64) -> u64 {
+    let Some(address) = packet::source6(&packet::opaque(context), Header(header)) else {
+        return Finding::NONE;
+    };
+    let [a, b, c, d, e, f, g, h, ..] = address;
+    // SAFETY: the value is read once; a concurrent update of it gives the old or the new lease.
+    let mut finding = match unsafe { DENY6.get([a, b, c, d, e, f, g, h]) } {
+        Some(value) => Finding::of(value, now_ns, Reason::DeniedSource),
+        None => Finding::NONE,
+    };
+    let mut key = Key { prefix_len: 128, data: address };
+    for _ in 0..NESTED_PREFIXES_MAX {
+        if Finding::drops(finding) {
+            break;
+        }
+        let Some(value) = DENY_PREFIX6.get(&key) else { break };
+        finding = better(finding, Finding::of(value, now_ns, Reason::DeniedPrefix));
+        let bits = value.prefix_bits();
+        if bits == 0 || bits > 128 {
+            break;
+        }
+        key.prefix_len = bits - 1;
+    }
+    finding
+}
+
+/// An entry that drops beats one that observes; among equals the more specific one, found first, stays.
+#[inline(always)]
+fn better(found: u64, next: u64) -> u64 {
+    if !Finding::is_some(found) || Finding::drops(next) { next } else { found }
+}

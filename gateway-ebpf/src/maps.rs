@@ -1,0 +1,69 @@
+//! The maps, declared with the sizes that userspace checks. Declared as BTF maps, so that libbpf's tools
+//! can read the object too.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},
+    macros::btf_map,
+};
+use gateway_common::{
+    allowlist::AllowValue,
+    counters::{BanCount, Count},
+    denylist::DenyValue,
+    filter::Line,
+    maps::{self, Spec},
+    settings::Settings,
+};
+
+const fn entries(spec: &Spec) -> usize {
+    spec.max_entries as usize
+}
+
+const fn flags(spec: &Spec) -> usize {
+    spec.flags as usize
+}
+
+#[btf_map]
+pub static SETTINGS: Array<Settings, { entries(&maps::SETTINGS) }> = Array::new();
+
+#[btf_map]
+pub static WIDE: Array<u64, { entries(&maps::WIDE) }, { flags(&maps::WIDE) }> = Array::new();
+
+#[btf_map]
+pub static FILTER: Array<Line, { entries(&maps::FILTER) }, { flags(&maps::FILTER) }> = Array::new();
+
+#[btf_map]
+pub static DENY4: HashMap<[u8; 4], DenyValue, { entries(&maps::DENY4) }, { flags(&maps::DENY4) }> =
+    HashMap::new();
+
+#[btf_map]
+pub static DENY6: HashMap<[u8; 8], DenyValue, { entries(&maps::DENY6) }, { flags(&maps::DENY6) }> =
+    HashMap::new();
+
+#[btf_map]
+pub static DENY_PREFIX4: LpmTrie<[u8; 8], DenyValue, { entries(&maps::DENY_PREFIX4) }> = LpmTrie::new();
+
+#[btf_map]
+pub static DENY_PREFIX6: LpmTrie<[u8; 16], DenyValue, { entries(&maps::DENY_PREFIX6) }> = LpmTrie::new();
+
+#[btf_map]
+pub static ALLOW4: LpmTrie<[u8; 8], AllowValue, { entries(&maps::ALLOW4) }> = LpmTrie::new();
+
+#[btf_map]
+pub static ALLOW6: LpmTrie<[u8; 16], AllowValue, { entries(&maps::ALLOW6) }> = LpmTrie::new();
+
+#[btf_map]
+pub static BUDGET: Array<u64, { entries(&maps::BUDGET) }> = Array::new();
+
+#[btf_map]
+pub static COUNTERS: PerCpuArray<Count, { entries(&maps::COUNTERS) }> = PerCpuArray::new();
+
+#[btf_map]
+pub static BAN_COUNTERS: PerCpuHashMap<
+    u32,
+    BanCount,
+    { entries(&maps::BAN_COUNTERS) },
+    { flags(&maps::BAN_COUNTERS) },
+> = PerCpuHashMap::new();
+
+#[btf_map]
+pub static EVENTS: RingBuf<(), { entries(&maps::EVENTS) }> = RingBuf::new();

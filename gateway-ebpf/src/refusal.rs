@@ -1,0 +1,47 @@
+//! The last word before a drop: allowlist, exemptions, observation. Rare, so it is a function of its own
+//! that does not weigh on the fast path.
+
+use aya_ebpf::bindings::{
+    xdp_action::{XDP_DROP, XDP_PASS},
+    xdp_md,
+};
+use gateway_common::{settings::MODE_ENFORCE, verdict::Reason};
+
+use crate::{
+    allowlist,
+    denylist::Finding,
+    exemptions,
+    maps::SETTINGS,
+    packet::{self, Header},
+    report,
+};
+
+/// What [`settle`] decides: an XDP action, or [`Outcome::GO_ON`].
+pub struct Outcome;
+
+impl Outcome {
+    /// The packet was only observed: go on with it as if nothing had been found.
+    pub const GO_ON: u64 = u64::MAX;
+    const PASS: u64 = XDP_PASS as u64;
+    const DROP: u64 = XDP_DROP as u64;
+}
+
+/// Decides about a packet that was found listed or over budget.
+#[inline(never)]
+pub fn settle(context: *mut xdp_md, header: u64, finding: u64, now_ns: u64) -> u64 {
+    let context = packet::opaque(context);
+    let header = Header(header);
+    let Some(settings) = SETTINGS.get(0) else { return Outcome::PASS };
+    if allowlist::holds(&context, header) {
+        report::counted(&context, Reason::Allowed);
+        return Outcome::PASS;
+    }
+    if let Some(reason) = exemptions::of(&context, settings, header) {
+        report::counted(&context, reason);
+        return Outcome::PASS;
+    }
+    let found = Finding::reason(finding);
+    let reason = if settings.mode == MODE_ENFORCE { found } else { report::observed(found) };
+    report::refused(&context, settings, header, reason, Finding::ban_id(finding), now_ns);
+    if report::is_drop(reason) { Outcome::DROP } else { Outcome::GO_ON }
+}

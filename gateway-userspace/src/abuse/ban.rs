@@ -1,0 +1,289 @@
+//! The ledger of bans: which are in force, which are over, and how long the next one of a source will be.
+//!
+//! Pure: time comes in, nothing goes out. The keeper writes to the kernel and to the state file what happens here.
+//! Two bans may overlap (an operator's /16 and a rule's /32 in it), but there is one ban for each exact prefix.
+//! Memory: about 250 bytes for each ban in force, of which there are at most `capacity`, and [`ENDED_MAX`] that are over.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant, SystemTime};
+
+use ipnet::IpNet;
+
+use super::offender::Offenders;
+use super::prefix_map::PrefixMap;
+
+/// Bans that are over and can still be looked at.
+pub const ENDED_MAX: usize = 1_024;
+
+/// One moment by both clocks: leases run by the monotonic one, people and the state file read the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// `CLOCK_MONOTONIC`
+    pub instant: Instant,
+    /// `CLOCK_REALTIME`
+    pub wall: SystemTime,
+}
+
+impl Now {
+    /// From the system.
+    pub fn system() -> Now {
+        Now { instant: Instant::now(), wall: SystemTime::now() }
+    }
+}
+
+/// Whether a ban is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// In force.
+    Active,
+    /// Its time was over.
+    Expired,
+    /// An operator, or a new exemption, ended it.
+    Lifted,
+}
+
+/// Who made a ban.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// The rule of the configuration.
+    Rule,
+    /// An operator, by user id.
+    Operator(u32),
+    /// Nobody knows: the kernel held it when the gateway started, and the state file did not.
+    Kernel,
+}
+
+/// Where a ban holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Enforced {
+    /// Before TCP, and at layer 7.
+    Kernel,
+    /// At layer 7 only.
+    Gateway,
+    /// Nowhere; what it would drop is counted.
+    Observed,
+}
+
+/// One ban.
+#[derive(Debug, Clone)]
+pub struct Ban {
+    /// Never used twice.
+    pub id: u32,
+    /// What.
+    pub prefix: IpNet,
+    /// Whether it is in force.
+    pub state: State,
+    /// Why, for people.
+    pub reason: Box<str>,
+    /// Who made it.
+    pub by: By,
+    /// Where it holds.
+    pub enforced: Enforced,
+    /// Since when.
+    pub since: SystemTime,
+    /// Until when, by the wall clock; for one that is over, when it ended. None: for ever.
+    pub until: Option<SystemTime>,
+    /// Until when, by the monotonic clock; none: for ever.
+    pub lease_end: Option<Instant>,
+    /// 1 for the source's first ban by rule, 2 for its first return …; 0 for an operator's ban.
+    pub offence: u32,
+    /// From the last denial to the entry in the kernel.
+    pub latency_us: Option<u64>,
+    /// Packets and bytes dropped, once it is over; before that the kernel counts them.
+    pub drops: (u64, u64),
+}
+
+/// How long bans by rule last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// The first.
+    pub first: Duration,
+    /// The longest.
+    pub up_to: Duration,
+}
+
+impl Terms {
+    /// The n-th ban of a source lasts twice as long as the one before, up to the longest.
+    pub fn of(&self, offence: u32) -> Duration {
+        let factor = 1u32.checked_shl(offence.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.first.saturating_mul(factor).min(self.up_to)
+    }
+}
+
+/// All bans.
+#[derive(Debug)]
+pub struct Ledger {
+    active: HashMap<u32, Ban>,
+    by_prefix: PrefixMap<u32>,
+    leases: BTreeSet<(Instant, u32)>,
+    ended: VecDeque<Ban>,
+    offenders: Offenders,
+    next_id: u32,
+    capacity: usize,
+}
+
+impl Ledger {
+    /// Empty; `capacity` bans may be in force at once.
+    pub fn new(capacity: usize) -> Ledger {
+        Ledger {
+            active: HashMap::new(),
+            by_prefix: PrefixMap::default(),
+            leases: BTreeSet::new(),
+            ended: VecDeque::new(),
+            offenders: Offenders::default(),
+            next_id: 1,
+            capacity,
+        }
+    }
+
+    /// Changes how many bans may be in force; more that already are stay.
+    pub fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity;
+    }
+
+    /// Whether there is no room for another ban.
+    pub fn is_full(&self) -> bool {
+        self.active.len() >= self.capacity
+    }
+
+    /// Takes the next id. After four billion bans the last one is given again and again.
+    pub fn take_id(&mut self) -> u32 {
+        let id = self.next_id;
+        self.next_id = id.saturating_add(1);
+        id
+    }
+
+    /// The next id, for the state file.
+    pub fn next_id(&self) -> u32 {
+        self.next_id
+    }
+
+    /// Never gives an id below this one again.
+    pub fn reserve_ids(&mut self, next_id: u32) {
+        self.next_id = self.next_id.max(next_id);
+    }
+
+    /// Which offence of the source the next one is, from 1.
+    pub fn next_offence(&self, source: &IpNet, now: SystemTime) -> u32 {
+        self.offenders.count(source, now).saturating_add(1)
+    }
+
+    /// Puts a ban in force. One for the same prefix must have been ended before.
+    pub fn enact(&mut self, ban: Ban) {
+        self.reserve_ids(ban.id.saturating_add(1));
+        if ban.by == By::Rule
+            && let Some(until) = ban.until
+        {
+            self.offenders.set(ban.prefix, ban.offence, until);
+        }
+        let replaced = self.by_prefix.insert(ban.prefix, ban.id);
+        debug_assert!(replaced.is_none_or(|id| id == ban.id), "one ban for each prefix");
+        if let Some(end) = ban.lease_end {
+            self.leases.insert((end, ban.id));
+        }
+        self.active.insert(ban.id, ban);
+    }
+
+    /// Ends a ban, with what it dropped. A ban by rule that is lifted was a mistake or is forgiven: it does not make
+    /// the source's next one longer.
+    pub fn end(&mut self, id: u32, now: SystemTime, state: State, drops: (u64, u64)) -> Option<&Ban> {
+        let mut ban = self.active.remove(&id)?;
+        self.by_prefix.remove(&ban.prefix);
+        if let Some(end) = ban.lease_end {
+            self.leases.remove(&(end, id));
+        }
+        if state == State::Lifted && ban.by == By::Rule {
+            self.offenders.set(ban.prefix, ban.offence.saturating_sub(1), now);
+        }
+        (ban.state, ban.until, ban.drops) = (state, Some(now), drops);
+        self.remember(ban);
+        self.ended.back()
+    }
+
+    /// Files a ban that is over, the newest last; the oldest beyond [`ENDED_MAX`] comes back to be forgotten.
+    pub fn remember(&mut self, ban: Ban) {
+        self.reserve_ids(ban.id.saturating_add(1));
+        self.ended.push_back(ban);
+    }
+
+    /// Takes bans out that are over and too many to remember.
+    pub fn forget(&mut self) -> Option<Ban> {
+        if self.ended.len() > ENDED_MAX { self.ended.pop_front() } else { None }
+    }
+
+    /// The bans whose time is over and that nobody has ended yet.
+    pub fn due(&self, now: Instant) -> Vec<u32> {
+        self.leases.iter().take_while(|(end, _)| *end <= now).map(|(_, id)| *id).collect()
+    }
+
+    /// When the next ban ends.
+    pub fn next_end(&self) -> Option<Instant> {
+        self.leases.first().map(|(end, _)| *end)
+    }
+
+    /// The bans in force that contain the whole prefix, narrowest first.
+    pub fn covering(&self, prefix: IpNet) -> impl Iterator<Item = &Ban> {
+        self.by_prefix.covering(prefix).filter_map(|(_, id)| self.active.get(id))
+    }
+
+    /// The bans in force that lie in the prefix.
+    pub fn inside(&self, prefix: IpNet) -> impl Iterator<Item = &Ban> {
+        self.by_prefix.inside(prefix).filter_map(|(_, id)| self.active.get(id))
+    }
+
+    /// The ban in force for exactly this prefix.
+    pub fn exact(&self, prefix: &IpNet) -> Option<&Ban> {
+        self.by_prefix.get(prefix).and_then(|id| self.active.get(id))
+    }
+
+    /// A ban by its id, in force or over.
+    pub fn get(&self, id: u32) -> Option<&Ban> {
+        self.active.get(&id).or_else(|| self.ended.iter().rev().find(|ban| ban.id == id))
+    }
+
+    /// The bans in force, in no order.
+    pub fn active(&self) -> impl Iterator<Item = &Ban> {
+        self.active.values()
+    }
+
+    /// A ban in force, to note where it holds. Prefix, id and lease must stay as they are.
+    pub fn active_mut(&mut self, id: u32) -> Option<&mut Ban> {
+        self.active.get_mut(&id)
+    }
+
+    /// Moves the end of a ban in force to so much time from now.
+    pub fn set_lease(&mut self, id: u32, now: Now, left: Duration) {
+        let Some(ban) = self.active.get_mut(&id) else { return };
+        if let Some(end) = ban.lease_end {
+            self.leases.remove(&(end, id));
+        }
+        (ban.lease_end, ban.until) = (now.instant.checked_add(left), now.wall.checked_add(left));
+        self.leases.extend(ban.lease_end.map(|end| (end, id)));
+    }
+
+    /// How many bans are in force.
+    pub fn count(&self) -> usize {
+        self.active.len()
+    }
+
+    /// The bans that are over, oldest first.
+    pub fn ended(&self) -> impl Iterator<Item = &Ban> {
+        self.ended.iter()
+    }
+
+    /// Who was banned before.
+    pub fn offenders(&self) -> &Offenders {
+        &self.offenders
+    }
+
+    /// The same, to restore or sweep them.
+    pub fn offenders_mut(&mut self) -> &mut Offenders {
+        &mut self.offenders
+    }
+}
+
+#[cfg(test)]
+mod tests;

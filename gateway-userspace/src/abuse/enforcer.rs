@@ -1,0 +1,96 @@
+//! Who drops the packets. The kernel stage implements this; `gateway.rs` brings the two together.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::admin::api::KernelStatus;
+
+/// One entry of the kernel's denylist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// What is dropped.
+    pub prefix: IpNet,
+    /// The ban it belongs to; none if nobody knows.
+    pub ban_id: Option<u32>,
+    /// Time left; none: for ever. An entry that has expired may be left out.
+    pub left: Option<Duration>,
+}
+
+/// The kernel's denylist and allowlist. Called by the keeper's thread only, so it may take its time with `tick`, but
+/// `install` stands between an abuser's last denial and the drop.
+pub trait Enforcer: Send {
+    /// Whether bans reach the kernel at all; otherwise they hold at layer 7 only.
+    fn in_kernel(&self) -> bool;
+    /// Adds or replaces the entry for exactly this prefix; with `observe` it counts and does not drop.
+    fn install(
+        &mut self,
+        prefix: IpNet,
+        for_: Option<Duration>,
+        ban_id: u32,
+        observe: bool,
+    ) -> Result<(), String>;
+    /// Removes the entry for exactly this prefix; whether there was one.
+    fn lift(&mut self, prefix: IpNet) -> Result<bool, String>;
+    /// Never drops this prefix, whatever else says so.
+    fn allow(&mut self, prefix: IpNet) -> Result<(), String>;
+    /// Takes the prefix off the allowlist.
+    fn disallow(&mut self, prefix: IpNet) -> Result<(), String>;
+    /// The allowlist, as it was left by this process or the one before.
+    fn allowed(&mut self) -> Vec<IpNet>;
+    /// Packets and bytes dropped (or counted) for this ban.
+    fn drops(&mut self, ban_id: u32) -> (u64, u64);
+    /// The denylist, as it was left by this process or the one before.
+    fn entries(&mut self) -> Vec<Entry>;
+    /// Sweeps what has expired and looks for drift; called about every second.
+    fn tick(&mut self);
+    /// For `portcullis status`.
+    fn status(&mut self) -> KernelStatus;
+}
+
+/// Stands in where there is no kernel stage: nothing is dropped before TCP, and [`super::deny`] refuses at layer 7.
+#[derive(Debug)]
+pub struct NoKernel {
+    /// Why there is none, for `portcullis status`.
+    pub because: String,
+}
+
+impl Enforcer for NoKernel {
+    fn in_kernel(&self) -> bool {
+        false
+    }
+
+    fn install(&mut self, _: IpNet, _: Option<Duration>, _: u32, _: bool) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn lift(&mut self, _: IpNet) -> Result<bool, String> {
+        Ok(false)
+    }
+
+    fn allow(&mut self, _: IpNet) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn disallow(&mut self, _: IpNet) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn allowed(&mut self) -> Vec<IpNet> {
+        Vec::new()
+    }
+
+    fn drops(&mut self, _: u32) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn entries(&mut self) -> Vec<Entry> {
+        Vec::new()
+    }
+
+    fn tick(&mut self) {}
+
+    fn status(&mut self) -> KernelStatus {
+        KernelStatus { off_because: Some(self.because.clone()), ..KernelStatus::default() }
+    }
+}

@@ -1,0 +1,224 @@
+//! The one thread that decides about bans.
+//!
+//! It owns scores, ledger, exemptions, evidence, state file and the enforcer, so none of them needs a lock. It sleeps
+//! on one channel, through which signals and operators' questions come, and wakes for nothing else but the next ban's
+//! end and once a second for the housekeeping. From the denial that meets a rule to the entry in the kernel there is
+//! one wake-up of this thread and one map update.
+
+mod operator;
+mod owner;
+mod refusal;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use tokio::sync::oneshot;
+
+use super::ban::Terms;
+use super::counters::Counters;
+use super::enforcer::Enforcer;
+use super::exempt::Because;
+use super::reporter::{InFlight, Reporter};
+use super::{deny, score, state};
+use crate::admin::api;
+
+pub use owner::Owner;
+pub use refusal::Refusal;
+
+/// How often the housekeeping runs: sweeping, drift, flushing the state file.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What a reload may change.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// When a source is banned; none: never by rule.
+    pub rule: Option<score::Rule>,
+    /// How long.
+    pub terms: Terms,
+    /// Whether bans drop; otherwise they are counted only.
+    pub enforce: bool,
+    /// Most bans in force.
+    pub capacity: usize,
+    /// Who is never banned: `never`, trusted proxies, upstream targets. Loopback and the surroundings come by themselves.
+    pub exempt: Vec<(IpNet, Because)>,
+}
+
+/// What a keeper needs to begin.
+#[derive(Debug)]
+pub struct Options {
+    /// What a reload may change later.
+    pub settings: Settings,
+    /// Folder of the state file; none: nothing is kept.
+    pub state: Option<PathBuf>,
+}
+
+/// What the keeper's channel carries.
+pub enum Message {
+    /// A refusal.
+    Signal(InFlight),
+    /// A question or a command, which answers through what it captured.
+    Ask(Box<dyn FnOnce(&mut Owner) + Send>),
+    /// The end: write everything down and go.
+    Stop,
+}
+
+/// The way to the keeper. Cheap to clone; the thread ends when every handle and reporter is gone, or with [`Keeper::stop`].
+#[derive(Clone)]
+pub struct Handle {
+    sender: mpsc::Sender<Message>,
+    counters: Arc<Counters>,
+    deny: Arc<deny::Shared>,
+}
+
+/// The running thread.
+pub struct Keeper {
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+/// The keeper has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the abuse loop has stopped")]
+pub struct Stopped;
+
+impl Keeper {
+    /// Reads the state file, brings it and the kernel to agree, and starts the thread.
+    ///
+    /// Bans are in force when this returns. The thread is in the caller's network namespace.
+    pub fn spawn(options: Options, enforcer: Box<dyn Enforcer>) -> Result<Keeper, state::Error> {
+        let owner = Owner::open(options, enforcer)?;
+        let (sender, receiver) = mpsc::channel();
+        let handle = Handle { sender, counters: owner.counters.clone(), deny: owner.deny.clone() };
+        let thread = std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn(move || run(owner, &receiver))
+            .expect("the system has room for one more thread at the start");
+        Ok(Keeper { handle, thread })
+    }
+
+    /// The way to it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Writes everything down and ends the thread. Bans stay in force in the kernel.
+    pub fn stop(self) {
+        // Either fails only if the thread is gone already.
+        let _ = self.handle.sender.send(Message::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+fn run(mut owner: Owner, receiver: &mpsc::Receiver<Message>) {
+    let mut next_tick = Instant::now() + TICK;
+    loop {
+        let wake = owner.next_end().map_or(next_tick, |end| end.min(next_tick));
+        match receiver.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+            Ok(Message::Signal(in_flight)) => owner.signal(in_flight.arrive()),
+            Ok(Message::Ask(question)) => question(&mut owner),
+            Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => owner.expire(),
+        }
+        if Instant::now() >= next_tick {
+            owner.tick();
+            next_tick = Instant::now() + TICK;
+        }
+    }
+    owner.close();
+}
+
+impl Handle {
+    /// A worker's way to report refusals.
+    pub fn reporter(&self) -> Reporter {
+        Reporter::new(self.sender.clone(), self.counters.clone())
+    }
+
+    /// A worker's view of who is banned.
+    pub fn deny(&self) -> deny::Reader {
+        self.deny.reader()
+    }
+
+    /// What the abuse loop counts.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    /// Runs a question on the keeper's thread and brings back the answer.
+    pub async fn ask<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Owner) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        self.post(question)?.await.map_err(|_| Stopped)
+    }
+
+    /// The same for threads without a runtime; it must not be called on one.
+    pub fn ask_blocking<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Owner) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        self.post(question)?.blocking_recv().map_err(|_| Stopped)
+    }
+
+    fn post<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Owner) -> R + Send + 'static,
+    ) -> Result<oneshot::Receiver<R>, Stopped> {
+        let (answer, receiver) = oneshot::channel();
+        // Whoever asked may have gone away; then nobody misses the answer.
+        let ask = move |owner: &mut Owner| drop(answer.send(question(owner)));
+        self.sender.send(Message::Ask(Box::new(ask))).map_err(|_| Stopped)?;
+        Ok(receiver)
+    }
+
+    /// Takes over what a reload changed.
+    pub async fn configure(&self, settings: Settings) -> Result<(), Stopped> {
+        self.ask(move |owner| owner.configure(settings)).await
+    }
+
+    /// `portcullis bans`
+    pub async fn bans(&self, request: api::ListBans) -> Result<api::Bans, Refusal> {
+        self.ask(move |owner| owner.list(&request)).await?
+    }
+
+    /// `portcullis ban`
+    pub async fn ban(&self, request: api::BanPrefix, uid: u32) -> Result<api::Changed, Refusal> {
+        self.ask(move |owner| owner.ban(&request, uid)).await?
+    }
+
+    /// `portcullis unban`
+    pub async fn unban(&self, request: api::Unban) -> Result<api::Changed, Refusal> {
+        self.ask(move |owner| owner.unban(&request)).await?
+    }
+
+    /// `portcullis allow`
+    pub async fn allow(&self, request: api::AllowPrefix) -> Result<api::Changed, Refusal> {
+        self.ask(move |owner| owner.allow(&request)).await?
+    }
+
+    /// `portcullis allow --list`
+    pub async fn allowed(&self) -> Result<api::Allowed, Refusal> {
+        Ok(self.ask(|owner| owner.allowed()).await?)
+    }
+
+    /// The kernel stage's state, for `portcullis status` and the metrics.
+    pub async fn kernel_status(&self) -> Result<api::KernelStatus, Stopped> {
+        self.ask(|owner| owner.enforcer.status()).await
+    }
+
+    /// The busiest sources, for `portcullis top`.
+    pub async fn sources(&self, count: usize) -> Result<Vec<api::SourceTop>, Stopped> {
+        self.ask(move |owner| owner.sources(count)).await
+    }
+
+    /// What is known about one address, for `portcullis explain`: the ban that covers it, else why it is never banned.
+    pub async fn explain(&self, address: std::net::IpAddr) -> Result<String, Stopped> {
+        self.ask(move |owner| owner.explain(address)).await
+    }
+}

@@ -1,0 +1,352 @@
+//! What operators ask and command. Every change says how to undo it, and is on the disk before it is answered.
+
+use std::net::IpAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::owner::Owner;
+use super::refusal::Refusal;
+use crate::abuse::ban::{Ban, By, Enforced, Now, State};
+use crate::abuse::exempt::{ALLOWED_MAX, Because};
+use crate::abuse::source::{canonical, display};
+use crate::abuse::state::{Record, to_ms};
+use crate::abuse::{source, term};
+use crate::admin::api;
+use crate::observe::timestamp;
+
+/// Bans that one answer lists at most, the newest.
+const LISTED_MAX: usize = 10_000;
+/// Longest reason, bytes.
+const REASON_BYTES_MAX: usize = 512;
+/// Bans whose drops `top` looks at, the newest.
+const TOP_BANS_MAX: usize = 1_024;
+/// Longest ban with an end, a hundred years: beyond that the clocks' arithmetic ends too.
+const LONGEST_S: u64 = 100 * 365 * 86_400;
+/// Widest prefix that is banned without force.
+const WIDEST_V4: u8 = 8;
+const WIDEST_V6: u8 = 19;
+
+impl Owner {
+    /// `portcullis bans`
+    pub fn list(&mut self, request: &api::ListBans) -> Result<api::Bans, Refusal> {
+        self.expire();
+        let now = self.now();
+        let mut bans: Vec<Ban> = match request.id {
+            Some(id) => vec![self.ledger.get(id).ok_or(Refusal::UnknownBan(id))?.clone()],
+            None if request.ended => self.ledger.active().chain(self.ledger.ended()).cloned().collect(),
+            None => self.ledger.active().cloned().collect(),
+        };
+        bans.sort_unstable_by_key(|ban| std::cmp::Reverse(ban.id));
+        bans.truncate(LISTED_MAX);
+        Ok(api::Bans { bans: bans.iter().map(|ban| self.view(now, ban)).collect() })
+    }
+
+    fn view(&mut self, now: Now, ban: &Ban) -> api::Ban {
+        let active = ban.state == State::Active;
+        let (packets, bytes) = if active { self.enforcer.drops(ban.id) } else { ban.drops };
+        let left = ban.lease_end.filter(|_| active).map(|end| end.saturating_duration_since(now.instant));
+        let enforced = match ban.enforced {
+            Enforced::Kernel => "kernel",
+            Enforced::Gateway => "gateway",
+            Enforced::Observed => "observed",
+        };
+        let state = match ban.state {
+            State::Active => "active",
+            State::Expired => "expired",
+            State::Lifted => "lifted",
+        };
+        api::Ban {
+            id: ban.id,
+            prefix: ban.prefix,
+            state: state.into(),
+            enforced: enforced.into(),
+            reason: ban.reason.to_string(),
+            by: match ban.by {
+                By::Rule => "rule".into(),
+                By::Operator(uid) => format!("operator {uid}"),
+                By::Kernel => "kernel".into(),
+            },
+            since: timestamp::format(ban.since),
+            until: ban.until.map(timestamp::format),
+            left_s: left.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
+            offence: ban.offence.max(1),
+            packets,
+            bytes,
+            evidence: self.receipts.of(ban.id).to_vec(),
+            latency_us: ban.latency_us,
+            undo: if active {
+                format!("portcullis unban {}", ban.id)
+            } else {
+                format!("portcullis ban {}", display(ban.prefix))
+            },
+        }
+    }
+
+    /// `portcullis ban`
+    pub fn ban(&mut self, request: &api::BanPrefix, uid: u32) -> Result<api::Changed, Refusal> {
+        self.expire();
+        let prefix = canonical(request.prefix);
+        let mut changes = self.check_ban(prefix, request)?;
+        let term = request.for_s.map(|seconds| Duration::from_secs(seconds.min(LONGEST_S)));
+        let lasts = term.map_or_else(
+            || String::from("until it is lifted"),
+            |term| format!("for {}", term::display(term)),
+        );
+        let before = self.ledger.exact(&prefix).map(|ban| ban.id);
+        changes.extend(before.map(|id| format!("replaces ban {id} of the same prefix")));
+        if request.dry_run {
+            changes.insert(0, format!("would ban {} {lasts}", display(prefix)));
+            return Ok(api::Changed { changes, undo: None });
+        }
+
+        let now = self.now();
+        let id = self.ledger.take_id();
+        let enforced = self.install(prefix, term, id).map_err(Refusal::Kernel)?;
+        before.inspect(|before| self.replace(now, *before));
+        self.counters.bans_by_operator.fetch_add(1, Relaxed);
+        let lease_end = term.and_then(|term| now.instant.checked_add(term));
+        self.enact(Ban {
+            id,
+            prefix,
+            state: State::Active,
+            reason: clean(&request.reason).into(),
+            by: By::Operator(uid),
+            enforced,
+            since: now.wall,
+            until: lease_end.and(term).and_then(|term| now.wall.checked_add(term)),
+            lease_end,
+            offence: 0,
+            latency_us: None,
+            drops: (0, 0),
+        });
+        self.flush();
+        changes.insert(0, format!("banned {} {lasts} (ban {id})", display(prefix)));
+        if enforced == Enforced::Gateway {
+            changes.push("refused by the gateway only: the kernel stage is off".into());
+        } else if enforced == Enforced::Observed {
+            changes.push("counted only: the shield observes and does not enforce".into());
+        }
+        Ok(api::Changed { changes, undo: Some(format!("portcullis unban {id}")) })
+    }
+
+    /// Whether the ban may be made, and what the operator should know about it.
+    fn check_ban(&self, prefix: IpNet, request: &api::BanPrefix) -> Result<Vec<String>, Refusal> {
+        if request.for_s == Some(0) {
+            return Err(Refusal::NoTime);
+        }
+        if let Some((exempt, because)) = self.exempt.contains(prefix) {
+            return Err(Refusal::Exempt { prefix, exempt, because });
+        }
+        let limit = if prefix.addr().is_ipv4() { WIDEST_V4 } else { WIDEST_V6 };
+        if prefix.prefix_len() < limit && !request.force {
+            return Err(Refusal::TooWide { prefix, limit });
+        }
+        let inside: Vec<_> = self.exempt.iter().filter(|(exempt, _)| prefix.contains(exempt)).collect();
+        if let Some((exempt, because)) = inside.first().copied()
+            && !request.force
+        {
+            return Err(Refusal::Covers { prefix, exempt, because });
+        }
+        if self.ledger.is_full() && self.ledger.exact(&prefix).is_none() {
+            return Err(Refusal::Full(self.ledger.count()));
+        }
+        let stays =
+            |(exempt, because): (IpNet, Because)| format!("{} still passes ({because})", display(exempt));
+        Ok(inside.into_iter().map(stays).collect())
+    }
+
+    /// Ends a ban whose entry in the kernel was just overwritten by another's. It is not forgiven.
+    fn replace(&mut self, now: Now, id: u32) {
+        let Some(before) = self.ledger.get(id).cloned() else { return };
+        let (packets, bytes) = self.enforcer.drops(id);
+        let at_ms = to_ms(now.wall);
+        self.write(&Record::End { id, state: State::Lifted, at_ms, packets, bytes });
+        self.ledger.end(id, now.wall, State::Lifted, (packets, bytes));
+        self.deny.lift(before.prefix);
+        if before.by == By::Rule {
+            let (source, count) = (before.prefix, before.offence);
+            self.ledger.offenders_mut().set(source, count, now.wall);
+            self.write(&Record::Offender { source, count, until_ms: at_ms });
+        }
+        self.forget_old();
+    }
+
+    /// `portcullis unban`
+    pub fn unban(&mut self, request: &api::Unban) -> Result<api::Changed, Refusal> {
+        self.expire();
+        let ids = self.find_bans(request)?;
+        let now = self.now();
+        let mut changes = Vec::new();
+        let mut undo = None;
+        for id in &ids {
+            let Some(ban) = self.ledger.get(*id).cloned() else { continue };
+            let address = display(ban.prefix);
+            undo = Some(again(now, &ban));
+            if request.dry_run {
+                changes.push(format!("would lift ban {id} of {address}"));
+                continue;
+            }
+            self.end(*id, State::Lifted).map_err(Refusal::Kernel)?;
+            changes.push(format!("lifted ban {id} of {address}"));
+            if let Some(wider) = self.ledger.covering(ban.prefix).next() {
+                changes.push(format!(
+                    "{address} is still banned as part of {} (ban {})",
+                    wider.prefix, wider.id
+                ));
+            }
+        }
+        self.flush();
+        Ok(api::Changed { changes, undo: undo.filter(|_| ids.len() == 1 && !request.dry_run) })
+    }
+
+    /// The bans in force that are meant, lowest id first.
+    fn find_bans(&self, request: &api::Unban) -> Result<Vec<u32>, Refusal> {
+        let mut ids: Vec<u32> = match (request.id, request.prefix) {
+            _ if request.all => self.ledger.active().map(|ban| ban.id).collect(),
+            (Some(id), _) => match self.ledger.get(id) {
+                Some(ban) if ban.state == State::Active => vec![id],
+                Some(_) => return Err(Refusal::Over(id)),
+                None => return Err(Refusal::UnknownBan(id)),
+            },
+            (None, Some(prefix)) => {
+                let prefix = canonical(prefix);
+                let inside: Vec<u32> = self.ledger.inside(prefix).map(|ban| ban.id).collect();
+                let own = self.ledger.exact(&widened(prefix)).map(|ban| ban.id);
+                if inside.is_empty() { own.into_iter().collect() } else { inside }
+            }
+            (None, None) => return Err(Refusal::Nothing),
+        };
+        ids.sort_unstable();
+        if let (true, false, Some(prefix)) = (ids.is_empty(), request.all, request.prefix) {
+            let prefix = canonical(prefix);
+            return Err(match self.ledger.covering(prefix).next() {
+                Some(ban) => Refusal::Wider { prefix, wider: ban.prefix, id: ban.id },
+                None => Refusal::NotBanned(prefix),
+            });
+        }
+        Ok(ids)
+    }
+
+    /// `portcullis allow`
+    pub fn allow(&mut self, request: &api::AllowPrefix) -> Result<api::Changed, Refusal> {
+        let prefix = canonical(request.prefix);
+        let address = display(prefix);
+        let listed = self.exempt.allowed_by_operator().contains(&prefix);
+        if request.remove {
+            return self.disallow(prefix, listed, request.dry_run);
+        }
+        if !listed && self.exempt.allowed_by_operator().len() >= ALLOWED_MAX {
+            return Err(Refusal::AllowedFull(ALLOWED_MAX));
+        }
+        let lifted: Vec<(u32, IpNet)> = self.ledger.inside(prefix).map(|ban| (ban.id, ban.prefix)).collect();
+        let will = if request.dry_run { "would be " } else { "" };
+        let mut changes = vec![if listed {
+            format!("{address} was allowed already")
+        } else {
+            format!("{address} {will}allowed: never banned, never dropped")
+        }];
+        changes.extend(lifted.iter().map(|(id, ban)| format!("ban {id} of {} {will}lifted", display(*ban))));
+        if request.dry_run {
+            return Ok(api::Changed { changes, undo: None });
+        }
+        self.exempt.allow(prefix);
+        self.write(&Record::Allow { prefix });
+        self.exemptions_changed();
+        self.flush();
+        Ok(api::Changed { changes, undo: (!listed).then(|| format!("portcullis allow --remove {address}")) })
+    }
+
+    fn disallow(&mut self, prefix: IpNet, listed: bool, dry_run: bool) -> Result<api::Changed, Refusal> {
+        let address = display(prefix);
+        if !listed {
+            let other = self.exempt.iter().find(|(entry, _)| *entry == prefix);
+            return Err(match other {
+                Some((_, because)) => Refusal::NotByCommand { prefix, because },
+                None => Refusal::NotAllowed(prefix),
+            });
+        }
+        if dry_run {
+            return Ok(api::Changed {
+                changes: vec![format!("{address} would be taken off the list")],
+                undo: None,
+            });
+        }
+        self.exempt.disallow(&prefix);
+        self.write(&Record::Disallow { prefix });
+        self.exemptions_changed();
+        self.flush();
+        let mut changes = vec![format!("{address} is no longer allowed by command")];
+        if let Some((entry, because)) = self.exempt.contains(prefix) {
+            changes.push(format!("it is still never banned: {} is on the list as {because}", display(entry)));
+        }
+        Ok(api::Changed { changes, undo: Some(format!("portcullis allow {address}")) })
+    }
+
+    /// `portcullis allow --list`
+    pub fn allowed(&self) -> api::Allowed {
+        let view =
+            |(prefix, because): (IpNet, Because)| api::AllowedPrefix { prefix, because: because.to_string() };
+        api::Allowed { allowed: self.exempt.iter().map(view).collect() }
+    }
+
+    /// The sources with the highest scores, then the bans with the most drops.
+    pub fn sources(&mut self, count: usize) -> Vec<api::SourceTop> {
+        let now = self.now();
+        let scores = self.scores.as_ref().map(|scores| scores.top(now.instant, count)).unwrap_or_default();
+        let scored = scores.into_iter().map(|(source, denials)| api::SourceTop {
+            source,
+            score: f64::from(denials),
+            dropped: 0,
+            ban: None,
+        });
+        let mut newest: Vec<(u32, IpNet)> = self.ledger.active().map(|ban| (ban.id, ban.prefix)).collect();
+        newest.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
+        newest.truncate(TOP_BANS_MAX);
+        let mut banned: Vec<api::SourceTop> = newest
+            .into_iter()
+            .map(|(id, source)| api::SourceTop {
+                source,
+                score: 0.0,
+                dropped: self.enforcer.drops(id).0,
+                ban: Some(id),
+            })
+            .collect();
+        banned.sort_by_key(|top| std::cmp::Reverse(top.dropped));
+        banned.truncate(count);
+        banned.into_iter().chain(scored).collect()
+    }
+
+    /// One sentence about an address.
+    pub fn explain(&self, address: IpAddr) -> String {
+        let host = canonical(address.into());
+        if let Some((entry, because)) = self.exempt.contains(host) {
+            return format!("never banned: {} is on the list as {because}", display(entry));
+        }
+        if let Some(ban) = self.ledger.covering(host).next() {
+            return format!("banned as {} (ban {}): {}", display(ban.prefix), ban.id, ban.reason);
+        }
+        String::from("not banned")
+    }
+}
+
+/// A single IPv6 address stands for its /64, as rules ban it.
+fn widened(prefix: IpNet) -> IpNet {
+    if prefix.prefix_len() == prefix.max_prefix_len() { source::of(prefix.addr()) } else { prefix }
+}
+
+/// The command that bans it again for the time it had left.
+fn again(now: Now, ban: &Ban) -> String {
+    let left =
+        ban.lease_end.map(|end| end.saturating_duration_since(now.instant).max(Duration::from_secs(1)));
+    let term = left.map_or_else(String::new, |left| format!(" --for {}", term::display(left)));
+    format!("portcullis ban {}{term}", display(ban.prefix))
+}
+
+/// A reason without control characters, and not too long.
+fn clean(reason: &str) -> String {
+    let mut reason: String = reason.chars().filter(|c| !c.is_control()).collect();
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    if reason.is_empty() { String::from("no reason given") } else { reason }
+}

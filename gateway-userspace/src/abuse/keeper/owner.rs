@@ -1,0 +1,346 @@
+//! What the keeper's thread owns, and what it does with a signal and with time.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+
+use super::Settings;
+use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
+use crate::abuse::counters::Counters;
+use crate::abuse::enforcer::Enforcer;
+use crate::abuse::exempt::{Because, Exempt};
+use crate::abuse::receipt::{self, Receipts};
+use crate::abuse::score::{Offence, Rule, Scores};
+use crate::abuse::signal::Signal;
+use crate::abuse::state::{self, Journal, Record};
+use crate::abuse::{deny, source, term};
+
+/// How often the machine's addresses and routes are looked at again.
+const SURROUNDINGS_EVERY: Duration = Duration::from_secs(30);
+/// How often the same trouble is logged at most.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// Everything behind the channel. Only the keeper's thread has it.
+pub struct Owner {
+    pub(super) settings: Settings,
+    pub(super) clock: Box<dyn Fn() -> Now + Send>,
+    pub(super) surroundings: fn() -> Vec<(IpNet, Because)>,
+    pub(super) scores: Option<Scores>,
+    pub(super) ledger: Ledger,
+    pub(super) receipts: Receipts,
+    pub(super) exempt: Exempt,
+    pub(super) journal: Option<Journal>,
+    pub(super) enforcer: Box<dyn Enforcer>,
+    /// What the kernel's allowlist was told.
+    pub(super) in_allowlist: BTreeSet<IpNet>,
+    pub(super) deny: Arc<deny::Shared>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) surroundings_seen: Instant,
+    pub(super) complained: Option<Instant>,
+    pub(super) spared: Option<Instant>,
+}
+
+impl Owner {
+    /// Counts a refusal against its source, and bans the source if that meets the rule.
+    pub fn signal(&mut self, mut signal: Signal) {
+        self.counters.signals.fetch_add(1, Relaxed);
+        if signal.trusted_proxy {
+            return;
+        }
+        let now = self.now();
+        let host = source::canonical(signal.source.into());
+        if self.next_end().is_some_and(|end| end <= now.instant) {
+            self.expire();
+        }
+        // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
+        if self.ledger.covering(host).next().is_some() {
+            return;
+        }
+        let Some(scores) = &mut self.scores else { return };
+        if let Some(evidence) = &mut signal.evidence {
+            receipt::clamp(evidence);
+        }
+        let Some(offence) = scores.step(now.instant, signal) else { return };
+        let rule = scores.rule();
+        // The /64 of an address on our own network holds our own address too; then the one address must do.
+        let candidates = [offence.source, host];
+        match candidates.into_iter().find(|prefix| self.exempt.covers(*prefix).is_none()) {
+            Some(prefix) => self.punish(now, rule, prefix, offence),
+            None => self.spare(now, host),
+        }
+    }
+
+    /// The rule was met by somebody who is never banned.
+    fn spare(&mut self, now: Now, source: IpNet) {
+        self.counters.exempted.fetch_add(1, Relaxed);
+        let Some((_, because)) = self.exempt.covers(source) else { return };
+        if due(&mut self.spared, now.instant) {
+            let source = source::display(source);
+            tracing::warn!(%source, %because, "met the ban rule and was not banned: it is never banned");
+        }
+    }
+
+    /// Kernel first: that is what the abuser's next packet meets. Then layer 7, the ledger and the state file.
+    fn punish(&mut self, now: Now, rule: Rule, prefix: IpNet, offence: Offence) {
+        if self.ledger.is_full() {
+            self.complain(now, "no room for another ban: shield.capacity is reached");
+            return;
+        }
+        let nth = self.ledger.next_offence(&prefix, now.wall);
+        let duration = self.settings.terms.of(nth);
+        let id = self.ledger.take_id();
+        let enforced = match self.install(prefix, Some(duration), id) {
+            Ok(enforced) => enforced,
+            Err(error) => {
+                self.complain(
+                    now,
+                    &format!("the kernel refused a ban, so it holds at layer 7 only: {error}"),
+                );
+                Enforced::Gateway
+            }
+        };
+        let latency = self.now().instant.saturating_duration_since(offence.last);
+        let latency_us = (enforced == Enforced::Kernel).then(|| self.counters.latency.observe(latency));
+        self.counters.bans_by_rule.fetch_add(1, Relaxed);
+
+        let ban = Ban {
+            id,
+            prefix,
+            state: State::Active,
+            reason: reason(rule, &offence).into(),
+            by: By::Rule,
+            enforced,
+            since: now.wall,
+            until: now.wall.checked_add(duration),
+            lease_end: now.instant.checked_add(duration),
+            offence: nth,
+            latency_us,
+            drops: (0, 0),
+        };
+        let (address, lasts) = (source::display(ban.prefix), term::display(duration));
+        tracing::info!(target: "audit", by = "rule", ban = id, %address, %lasts, reason = %ban.reason, "banned");
+        self.receipts.file(id, offence.evidence);
+        self.enact(ban);
+    }
+
+    /// Puts a prefix into the kernel's denylist and says where the ban holds now.
+    pub(super) fn install(
+        &mut self,
+        prefix: IpNet,
+        duration: Option<Duration>,
+        id: u32,
+    ) -> Result<Enforced, String> {
+        let observe = !self.settings.enforce;
+        if let Err(error) = self.enforcer.install(prefix, duration, id, observe) {
+            self.counters.enforcer_failures.fetch_add(1, Relaxed);
+            return Err(error);
+        }
+        Ok(match (observe, self.enforcer.in_kernel()) {
+            (true, _) => Enforced::Observed,
+            (false, true) => Enforced::Kernel,
+            (false, false) => Enforced::Gateway,
+        })
+    }
+
+    /// Everything that a new ban means outside the kernel.
+    pub(super) fn enact(&mut self, ban: Ban) {
+        if ban.enforced != Enforced::Observed {
+            self.deny.ban(ban.prefix, ban.lease_end);
+        }
+        let record = self.record_of(&ban);
+        self.ledger.enact(ban);
+        self.count_active();
+        self.write(&record);
+    }
+
+    /// Ends a ban: in the state file first, so that a crash in between does not bring it back.
+    pub(super) fn end(&mut self, id: u32, state: State) -> Result<(), String> {
+        let Some(prefix) = self.ledger.get(id).map(|ban| ban.prefix) else { return Ok(()) };
+        let now = self.now();
+        let (packets, bytes) = self.enforcer.drops(id);
+        self.write(&Record::End { id, state, at_ms: state::to_ms(now.wall), packets, bytes });
+        let lifted = self.enforcer.lift(prefix);
+        self.deny.lift(prefix);
+        self.ledger.end(id, now.wall, state, (packets, bytes));
+        self.forget_old();
+        self.count_active();
+        if let Some(scores) = &mut self.scores {
+            scores.forget(&source::of(prefix.addr()));
+        }
+        let address = source::display(prefix);
+        tracing::info!(target: "audit", ban = id, %address, packets, bytes, ?state, "ban ended");
+        if lifted.is_err() {
+            self.counters.enforcer_failures.fetch_add(1, Relaxed);
+        }
+        lifted.map(|_| ())
+    }
+
+    pub(super) fn forget_old(&mut self) {
+        while let Some(forgotten) = self.ledger.forget() {
+            self.receipts.forget(forgotten.id);
+        }
+    }
+
+    /// When the next ban ends.
+    pub fn next_end(&self) -> Option<Instant> {
+        self.ledger.next_end()
+    }
+
+    /// Ends the bans whose time is over.
+    pub fn expire(&mut self) {
+        let now = self.now();
+        for id in self.ledger.due(now.instant) {
+            // The kernel does not enforce a lease that is over, and sweeps the entry by itself.
+            if let Err(error) = self.end(id, State::Expired) {
+                self.complain(now, &format!("an expired ban is still in the kernel's list: {error}"));
+            }
+        }
+    }
+
+    /// The housekeeping.
+    pub fn tick(&mut self) {
+        self.expire();
+        let now = self.now();
+        if now.instant.saturating_duration_since(self.surroundings_seen) >= SURROUNDINGS_EVERY {
+            self.surroundings_seen = now.instant;
+            if self.exempt.surround((self.surroundings)()) {
+                self.exemptions_changed();
+            }
+        }
+        self.enforcer.tick();
+        self.ledger.offenders_mut().sweep(now.wall);
+        self.flush();
+        if self.journal.as_ref().is_some_and(Journal::wants_compaction) {
+            self.compact();
+        }
+    }
+
+    /// The last thing it does.
+    pub(super) fn close(&mut self) {
+        self.flush();
+    }
+
+    /// Takes over what a reload changed. Scores stay if the rule did.
+    pub fn configure(&mut self, settings: Settings) {
+        let now = self.now();
+        let same_rule = self.settings.rule == settings.rule;
+        if !same_rule {
+            self.scores = settings.rule.map(|rule| Scores::new(rule, now.instant));
+        }
+        let rearmed = self.settings.enforce != settings.enforce;
+        self.ledger.set_capacity(settings.capacity);
+        self.exempt.configure(settings.exempt.clone());
+        self.settings = settings;
+        self.exemptions_changed();
+        if rearmed {
+            self.rearm();
+        }
+    }
+
+    /// Brings the kernel's allowlist and layer 7 up to the list, and lifts bans of what is now exempt.
+    pub(super) fn exemptions_changed(&mut self) {
+        let wanted: BTreeSet<IpNet> = self.exempt.iter().map(|(prefix, _)| prefix).collect();
+        let now = self.now();
+        for gone in self.in_allowlist.difference(&wanted).copied().collect::<Vec<_>>() {
+            match self.enforcer.disallow(gone) {
+                Ok(()) => {
+                    self.in_allowlist.remove(&gone);
+                }
+                Err(error) => self.complain(now, &format!("cannot take {gone} off the allowlist: {error}")),
+            }
+        }
+        for new in wanted.difference(&self.in_allowlist).copied().collect::<Vec<_>>() {
+            match self.enforcer.allow(new) {
+                Ok(()) => {
+                    self.in_allowlist.insert(new);
+                }
+                Err(error) => self.complain(now, &format!("cannot put {new} on the allowlist: {error}")),
+            }
+        }
+        self.deny.exempt(wanted.into_iter().collect());
+        let exempt = |ban: &&Ban| self.exempt.contains(ban.prefix).is_some();
+        let spared: Vec<u32> = self.ledger.active().filter(exempt).map(|ban| ban.id).collect();
+        for id in spared {
+            if let Err(error) = self.end(id, State::Lifted) {
+                self.complain(now, &format!("the kernel did not lift ban {id}: {error}"));
+            }
+        }
+    }
+
+    /// Writes every ban anew after `shield.mode` changed between enforcing and observing.
+    fn rearm(&mut self) {
+        let now = self.now();
+        for id in self.ledger.active().map(|ban| ban.id).collect::<Vec<_>>() {
+            let Some(ban) = self.ledger.get(id).cloned() else { continue };
+            let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
+            match self.install(ban.prefix, left, id) {
+                Ok(enforced) => self.moved(id, enforced),
+                Err(error) => self.complain(now, &format!("cannot change ban {id} in the kernel: {error}")),
+            }
+        }
+    }
+
+    /// A ban holds somewhere else from now on.
+    pub(super) fn moved(&mut self, id: u32, enforced: Enforced) {
+        let Some(ban) = self.ledger.active_mut(id) else { return };
+        ban.enforced = enforced;
+        let (prefix, lease_end) = (ban.prefix, ban.lease_end);
+        if enforced == Enforced::Observed { self.deny.lift(prefix) } else { self.deny.ban(prefix, lease_end) }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        (self.clock)()
+    }
+
+    pub(super) fn count_active(&self) {
+        self.counters.bans_active.store(self.ledger.count() as u64, Relaxed);
+    }
+
+    /// Logs trouble that may come with every signal, once a minute.
+    pub(super) fn complain(&mut self, now: Now, trouble: &str) {
+        if due(&mut self.complained, now.instant) {
+            tracing::error!("{trouble}");
+        }
+    }
+
+    /// Adds a line to the state file. Failing that, the ban holds all the same, until the next reboot.
+    pub(super) fn write(&mut self, record: &Record) {
+        let Some(journal) = &mut self.journal else { return };
+        if let Err(error) = journal.append(record) {
+            self.state_failed(&error);
+        }
+    }
+
+    /// Brings the state file to the disk.
+    pub(super) fn flush(&mut self) {
+        let Some(journal) = &mut self.journal else { return };
+        if let Err(error) = journal.sync() {
+            self.state_failed(&error);
+        }
+    }
+
+    pub(super) fn state_failed(&mut self, error: &state::Error) {
+        self.counters.state_failures.fetch_add(1, Relaxed);
+        let cause = std::error::Error::source(error).map_or_else(String::new, |source| format!(": {source}"));
+        self.complain(self.now(), &format!("bans are in force but not kept over a reboot: {error}{cause}"));
+    }
+}
+
+/// Whether a minute has passed since the last time, which is now from here on.
+fn due(last: &mut Option<Instant>, now: Instant) -> bool {
+    let due = last.is_none_or(|last| now.saturating_duration_since(last) >= COMPLAIN_EVERY);
+    if due {
+        *last = Some(now);
+    }
+    due
+}
+
+/// `20 denials in 10s: 18 rate-limited, 2 unauthenticated`
+fn reason(rule: Rule, offence: &Offence) -> String {
+    let kinds: Vec<String> =
+        offence.kinds.iter().map(|(kind, count)| format!("{count} {}", kind.as_str())).collect();
+    format!("{} denials in {}: {}", rule.denials, term::display(rule.within), kinds.join(", "))
+}

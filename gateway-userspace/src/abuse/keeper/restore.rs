@@ -1,0 +1,266 @@
+//! The beginning: what the state file says and what the kernel still holds are brought to agree.
+//!
+//! The kernel knows better how much of a lease is left (its clock is monotonic), the file knows why and since when. A
+//! ban that only the file knows is installed again with the time it has left (the machine was rebooted, or the maps
+//! were lost). An entry that only the kernel knows is adopted as a ban that can be seen and lifted (the file was lost,
+//! or the process died between the two). An entry whose ban the file calls over is removed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::owner::Owner;
+use super::{Options, Settings};
+use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
+use crate::abuse::enforcer::{Enforcer, Entry};
+use crate::abuse::exempt::{ALLOWED_MAX, Because, Exempt};
+use crate::abuse::receipt::Receipts;
+use crate::abuse::score::Scores;
+use crate::abuse::state::{self, BanRecord, Journal, Record, from_ms, to_ms};
+use crate::abuse::{source, surroundings};
+
+impl Owner {
+    /// Reads everything and brings it to agree.
+    pub(super) fn open(options: Options, enforcer: Box<dyn Enforcer>) -> Result<Owner, state::Error> {
+        Owner::open_with(options, enforcer, Box::new(Now::system), surroundings::read)
+    }
+
+    pub(super) fn open_with(
+        options: Options,
+        enforcer: Box<dyn Enforcer>,
+        clock: Box<dyn Fn() -> Now + Send>,
+        surroundings: fn() -> Vec<(IpNet, Because)>,
+    ) -> Result<Owner, state::Error> {
+        let Options { settings, state } = options;
+        let opened = state.map(|folder| Journal::open(&folder)).transpose()?;
+        let (journal, records, damage) = match opened {
+            Some((journal, records, damage)) => (Some(journal), records, damage),
+            None => (None, Vec::new(), state::Damage::default()),
+        };
+        let mut owner = Owner::empty(settings, journal, enforcer, clock, surroundings);
+        owner.replay(records);
+        owner.in_allowlist = owner.enforcer.allowed().into_iter().map(source::canonical).collect();
+        owner.meet_kernel();
+        owner.exemptions_changed();
+        owner.count_active();
+        if damage.any() {
+            let state::Damage { cut_bytes, lines_skipped } = damage;
+            tracing::warn!(cut_bytes, lines_skipped, "the state file was damaged; a copy is kept beside it");
+        }
+        // Also the first line of a new file.
+        owner.compact();
+        Ok(owner)
+    }
+
+    fn empty(
+        settings: Settings,
+        journal: Option<Journal>,
+        enforcer: Box<dyn Enforcer>,
+        clock: Box<dyn Fn() -> Now + Send>,
+        surroundings: fn() -> Vec<(IpNet, Because)>,
+    ) -> Owner {
+        let now = clock();
+        let mut exempt = Exempt::new();
+        exempt.configure(settings.exempt.clone());
+        exempt.surround(surroundings());
+        Owner {
+            scores: settings.rule.map(|rule| Scores::new(rule, now.instant)),
+            ledger: Ledger::new(settings.capacity),
+            receipts: Receipts::default(),
+            exempt,
+            journal,
+            enforcer,
+            in_allowlist: BTreeSet::new(),
+            deny: Arc::default(),
+            counters: Arc::default(),
+            surroundings_seen: now.instant,
+            complained: None,
+            spared: None,
+            settings,
+            clock,
+            surroundings,
+        }
+    }
+
+    /// Plays the file into the ledger.
+    fn replay(&mut self, records: Vec<Record>) {
+        let now = self.now();
+        for record in records {
+            match record {
+                Record::Begin { next_id, .. } => self.ledger.reserve_ids(next_id),
+                Record::Ban(record) => self.replay_ban(now, *record),
+                Record::End { id, state, at_ms, packets, bytes } => {
+                    self.ledger.end(id, from_ms(at_ms), state, (packets, bytes));
+                    self.forget_old();
+                }
+                Record::Allow { prefix } if self.exempt.allowed_by_operator().len() < ALLOWED_MAX => {
+                    self.exempt.allow(prefix);
+                }
+                Record::Allow { .. } => {}
+                Record::Disallow { prefix } => {
+                    self.exempt.disallow(&source::canonical(prefix));
+                }
+                Record::Offender { source, count, until_ms } => {
+                    self.ledger.offenders_mut().set(source::canonical(source), count, from_ms(until_ms));
+                }
+            }
+        }
+        self.ledger.offenders_mut().sweep(now.wall);
+    }
+
+    fn replay_ban(&mut self, now: Now, record: BanRecord) {
+        let prefix = source::canonical(record.prefix);
+        // Two bans of one prefix without an end between them: the line of the first one's end is lost.
+        if let Some(id) = self.ledger.exact(&prefix).map(|ban| ban.id) {
+            self.ledger.end(id, now.wall, State::Lifted, (0, 0));
+        }
+        let (since, until) = (from_ms(record.since_ms), record.until_ms.map(from_ms));
+        // Never longer than it was meant, should the clock have gone back (a machine that boots in 1970).
+        let left = until.map(|until| {
+            let meant = until.duration_since(since).unwrap_or_default();
+            until.duration_since(now.wall).unwrap_or_default().min(meant)
+        });
+        self.receipts.file(record.id, record.evidence);
+        self.ledger.enact(Ban {
+            id: record.id,
+            prefix,
+            state: State::Active,
+            reason: record.reason,
+            by: record.by,
+            enforced: record.enforced,
+            since,
+            until,
+            lease_end: left.and_then(|left| now.instant.checked_add(left)),
+            offence: record.offence,
+            latency_us: record.latency_us,
+            drops: (0, 0),
+        });
+    }
+
+    /// The kernel's entries against the ledger's bans.
+    fn meet_kernel(&mut self) {
+        let now = self.now();
+        let held: HashMap<IpNet, Entry> = self
+            .enforcer
+            .entries()
+            .into_iter()
+            .map(|entry| (source::canonical(entry.prefix), entry))
+            .collect();
+        // Before any new id is given: the kernel counts drops by id.
+        let highest = held.values().filter_map(|entry| entry.ban_id).max().unwrap_or(0);
+        self.ledger.reserve_ids(highest.saturating_add(1));
+        let known: Vec<Ban> = self.ledger.active().cloned().collect();
+        for ban in known {
+            self.resume(now, &ban, held.get(&ban.prefix));
+        }
+        self.expire();
+        for (prefix, entry) in held {
+            if self.ledger.exact(&prefix).is_none() {
+                self.adopt(now, prefix, entry);
+            }
+        }
+    }
+
+    /// A ban from the file goes on, by the kernel's lease where that still stands.
+    fn resume(&mut self, now: Now, ban: &Ban, held: Option<&Entry>) {
+        let same = held.filter(|entry| entry.ban_id == Some(ban.id));
+        if let Some(left) = same.and_then(|entry| entry.left)
+            && ban.lease_end.is_some()
+        {
+            self.ledger.set_lease(ban.id, now, left);
+        }
+        let lease_end = self.ledger.get(ban.id).and_then(|ban| ban.lease_end);
+        let left = lease_end.map(|end| end.saturating_duration_since(now.instant));
+        if left == Some(Duration::ZERO) {
+            return;
+        }
+        // Also where the kernel has it: whether it drops or counts may have changed.
+        match self.install(ban.prefix, left, ban.id) {
+            Ok(enforced) => self.moved(ban.id, enforced),
+            Err(error) => {
+                self.moved(ban.id, Enforced::Gateway);
+                self.complain(now, &format!("ban {} holds at layer 7 only: {error}", ban.id));
+            }
+        }
+    }
+
+    /// An entry that no ban in force stands for.
+    fn adopt(&mut self, now: Now, prefix: IpNet, entry: Entry) {
+        let over = entry.ban_id.is_some_and(|id| self.ledger.get(id).is_some())
+            || entry.left == Some(Duration::ZERO);
+        if over || self.exempt.contains(prefix).is_some() || self.ledger.is_full() {
+            if let Err(error) = self.enforcer.lift(entry.prefix) {
+                self.complain(now, &format!("cannot take {prefix} off the kernel's list: {error}"));
+            }
+            return;
+        }
+        let id = entry.ban_id.filter(|id| *id != 0).unwrap_or_else(|| self.ledger.take_id());
+        let enforced = match self.install(prefix, entry.left, id) {
+            Ok(enforced) => enforced,
+            Err(error) => {
+                self.complain(now, &format!("cannot take over {prefix} from the kernel's list: {error}"));
+                return;
+            }
+        };
+        let ban = Ban {
+            id,
+            prefix,
+            state: State::Active,
+            reason: "in the kernel's list when the gateway started, without a record of why".into(),
+            by: By::Kernel,
+            enforced,
+            since: now.wall,
+            until: entry.left.and_then(|left| now.wall.checked_add(left)),
+            lease_end: entry.left.and_then(|left| now.instant.checked_add(left)),
+            offence: 0,
+            latency_us: None,
+            drops: (0, 0),
+        };
+        tracing::info!(target: "audit", by = "kernel", ban = id, address = %source::display(prefix), "ban adopted");
+        self.enact(ban);
+    }
+
+    /// The line for a new ban.
+    pub(super) fn record_of(&self, ban: &Ban) -> Record {
+        Record::Ban(Box::new(BanRecord {
+            id: ban.id,
+            prefix: ban.prefix,
+            reason: ban.reason.clone(),
+            by: ban.by,
+            enforced: ban.enforced,
+            since_ms: to_ms(ban.since),
+            until_ms: ban.until.map(to_ms),
+            offence: ban.offence,
+            latency_us: ban.latency_us,
+            evidence: self.receipts.of(ban.id).to_vec(),
+        }))
+    }
+
+    /// Writes the state file anew from what is known now.
+    pub(super) fn compact(&mut self) {
+        let Some(mut journal) = self.journal.take() else { return };
+        let begin = Record::Begin { version: state::VERSION, next_id: self.ledger.next_id() };
+        let allowed =
+            self.exempt.allowed_by_operator().iter().map(|prefix| Record::Allow { prefix: *prefix });
+        let ended = self.ledger.ended().flat_map(|ban| {
+            let at_ms = to_ms(ban.until.unwrap_or(ban.since));
+            let (packets, bytes) = ban.drops;
+            [self.record_of(ban), Record::End { id: ban.id, state: ban.state, at_ms, packets, bytes }]
+        });
+        let active = self.ledger.active().map(|ban| self.record_of(ban));
+        // After the bans, which would set them too: a ban that was lifted since does not count.
+        let offenders = self.ledger.offenders().iter().map(|(source, count, until)| Record::Offender {
+            source,
+            count,
+            until_ms: to_ms(until),
+        });
+        let records = std::iter::once(begin).chain(allowed).chain(ended).chain(active).chain(offenders);
+        let result = journal.compact(records);
+        self.journal = Some(journal);
+        if let Err(error) = result {
+            self.state_failed(&error);
+        }
+    }
+}

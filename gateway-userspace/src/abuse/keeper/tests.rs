@@ -1,0 +1,229 @@
+//! The keeper on a clock that the test moves, with maps and a state file that outlive it.
+
+mod command;
+mod restart;
+mod rule;
+mod thread;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
+
+use super::owner::Owner;
+use super::*;
+use crate::abuse::ban::Now;
+use crate::abuse::enforcer::{Entry, NoKernel};
+use crate::abuse::signal::{Evidence, Kind, Signal};
+
+const ABUSER: &str = "203.0.113.9";
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The kernel's maps as far as the keeper can see them; they outlive an owner as pinned maps do.
+#[derive(Clone, Default)]
+struct Maps(Arc<Mutex<Inner>>, Passed);
+
+/// Time since the test began.
+type Passed = Arc<Mutex<Duration>>;
+
+#[derive(Default)]
+struct Inner {
+    /// Ban, end as time since the test began, and whether it only counts.
+    deny: BTreeMap<IpNet, (Option<u32>, Option<Duration>, bool)>,
+    allow: std::collections::BTreeSet<IpNet>,
+    broken: bool,
+}
+
+impl Enforcer for Maps {
+    fn in_kernel(&self) -> bool {
+        true
+    }
+    fn install(
+        &mut self,
+        prefix: IpNet,
+        for_: Option<Duration>,
+        ban_id: u32,
+        observe: bool,
+    ) -> Result<(), String> {
+        let end = for_.map(|for_| for_ + *self.1.lock().unwrap());
+        let mut maps = self.0.lock().unwrap();
+        if maps.broken {
+            return Err("no space left on device".into());
+        }
+        maps.deny.insert(prefix, (Some(ban_id), end, observe));
+        Ok(())
+    }
+    fn lift(&mut self, prefix: IpNet) -> Result<bool, String> {
+        Ok(self.0.lock().unwrap().deny.remove(&prefix).is_some())
+    }
+    fn allow(&mut self, prefix: IpNet) -> Result<(), String> {
+        self.0.lock().unwrap().allow.insert(prefix);
+        Ok(())
+    }
+    fn disallow(&mut self, prefix: IpNet) -> Result<(), String> {
+        self.0.lock().unwrap().allow.remove(&prefix);
+        Ok(())
+    }
+    fn allowed(&mut self) -> Vec<IpNet> {
+        self.0.lock().unwrap().allow.iter().copied().collect()
+    }
+    fn drops(&mut self, ban_id: u32) -> (u64, u64) {
+        (u64::from(ban_id) * 10, u64::from(ban_id) * 600)
+    }
+    fn entries(&mut self) -> Vec<Entry> {
+        let now = *self.1.lock().unwrap();
+        let entry = |(prefix, (ban_id, end, _)): (&IpNet, &(Option<u32>, Option<Duration>, bool))| Entry {
+            prefix: *prefix,
+            ban_id: *ban_id,
+            left: end.map(|end| end.saturating_sub(now)),
+        };
+        self.0.lock().unwrap().deny.iter().map(entry).collect()
+    }
+    fn tick(&mut self) {}
+    fn status(&mut self) -> api::KernelStatus {
+        api::KernelStatus { on: true, ..Default::default() }
+    }
+}
+
+impl Maps {
+    fn denied(&self) -> Vec<String> {
+        self.0.lock().unwrap().deny.keys().map(IpNet::to_string).collect()
+    }
+
+    fn entry(&self, prefix: &str) -> Option<(Option<u32>, Option<Duration>, bool)> {
+        let now = *self.1.lock().unwrap();
+        let (id, end, observe) = self.0.lock().unwrap().deny.get(&net(prefix)).copied()?;
+        Some((id, end.map(|end| end.saturating_sub(now)), observe))
+    }
+}
+
+/// An owner on a clock that the test moves, with maps and a state folder that outlive it.
+struct Bench {
+    owner: Option<Owner>,
+    maps: Maps,
+    offset: Passed,
+    start: Now,
+    folder: PathBuf,
+    settings: Settings,
+}
+
+impl Bench {
+    fn new(name: &str) -> Bench {
+        let folder = std::env::temp_dir().join(format!("portcullis-keeper-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let settings = Settings {
+            rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10) }),
+            terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
+            enforce: true,
+            capacity: 1_000,
+            exempt: vec![
+                (net("192.0.2.10/32"), Because::Upstream),
+                (net("10.0.0.0/8"), Because::TrustedProxy),
+            ],
+        };
+        let start = Now::system();
+        let offset = Passed::default();
+        let maps = Maps(Arc::default(), offset.clone());
+        let mut bench = Bench { owner: None, maps, offset, start, folder, settings };
+        bench.start();
+        bench
+    }
+
+    /// As after `kill -9`: the maps and the file stay, nothing is written on the way out.
+    fn restart(&mut self) {
+        self.owner = None;
+        self.start();
+    }
+
+    /// As after a reboot: only the file stays.
+    fn reboot(&mut self) {
+        self.owner = None;
+        self.maps = Maps(Arc::default(), self.offset.clone());
+        self.start();
+    }
+
+    fn start(&mut self) {
+        let (start, offset) = (self.start, self.offset.clone());
+        let clock = move || {
+            let offset = *offset.lock().unwrap();
+            Now { instant: start.instant + offset, wall: start.wall + offset }
+        };
+        let options = Options { settings: self.settings.clone(), state: Some(self.folder.clone()) };
+        let owner = Owner::open_with(options, Box::new(self.maps.clone()), Box::new(clock), Vec::new);
+        self.owner = Some(owner.unwrap());
+    }
+
+    fn owner(&mut self) -> &mut Owner {
+        self.owner.as_mut().unwrap()
+    }
+
+    fn pass(&mut self, time: Duration) {
+        *self.offset.lock().unwrap() += time;
+    }
+
+    fn deny(&mut self, source: &str, count: usize) {
+        for nth in 0..count {
+            let at = self.owner().now().instant;
+            self.owner().signal(signal(source, at, nth));
+        }
+    }
+
+    fn bans(&mut self, ended: bool) -> Vec<api::Ban> {
+        self.owner().list(&api::ListBans { id: None, ended }).unwrap().bans
+    }
+
+    fn ban(&mut self, prefix: &str) -> Result<api::Changed, Refusal> {
+        self.ban_with(prefix, Some(600), false, false)
+    }
+
+    fn ban_with(
+        &mut self,
+        prefix: &str,
+        for_s: Option<u64>,
+        force: bool,
+        dry_run: bool,
+    ) -> Result<api::Changed, Refusal> {
+        let request = api::BanPrefix { prefix: net(prefix), for_s, reason: "scanner".into(), force, dry_run };
+        self.owner().ban(&request, 1000)
+    }
+
+    fn unban(&mut self, prefix: Option<&str>, id: Option<u32>) -> Result<api::Changed, Refusal> {
+        self.owner().unban(&api::Unban { prefix: prefix.map(net), id, all: false, dry_run: false })
+    }
+
+    fn allow(&mut self, prefix: &str, remove: bool) -> Result<api::Changed, Refusal> {
+        self.owner().allow(&api::AllowPrefix { prefix: net(prefix), remove, dry_run: false })
+    }
+
+    fn refused_at_layer_7(&mut self, address: &str) -> bool {
+        Arc::clone(&self.owner().deny).reader().is_banned(address.parse().unwrap())
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.owner = None;
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn net(text: &str) -> IpNet {
+    text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).unwrap()
+}
+
+fn signal(source: &str, at: Instant, nth: usize) -> Signal {
+    let evidence = Evidence {
+        time: SystemTime::now(),
+        request_id: format!("request-{nth}"),
+        method: "GET".into(),
+        host: "api.example.com".into(),
+        path: "/v1/users".into(),
+        status: 429,
+        reason: "rate-limited".into(),
+        route: Some("users".into()),
+        principal: None,
+    };
+    let source = source.parse().unwrap();
+    Signal { source, trusted_proxy: false, kind: Kind::RateLimited, at, evidence: Some(Box::new(evidence)) }
+}

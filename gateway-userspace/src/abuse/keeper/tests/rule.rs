@@ -1,0 +1,123 @@
+//! Bans by rule.
+
+use super::*;
+
+#[test]
+fn the_twentieth_denial_bans_with_a_receipt_and_the_nineteenth_does_not() {
+    let mut bench = Bench::new("twentieth");
+    bench.deny(ABUSER, 19);
+    assert!(bench.maps.denied().is_empty());
+    bench.deny(ABUSER, 1);
+    assert_eq!(bench.maps.entry(ABUSER), Some((Some(1), Some(10 * MINUTE), false)));
+    assert!(bench.refused_at_layer_7(ABUSER));
+    let [ban] = &bench.bans(false)[..] else { panic!("one ban") };
+    assert_eq!((ban.id, ban.prefix, ban.offence), (1, net(ABUSER), 1));
+    assert_eq!((ban.state.as_str(), ban.enforced.as_str(), ban.by.as_str()), ("active", "kernel", "rule"));
+    assert_eq!(ban.reason, "20 denials in 10s: 20 rate-limited");
+    assert_eq!((ban.left_s, ban.evidence.len(), ban.packets), (Some(600), 20, 10));
+    assert_eq!((ban.undo.as_str(), ban.latency_us), ("portcullis unban 1", Some(0)));
+}
+
+#[test]
+fn signals_that_come_during_a_ban_do_not_count_towards_the_next() {
+    let mut bench = Bench::new("during");
+    bench.deny(ABUSER, 20 + 19);
+    assert_eq!(bench.bans(false).len(), 1);
+    bench.pass(10 * MINUTE);
+    bench.deny(ABUSER, 19);
+    assert_eq!(bench.bans(true).iter().filter(|ban| ban.state == "active").count(), 0);
+    bench.deny(ABUSER, 1);
+    let bans = bench.bans(true);
+    assert_eq!(
+        bans.iter().map(|ban| (ban.id, ban.state.as_str(), ban.offence)).collect::<Vec<_>>(),
+        [(2, "active", 2), (1, "expired", 1)]
+    );
+    assert_eq!(bench.maps.entry(ABUSER), Some((Some(2), Some(20 * MINUTE), false)), "twice as long");
+}
+
+#[test]
+fn a_ban_ends_with_its_lease_in_the_kernel_and_at_layer_7() {
+    let mut bench = Bench::new("ends");
+    bench.deny(ABUSER, 20);
+    bench.pass(10 * MINUTE - Duration::from_nanos(1));
+    bench.owner().expire();
+    assert_eq!(bench.maps.denied().len(), 1);
+    bench.pass(Duration::from_nanos(1));
+    bench.owner().tick();
+    assert!(bench.maps.denied().is_empty());
+    assert!(!bench.refused_at_layer_7(ABUSER));
+    let ban = &bench.bans(true)[0];
+    assert_eq!((ban.state.as_str(), ban.packets, ban.bytes, ban.evidence.len()), ("expired", 10, 600, 20));
+}
+
+#[test]
+fn nobody_exempt_is_banned_by_rule() {
+    let mut bench = Bench::new("exempt");
+    for source in ["127.0.0.1", "192.0.2.10", "10.1.2.3", "::1", "::ffff:10.1.2.3"] {
+        bench.deny(source, 100);
+    }
+    let at = bench.owner().now().instant;
+    for nth in 0..100 {
+        let proxy = Signal { trusted_proxy: true, ..signal("198.51.100.1", at, nth) };
+        bench.owner().signal(proxy);
+    }
+    assert!(bench.bans(true).is_empty());
+    assert_eq!(bench.owner().counters.exempted.load(Relaxed), 25);
+}
+
+#[test]
+fn a_neighbour_in_our_own_64_is_banned_alone() {
+    let mut bench = Bench::new("neighbour");
+    let mut settings = bench.settings.clone();
+    settings.exempt.push((net("2001:db8::1"), Because::OwnAddress));
+    bench.owner().configure(settings);
+    bench.deny("2001:db8::66", 20 + 20);
+    assert_eq!(bench.maps.denied(), ["2001:db8::66/128"]);
+    assert!(bench.refused_at_layer_7("2001:db8::66") && !bench.refused_at_layer_7("2001:db8::67"));
+    bench.deny("2001:db8::1", 40);
+    assert_eq!(bench.maps.denied().len(), 1);
+    bench.unban(Some("2001:db8::66"), None).unwrap();
+    assert!(bench.maps.denied().is_empty());
+}
+
+#[test]
+fn while_observing_the_kernel_counts_and_layer_7_lets_pass() {
+    let mut bench = Bench::new("observe");
+    let enforcing = bench.settings.clone();
+    let observing = Settings { enforce: false, ..enforcing.clone() };
+    bench.owner().configure(observing);
+    bench.deny(ABUSER, 20);
+    assert_eq!(bench.maps.entry(ABUSER), Some((Some(1), Some(10 * MINUTE), true)));
+    assert!(!bench.refused_at_layer_7(ABUSER));
+    assert_eq!(bench.bans(false)[0].enforced, "observed");
+    bench.pass(MINUTE);
+    bench.owner().configure(enforcing);
+    assert_eq!(
+        bench.maps.entry(ABUSER),
+        Some((Some(1), Some(9 * MINUTE), false)),
+        "armed with the time left"
+    );
+    assert!(bench.refused_at_layer_7(ABUSER));
+}
+
+#[test]
+fn when_the_kernel_refuses_layer_7_still_holds() {
+    let mut bench = Bench::new("broken");
+    bench.maps.0.lock().unwrap().broken = true;
+    bench.deny(ABUSER, 20);
+    assert!(bench.refused_at_layer_7(ABUSER));
+    assert_eq!((bench.bans(false)[0].enforced.as_str(), bench.bans(false)[0].latency_us), ("gateway", None));
+    assert_eq!(bench.owner().counters.enforcer_failures.load(Relaxed), 1);
+}
+
+#[test]
+fn a_full_ledger_bans_nobody_more_and_keeps_what_it_has() {
+    let mut bench = Bench::new("full");
+    let settings = Settings { capacity: 2, ..bench.settings.clone() };
+    bench.owner().configure(settings);
+    for host in 1..=3 {
+        bench.deny(&format!("203.0.113.{host}"), 20);
+    }
+    assert_eq!(bench.maps.denied(), ["203.0.113.1/32", "203.0.113.2/32"]);
+    assert_eq!(bench.ban("203.0.113.4").unwrap_err(), Refusal::Full(2));
+}

@@ -1,0 +1,133 @@
+//! The evidence of each ban: the refused requests that led to it, frozen when it was made.
+//!
+//! Apart from the ledger because it is the larger part: at most [`EVIDENCE_MAX`] requests in all (32 MiB with the
+//! longest texts, usually 8). Above that the oldest bans lose their evidence, never the ban itself.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::signal::Evidence;
+
+/// Most requests kept as evidence, of all bans together.
+pub const EVIDENCE_MAX: usize = 32_768;
+
+/// Evidence by ban.
+#[derive(Debug, Default)]
+pub struct Receipts {
+    by_ban: HashMap<u32, Box<[Evidence]>>,
+    order: VecDeque<u32>,
+    total: usize,
+}
+
+impl Receipts {
+    /// Freezes the evidence of a new ban.
+    pub fn file(&mut self, ban: u32, evidence: Vec<Evidence>) {
+        if evidence.is_empty() || self.by_ban.contains_key(&ban) {
+            return;
+        }
+        self.total += evidence.len();
+        self.by_ban.insert(ban, evidence.into());
+        self.order.push_back(ban);
+        while self.total > EVIDENCE_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.take(oldest);
+        }
+        // Bans that were forgotten leave their number behind; it is cleared away before it can pile up.
+        if self.order.len() > 2 * self.by_ban.len() + 16 {
+            self.order.retain(|ban| self.by_ban.contains_key(ban));
+        }
+    }
+
+    /// What is kept for the ban.
+    pub fn of(&self, ban: u32) -> &[Evidence] {
+        self.by_ban.get(&ban).map_or(&[], |evidence| evidence)
+    }
+
+    /// Forgets a ban that nobody can ask for any more.
+    pub fn forget(&mut self, ban: u32) {
+        self.take(ban);
+    }
+
+    fn take(&mut self, ban: u32) {
+        if let Some(evidence) = self.by_ban.remove(&ban) {
+            self.total -= evidence.len();
+        }
+    }
+}
+
+/// Cuts what a client or a trusted proxy can make long, so that no receipt is larger than about 1.3 KiB per request.
+pub fn clamp(evidence: &mut Evidence) {
+    for (text, max) in [
+        (&mut evidence.request_id, 128),
+        (&mut evidence.method, 16),
+        (&mut evidence.host, 255),
+        (&mut evidence.path, 256),
+        (&mut evidence.reason, 64),
+    ] {
+        text.truncate(text.floor_char_boundary(max));
+    }
+    for shared in [&mut evidence.route, &mut evidence.principal].into_iter().flatten() {
+        if shared.len() > 256 {
+            *shared = shared[..shared.floor_char_boundary(256)].into();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn evidence(path: &str) -> Evidence {
+        Evidence {
+            time: SystemTime::UNIX_EPOCH,
+            request_id: String::new(),
+            method: "GET".into(),
+            host: String::new(),
+            path: path.into(),
+            status: 401,
+            reason: "no-token".into(),
+            route: None,
+            principal: None,
+        }
+    }
+
+    #[test]
+    fn the_oldest_bans_lose_their_evidence_first() {
+        let mut receipts = Receipts::default();
+        let bans = EVIDENCE_MAX as u32 / 32 + 1;
+        for ban in 1..=bans {
+            receipts.file(ban, vec![evidence("/"); 32]);
+        }
+        assert!(receipts.of(1).is_empty());
+        assert_eq!(receipts.of(2).len(), 32);
+        assert_eq!(receipts.of(bans).len(), 32);
+        assert_eq!(receipts.total, EVIDENCE_MAX);
+    }
+
+    #[test]
+    fn evidence_is_frozen_and_forgetting_does_not_pile_up() {
+        let mut receipts = Receipts::default();
+        receipts.file(7, vec![evidence("/first")]);
+        receipts.file(7, vec![evidence("/second")]);
+        assert_eq!(receipts.of(7)[0].path, "/first");
+        for ban in 8..10_000 {
+            receipts.file(ban, vec![evidence("/")]);
+            receipts.forget(ban);
+        }
+        assert_eq!(receipts.total, 1);
+        assert!(receipts.order.len() < 32);
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let mut long = evidence(&"é".repeat(1_000));
+        long.request_id = "x".repeat(60_000);
+        long.principal = Some("ü".repeat(40_000).into());
+        clamp(&mut long);
+        assert_eq!(long.path, "é".repeat(128));
+        assert_eq!(long.request_id.len(), 128);
+        assert_eq!(long.principal.unwrap().len(), 256);
+    }
+}

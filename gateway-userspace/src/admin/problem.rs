@@ -1,0 +1,110 @@
+//! What goes wrong in the admin API, as `application/problem+json` (RFC 9457).
+
+use serde::{Deserialize, Serialize};
+
+use crate::abuse::keeper::{Refusal, Stopped};
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{detail}")]
+pub struct Problem {
+    /// `urn:portcullis:admin:` and a word that stays the same over releases.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What kind of problem it is, for people.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong this time, and the way out.
+    pub detail: String,
+    /// For the `Allow` field of a 405.
+    #[serde(skip)]
+    allowed_methods: Option<&'static str>,
+}
+
+impl Problem {
+    fn new(status: u16, word: &str, title: &str, detail: impl Into<String>) -> Problem {
+        let kind = format!("urn:portcullis:admin:{word}");
+        Problem { kind, title: title.into(), status, detail: detail.into(), allowed_methods: None }
+    }
+
+    /// 400: the request cannot be understood.
+    pub fn bad_request(detail: impl Into<String>) -> Problem {
+        Problem::new(400, "bad-request", "Bad request", detail)
+    }
+
+    /// 403: the caller may not do that.
+    pub fn forbidden(detail: impl Into<String>) -> Problem {
+        Problem::new(403, "forbidden", "Not permitted", detail)
+    }
+
+    /// 404: no such command, or nothing of that name.
+    pub fn not_found(detail: impl Into<String>) -> Problem {
+        Problem::new(404, "not-found", "Not found", detail)
+    }
+
+    /// 405: the resource has other methods, named with commas between them.
+    pub fn method_not_allowed(allowed: &'static str) -> Problem {
+        let detail = format!("this takes {allowed}");
+        let problem = Problem::new(405, "method-not-allowed", "Method not allowed", detail);
+        Problem { allowed_methods: Some(allowed), ..problem }
+    }
+
+    /// The methods that a 405 names.
+    pub fn allowed_methods(&self) -> Option<&'static str> {
+        self.allowed_methods
+    }
+
+    /// 408: the request did not come in time.
+    pub fn timeout(detail: impl Into<String>) -> Problem {
+        Problem::new(408, "timeout", "Request too slow", detail)
+    }
+
+    /// 409: it is understood, and refused as things stand.
+    pub fn conflict(detail: impl Into<String>) -> Problem {
+        Problem::new(409, "conflict", "Refused", detail)
+    }
+
+    /// 413: the request is too large.
+    pub fn too_large(detail: impl Into<String>) -> Problem {
+        Problem::new(413, "too-large", "Request too large", detail)
+    }
+
+    /// 500: the gateway's own fault.
+    pub fn internal(detail: impl Into<String>) -> Problem {
+        Problem::new(500, "internal", "Internal error", detail)
+    }
+
+    /// 503: a part of the gateway is not there.
+    pub fn unavailable(detail: impl Into<String>) -> Problem {
+        Problem::new(503, "unavailable", "Not available", detail)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        let detail = refusal.to_string();
+        match refusal {
+            Refusal::UnknownBan(_) | Refusal::NotBanned(_) | Refusal::NotAllowed(_) => {
+                Problem::not_found(detail)
+            }
+            Refusal::NoTime | Refusal::Nothing => Problem::bad_request(detail),
+            Refusal::Covers { .. }
+            | Refusal::Exempt { .. }
+            | Refusal::TooWide { .. }
+            | Refusal::Over(_)
+            | Refusal::Wider { .. }
+            | Refusal::Full(_)
+            | Refusal::AllowedFull(_)
+            | Refusal::NotByCommand { .. } => Problem::conflict(detail),
+            Refusal::Kernel(_) => Problem::internal(detail),
+            Refusal::Stopped(_) => Problem::unavailable(detail),
+        }
+    }
+}
+
+impl From<Stopped> for Problem {
+    fn from(stopped: Stopped) -> Problem {
+        Refusal::from(stopped).into()
+    }
+}

@@ -1,0 +1,296 @@
+//! From a method, a path and a body to a command.
+//!
+//! Every command is `POST /v1/NAME` with its JSON, which is what our own client sends. Beside that there are resources
+//! for people with `curl`: `GET /v1/status`, `GET /v1/bans`, `GET /v1/bans/7`, `DELETE /v1/bans/203.0.113.9`, and
+//! `POST /v1/bans` with `{"address": "203.0.113.9", "for": "10m"}`.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::api::{self, Command};
+use super::problem::Problem;
+use crate::abuse::term;
+
+/// A command with what it takes.
+#[derive(Debug, Clone)]
+pub enum Call {
+    Status(api::GetStatus),
+    Bans(api::ListBans),
+    Ban(api::BanPrefix),
+    Unban(api::Unban),
+    Allow(api::AllowPrefix),
+    Allowed(api::ListAllowed),
+    Reload(api::Reload),
+    Explain(api::Explain),
+    Keys(api::ListKeys),
+    Top(api::GetTop),
+}
+
+impl Call {
+    /// The command's name.
+    pub fn name(&self) -> &'static str {
+        self.about().0
+    }
+
+    /// Whether it changes anything.
+    pub fn mutates(&self) -> bool {
+        self.about().1
+    }
+
+    fn about(&self) -> (&'static str, bool) {
+        fn of<C: Command>(_: &C) -> (&'static str, bool) {
+            (C::NAME, C::MUTATES)
+        }
+        match self {
+            Call::Status(command) => of(command),
+            Call::Bans(command) => of(command),
+            Call::Ban(command) => of(command),
+            Call::Unban(command) => of(command),
+            Call::Allow(command) => of(command),
+            Call::Allowed(command) => of(command),
+            Call::Reload(command) => of(command),
+            Call::Explain(command) => of(command),
+            Call::Keys(command) => of(command),
+            Call::Top(command) => of(command),
+        }
+    }
+
+    /// What it takes, as JSON for the audit log. No command that changes anything takes a secret.
+    pub fn request(&self) -> String {
+        let json = match self {
+            Call::Ban(command) => serde_json::to_string(command),
+            Call::Unban(command) => serde_json::to_string(command),
+            Call::Allow(command) => serde_json::to_string(command),
+            Call::Reload(command) => serde_json::to_string(command),
+            _ => return String::from("{}"),
+        };
+        json.unwrap_or_else(|error| error.to_string())
+    }
+}
+
+/// Finds the command. `target` is path and query, the path beginning with `/v1/`.
+pub fn parse(method: &str, target: &str, body: &[u8]) -> Result<Call, Problem> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let unknown = || Problem::not_found(format!("there is no {path}; commands are POST /v1/NAME"));
+    let rest = path.strip_prefix("/v1/").ok_or_else(unknown)?;
+    let (name, item) = rest.split_once('/').map_or((rest, None), |(name, item)| (name, Some(decode(item))));
+    match (name, item) {
+        ("bans", Some(item)) => ban_item(method, &item),
+        ("allow", Some(item)) => allow_item(method, &item),
+        (_, Some(_)) => Err(unknown()),
+        ("bans", None) => bans(method, query, body),
+        ("allow", None) if method == "GET" => Ok(Call::Allowed(api::ListAllowed {})),
+        (name, None) => command(method, name, body).ok_or_else(unknown)?,
+    }
+}
+
+/// `POST /v1/NAME`, and `GET` for what needs to be told nothing.
+fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem>> {
+    let get: Option<Call> = match name {
+        api::GetStatus::NAME => Some(Call::Status(api::GetStatus {})),
+        api::ListAllowed::NAME => Some(Call::Allowed(api::ListAllowed {})),
+        api::ListKeys::NAME => Some(Call::Keys(api::ListKeys {})),
+        api::GetTop::NAME => Some(Call::Top(api::GetTop {})),
+        _ => None,
+    };
+    let post: fn(&[u8]) -> Result<Call, Problem> = match name {
+        api::GetStatus::NAME => |body| decode_json(body).map(Call::Status),
+        api::BanPrefix::NAME => |body| decode_json(body).map(Call::Ban),
+        api::Unban::NAME => |body| decode_json(body).map(Call::Unban),
+        api::AllowPrefix::NAME => |body| decode_json(body).map(Call::Allow),
+        api::ListAllowed::NAME => |body| decode_json(body).map(Call::Allowed),
+        api::Reload::NAME => |body| decode_json(body).map(Call::Reload),
+        api::Explain::NAME => |body| decode_json(body).map(Call::Explain),
+        api::ListKeys::NAME => |body| decode_json(body).map(Call::Keys),
+        api::GetTop::NAME => |body| decode_json(body).map(Call::Top),
+        _ => return None,
+    };
+    Some(match (method, get) {
+        ("POST", _) => post(body),
+        ("GET", Some(call)) => Ok(call),
+        (_, Some(_)) => Err(Problem::method_not_allowed("GET, POST")),
+        (_, None) => Err(Problem::method_not_allowed("POST")),
+    })
+}
+
+/// `/v1/bans`: the list, or a new one.
+fn bans(method: &str, query: &str, body: &[u8]) -> Result<Call, Problem> {
+    match method {
+        "GET" => {
+            let ended = query.split('&').any(|pair| matches!(pair, "ended" | "ended=true" | "ended=1"));
+            Ok(Call::Bans(api::ListBans { id: None, ended }))
+        }
+        "POST" => {
+            let value: serde_json::Value = decode_json(body)?;
+            let new = value.get("address").or_else(|| value.get("prefix")).is_some();
+            if new { new_ban(body).map(Call::Ban) } else { decode_json(body).map(Call::Bans) }
+        }
+        _ => Err(Problem::method_not_allowed("GET, POST")),
+    }
+}
+
+/// What a person writes to ban somebody.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewBan {
+    #[serde(alias = "prefix")]
+    address: String,
+    #[serde(rename = "for")]
+    term: Option<Term>,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    force: bool,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `"10m"`, or seconds.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Term {
+    Text(String),
+    Seconds(u64),
+}
+
+fn new_ban(body: &[u8]) -> Result<api::BanPrefix, Problem> {
+    let NewBan { address, term, reason, force, dry_run } = decode_json(body)?;
+    let for_s = match term {
+        None => None,
+        Some(Term::Seconds(seconds)) => Some(seconds),
+        Some(Term::Text(text)) => {
+            let wrong = || {
+                Problem::bad_request(format!("`for` is {text:?}; write it like \"90s\", \"10m\" or \"7d\""))
+            };
+            Some(term::parse(&text).ok_or_else(wrong)?.as_secs())
+        }
+    };
+    Ok(api::BanPrefix { prefix: prefix(&address)?, for_s, reason, force, dry_run })
+}
+
+/// `/v1/bans/7` or `/v1/bans/203.0.113.9`
+fn ban_item(method: &str, item: &str) -> Result<Call, Problem> {
+    let id = item.parse::<u32>().ok();
+    match (method, id) {
+        ("GET", Some(id)) => Ok(Call::Bans(api::ListBans { id: Some(id), ended: true })),
+        ("GET", None) => Err(Problem::bad_request("a ban is looked up by its number: GET /v1/bans/7")),
+        ("DELETE", Some(_)) => Ok(Call::Unban(api::Unban { prefix: None, id, all: false, dry_run: false })),
+        ("DELETE", None) => {
+            let prefix = Some(prefix(item)?);
+            Ok(Call::Unban(api::Unban { prefix, id: None, all: false, dry_run: false }))
+        }
+        _ => Err(Problem::method_not_allowed("GET, DELETE")),
+    }
+}
+
+/// `/v1/allow/203.0.113.9`
+fn allow_item(method: &str, item: &str) -> Result<Call, Problem> {
+    let remove = match method {
+        "PUT" => false,
+        "DELETE" => true,
+        _ => return Err(Problem::method_not_allowed("PUT, DELETE")),
+    };
+    Ok(Call::Allow(api::AllowPrefix { prefix: prefix(item)?, remove, dry_run: false }))
+}
+
+/// An address, or a prefix.
+fn prefix(text: &str) -> Result<IpNet, Problem> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    let wrong = |_| Problem::bad_request(format!("{text:?} is neither an address nor a prefix"));
+    address.or_else(|_| text.parse::<IpNet>().map_err(wrong))
+}
+
+/// Only what stands in a prefix may be encoded.
+fn decode(item: &str) -> String {
+    item.replace("%2F", "/").replace("%2f", "/").replace("%3A", ":").replace("%3a", ":")
+}
+
+/// A body that is empty stands for `{}`.
+fn decode_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(method: &str, target: &str, body: &str) -> String {
+        match parse(method, target, body.as_bytes()) {
+            Ok(Call::Bans(list)) => format!("bans {:?} {}", list.id, list.ended),
+            Ok(call) => format!("{} {}", call.name(), call.request()),
+            Err(problem) => format!("{} {}", problem.status, problem.detail),
+        }
+    }
+
+    #[test]
+    fn every_command_and_every_resource_is_found() {
+        let ban = r#"ban {"prefix":"203.0.113.9/32","for_s":600,"reason":"","force":false,"dry_run":false}"#;
+        let lift = r#"unban {"prefix":"203.0.113.0/24","id":null,"all":false,"dry_run":false}"#;
+        for (method, target, body, call) in [
+            ("GET", "/v1/status", "", "status {}"),
+            ("POST", "/v1/status", "", "status {}"),
+            ("POST", "/v1/status", "{}", "status {}"),
+            ("GET", "/v1/bans", "", "bans None false"),
+            ("GET", "/v1/bans?ended=true", "", "bans None true"),
+            ("POST", "/v1/bans", r#"{"id":7,"ended":false}"#, "bans Some(7) false"),
+            ("GET", "/v1/bans/7", "", "bans Some(7) true"),
+            ("POST", "/v1/bans", r#"{"address":"203.0.113.9","for":"10m"}"#, ban),
+            ("POST", "/v1/bans", r#"{"prefix":"203.0.113.9/32","for":600}"#, ban),
+            ("POST", "/v1/ban", &ban[4..], ban),
+            ("DELETE", "/v1/bans/203.0.113.0/24", "", lift),
+            ("DELETE", "/v1/bans/203.0.113.0%2F24", "", lift),
+            ("DELETE", "/v1/bans/7", "", r#"unban {"prefix":null,"id":7,"all":false,"dry_run":false}"#),
+            ("PUT", "/v1/allow/::1", "", r#"allow {"prefix":"::1/128","remove":false,"dry_run":false}"#),
+            (
+                "DELETE",
+                "/v1/allow/%3A%3a1",
+                "",
+                r#"allow {"prefix":"::1/128","remove":true,"dry_run":false}"#,
+            ),
+            ("GET", "/v1/allow", "", "allowed {}"),
+            ("POST", "/v1/reload", r#"{"dry_run":true}"#, r#"reload {"dry_run":true}"#),
+            ("GET", "/v1/keys", "", "keys {}"),
+            ("GET", "/v1/top", "", "top {}"),
+        ] {
+            assert_eq!(text(method, target, body), call, "{method} {target} {body}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_status() {
+        for (method, target, body, status, detail) in [
+            ("GET", "/", "", 404, "there is no /;"),
+            ("GET", "/v2/status", "", 404, "there is no /v2/status"),
+            ("POST", "/v1/nonsense", "{}", 404, "there is no /v1/nonsense"),
+            ("POST", "/v1/status/x", "{}", 404, "there is no"),
+            ("POST", "/v1/", "", 404, "there is no"),
+            ("DELETE", "/v1/status", "", 405, "this takes GET, POST"),
+            ("GET", "/v1/reload", "", 405, "this takes POST"),
+            ("PUT", "/v1/bans", "", 405, "this takes GET, POST"),
+            ("POST", "/v1/bans/7", "", 405, "this takes GET, DELETE"),
+            ("POST", "/v1/ban", "{", 400, "the body cannot be read: EOF"),
+            ("POST", "/v1/ban", "[]", 400, "the body cannot be read: invalid length 0"),
+            ("POST", "/v1/ban", "{}", 400, "the body cannot be read: missing field `prefix`"),
+            ("POST", "/v1/bans", r#"{"address":"x"}"#, 400, "\"x\" is neither an address nor a prefix"),
+            ("POST", "/v1/bans", r#"{"address":"::1","for":"10"}"#, 400, "`for` is \"10\""),
+            (
+                "POST",
+                "/v1/bans",
+                r#"{"address":"::1","fro":"1m"}"#,
+                400,
+                "the body cannot be read: unknown field `fro`",
+            ),
+            ("DELETE", "/v1/bans/everybody", "", 400, "\"everybody\" is neither"),
+            ("DELETE", "/v1/bans/", "", 400, "\"\" is neither"),
+            ("GET", "/v1/bans/4294967296", "", 400, "a ban is looked up by its number"),
+        ] {
+            let found = text(method, target, body);
+            assert!(found.starts_with(&format!("{status} {detail}")), "{method} {target} {body}: {found}");
+        }
+    }
+}

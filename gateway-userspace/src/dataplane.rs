@@ -1,0 +1,265 @@
+//! The kernel stage, seen from userspace: load, attach, deny, allow, count.
+//!
+//! [`Dataplane`] is the only writer of the maps and the only user of `aya`. It is synchronous and owned by
+//! one thread. Everything it makes is pinned below `Options::pin_root`, so the kernel goes on enforcing
+//! when this process is gone, and the next one takes over the same maps and the same links: its picture of
+//! the entries is rebuilt from the maps, not from a file.
+//!
+//! Limits: one gateway per pin directory (two would not see each other's entries); sizes of the maps are
+//! fixed when they are created. The clock is `CLOCK_MONOTONIC`, so entries do not outlive a reboot.
+
+mod allowlist;
+mod attach;
+mod budgets;
+pub mod clock;
+mod counters;
+mod denylist;
+mod error;
+mod events;
+mod filter;
+mod load;
+mod mapped;
+mod options;
+mod pins;
+mod prefix;
+mod reconcile;
+mod settings;
+mod syscall;
+mod wire;
+
+use std::time::Duration;
+
+use gateway_common::verdict::Reason;
+use ipnet::IpNet;
+
+use self::{
+    allowlist::Allowlist, attach::Links, counters::KernelCounters, denylist::Denylist, events::Events,
+    load::Program, settings::SettingsMap,
+};
+
+pub use self::{
+    attach::{Attachment, Mode},
+    counters::{BanCounters, Counters, Tally},
+    denylist::DenyEntry,
+    error::Error,
+    events::Event,
+    options::{AttachMode, Budgets, Options},
+    reconcile::Reconciliation,
+};
+
+/// The loaded program with its maps and its links.
+pub struct Dataplane {
+    program: Program,
+    settings: SettingsMap,
+    denylist: Denylist,
+    allowlist: Allowlist,
+    counters: KernelCounters,
+    events: Events,
+    links: Links,
+}
+
+impl Dataplane {
+    /// Loads the program and attaches it: [`Dataplane::load`], then [`Dataplane::attach`].
+    ///
+    /// # Errors
+    /// See [`Error`]: each says what is missing and what to do about it.
+    pub fn open(options: &Options) -> Result<Self, Error> {
+        let mut this = Self::load(options)?;
+        this.attach()?;
+        Ok(this)
+    }
+
+    /// Loads the program and takes over or makes the pinned maps, without touching an interface.
+    ///
+    /// An owner with a state file (after a reboot, or an upgrade that changes the layout of the maps) fills
+    /// the lists between this and [`Dataplane::attach`], so that no packet passes in between.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn load(options: &Options) -> Result<Self, Error> {
+        let (program, mut maps) = load::load(options)?;
+        let mut settings = SettingsMap::open(&mut maps, options)?;
+        let denylist = Denylist::open(&mut maps, &mut settings)?;
+        let allowlist = Allowlist::open(&mut maps)?;
+        let counters = KernelCounters::open(&mut maps)?;
+        let events = Events::open(&mut maps)?;
+        let links = Links::new(options);
+        Ok(Self { program, settings, denylist, allowlist, counters, events, links })
+    }
+
+    /// Attaches to every interface of the options, taking over links that are there.
+    ///
+    /// On an error nothing new stays attached: links made by this call are removed again, links that were
+    /// there before keep enforcing.
+    ///
+    /// # Errors
+    /// [`Error::NoInterface`], [`Error::Occupied`], [`Error::Attach`], [`Error::Refused`], [`Error::Pin`].
+    pub fn attach(&mut self) -> Result<(), Error> {
+        self.links.attach_all(&self.program)
+    }
+
+    // === impl Dataplane: entries ===
+
+    /// Denies a prefix. An entry for the same prefix is replaced.
+    ///
+    /// IPv4 /32 and IPv6 /64 are exact entries, every other length is a prefix entry. A longer IPv6 prefix
+    /// (a /128, say) denies exactly that prefix, though its host can leave it: the caller decides.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if there is no room, [`Error::Map`] if the kernel refuses.
+    pub fn deny(&mut self, prefix: IpNet, entry: DenyEntry) -> Result<(), Error> {
+        self.denylist.deny(&mut self.settings, prefix, entry)
+    }
+
+    /// Takes a deny entry back. `Ok(false)` if there was none.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the kernel refuses.
+    pub fn lift(&mut self, prefix: IpNet) -> Result<bool, Error> {
+        self.denylist.lift(prefix)
+    }
+
+    /// Never drops packets from a prefix, whatever the denylist and the budgets say.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if there is no room, [`Error::Map`] if the kernel refuses.
+    pub fn allow(&mut self, prefix: IpNet) -> Result<(), Error> {
+        self.allowlist.allow(prefix)
+    }
+
+    /// Takes an allowed prefix back. `Ok(false)` if there was none.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the kernel refuses.
+    pub fn disallow(&mut self, prefix: IpNet) -> Result<bool, Error> {
+        self.allowlist.disallow(prefix)
+    }
+
+    /// All deny entries, in the order of their prefixes, expired ones included until they are swept.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (IpNet, DenyEntry)> + '_ {
+        self.denylist.entries()
+    }
+
+    /// All allowed prefixes, in order.
+    pub fn allowed(&self) -> impl ExactSizeIterator<Item = IpNet> + '_ {
+        self.allowlist.iter()
+    }
+
+    /// Removes the entries whose lease was over at `now_ns` (`CLOCK_MONOTONIC`), with their filter bits,
+    /// and returns their prefixes. The kernel stopped enforcing them by itself: this frees the room.
+    /// Takes time for what it removes only.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the kernel refuses.
+    pub fn sweep(&mut self, now_ns: u64) -> Result<Vec<IpNet>, Error> {
+        self.denylist.sweep(now_ns)
+    }
+
+    /// Asks the kernel about up to `sample` live entries, going on where the last call ended, and repairs
+    /// those that it does not enforce.
+    ///
+    /// # Errors
+    /// [`Error::TestRun`] if the kernel does not answer, [`Error::Map`] if a repair is refused.
+    pub fn reconcile(&mut self, sample: usize) -> Result<Reconciliation, Error> {
+        reconcile::run(&self.program, &mut self.denylist, sample)
+    }
+
+    // === impl Dataplane: settings ===
+
+    /// Replaces the packet budgets. Sources keep what they have used.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the kernel refuses.
+    pub fn set_budgets(&mut self, budgets: &Budgets) -> Result<(), Error> {
+        self.settings.set_budgets(budgets)
+    }
+
+    /// Drops (`true`) or only counts what would be dropped (`false`).
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the kernel refuses.
+    pub fn set_enforcing(&mut self, enforce: bool) -> Result<(), Error> {
+        self.settings.set_enforcing(enforce)
+    }
+
+    /// Whether it drops, or only counts.
+    pub fn enforcing(&self) -> bool {
+        self.settings.enforcing()
+    }
+
+    // === impl Dataplane: what happened ===
+
+    /// Packets and bytes by reason since the maps were made, over all CPUs.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the kernel refuses.
+    pub fn counters(&self) -> Result<Counters, Error> {
+        self.counters.read()
+    }
+
+    /// What a ban has dropped, or would have dropped if it observes. Also known for a while after its last
+    /// entry is gone. `None` for a ban that was never seen or is long gone.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the kernel refuses.
+    pub fn ban_counters(&self, ban_id: u32) -> Result<Option<BanCounters>, Error> {
+        self.denylist.ban_counters(ban_id)
+    }
+
+    /// Takes the sampled drops out of the ring, oldest first, at most `limit`.
+    pub fn drain_events(&mut self, limit: usize) -> Vec<Event> {
+        self.events.drain(limit)
+    }
+
+    // === impl Dataplane: interfaces ===
+
+    /// The interfaces the program is attached to, and how.
+    pub fn attachments(&self) -> Vec<Attachment> {
+        self.links.attachments()
+    }
+
+    /// Attaches again where an interface was deleted and made anew. Returns the interfaces that were
+    /// attached again; call it every few seconds.
+    ///
+    /// # Errors
+    /// As [`Dataplane::open`], for the first interface that cannot be attached.
+    pub fn reattach(&mut self) -> Result<Vec<Attachment>, Error> {
+        self.links.reattach(&self.program)
+    }
+
+    /// Detaches from every interface and removes the pinned links. With `remove_maps` the pinned maps go
+    /// too, and with them all entries, once this value is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Pin`] if a pin cannot be removed; the others are tried all the same.
+    pub fn detach(&mut self, remove_maps: bool) -> Result<(), Error> {
+        let links = self.links.detach_all();
+        let maps = if remove_maps { self.program.unpin_maps() } else { Ok(()) };
+        links.and(maps)
+    }
+
+    // === impl Dataplane: tests and benches ===
+
+    /// Runs the program on a frame without sending it (`BPF_PROG_TEST_RUN`). Returns the XDP action of the
+    /// last run and the mean time of one. Counts and charges like the real thing.
+    ///
+    /// # Errors
+    /// [`Error::TestRun`], for one if the frame is shorter than an Ethernet header (14 bytes).
+    pub fn test_run(&self, frame: &[u8], repeat: u32) -> Result<(u32, Duration), Error> {
+        self.program.test_run(frame, repeat)
+    }
+
+    /// What the kernel holds for the source of a frame: [`Reason::Clean`] if it is not listed. Counts and
+    /// charges nothing.
+    ///
+    /// # Errors
+    /// [`Error::TestRun`], as for [`Dataplane::test_run`].
+    pub fn probe(&self, frame: &[u8]) -> Result<Reason, Error> {
+        self.program.probe(frame)
+    }
+
+    /// Descriptor of the loaded program, for a bench that calls it from another program.
+    pub fn program_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.program.fd()
+    }
+}

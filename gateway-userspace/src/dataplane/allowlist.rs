@@ -1,0 +1,99 @@
+//! The allowlist, with a mirror that is rebuilt from the maps.
+
+use std::{collections::BTreeSet, io};
+
+use aya::maps::{LpmTrie, MapData, MapError, lpm_trie};
+use gateway_common::{
+    allowlist::AllowValue,
+    denylist::prefix_data4,
+    maps::{self, Spec},
+};
+use ipnet::IpNet;
+
+use super::{
+    Error,
+    error::into_io,
+    load::Maps,
+    prefix::{Key, canonical},
+    wire::Wire,
+};
+
+type Trie<K> = LpmTrie<MapData, K, Wire<AllowValue>>;
+
+/// Allowed prefixes.
+pub struct Allowlist {
+    allow4: Trie<[u8; 8]>,
+    allow6: Trie<[u8; 16]>,
+    prefixes: BTreeSet<IpNet>,
+}
+
+impl Allowlist {
+    /// Opens the maps and takes over what is in them.
+    pub fn open(maps: &mut Maps) -> Result<Self, Error> {
+        let allow4: Trie<[u8; 8]> = maps.take_as(&maps::ALLOW4)?;
+        let allow6: Trie<[u8; 16]> = maps.take_as(&maps::ALLOW6)?;
+        let failed = |spec: Spec| move |error: MapError| Error::map("read", spec.name, error);
+        let mut prefixes = BTreeSet::new();
+        for key in allow4.keys() {
+            let key = key.map_err(failed(maps::ALLOW4))?;
+            prefixes.extend(Key::Prefix4(key.prefix_len(), key.data()).prefix());
+        }
+        for key in allow6.keys() {
+            let key = key.map_err(failed(maps::ALLOW6))?;
+            prefixes.extend(Key::Prefix6(key.prefix_len(), key.data()).prefix());
+        }
+        Ok(Self { allow4, allow6, prefixes })
+    }
+
+    pub fn allow(&mut self, prefix: IpNet) -> Result<(), Error> {
+        let prefix = canonical(prefix);
+        let value = Wire(AllowValue::default());
+        match prefix {
+            IpNet::V4(v4) => self.allow4.insert(
+                &lpm_trie::Key::new(v4.prefix_len().into(), prefix_data4(v4.addr().octets())),
+                value,
+                0,
+            ),
+            IpNet::V6(v6) => {
+                self.allow6.insert(&lpm_trie::Key::new(v6.prefix_len().into(), v6.addr().octets()), value, 0)
+            }
+        }
+        .map_err(|error| match into_io(error) {
+            source if source.raw_os_error() == Some(libc::ENOSPC) => {
+                Error::Full { list: "allowlist", capacity: maps::ALLOW_CAPACITY }
+            }
+            source => Error::Map { doing: "add an entry to", map: name(prefix), source },
+        })?;
+        self.prefixes.insert(prefix);
+        Ok(())
+    }
+
+    pub fn disallow(&mut self, prefix: IpNet) -> Result<bool, Error> {
+        let prefix = canonical(prefix);
+        let removed = match prefix {
+            IpNet::V4(v4) => self
+                .allow4
+                .remove(&lpm_trie::Key::new(v4.prefix_len().into(), prefix_data4(v4.addr().octets()))),
+            IpNet::V6(v6) => {
+                self.allow6.remove(&lpm_trie::Key::new(v6.prefix_len().into(), v6.addr().octets()))
+            }
+        };
+        match removed.map_err(into_io) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(Error::Map { doing: "remove an entry from", map: name(prefix), source })
+            }
+            _ => Ok(self.prefixes.remove(&prefix)),
+        }
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = IpNet> + '_ {
+        self.prefixes.iter().copied()
+    }
+}
+
+fn name(prefix: IpNet) -> &'static str {
+    match prefix {
+        IpNet::V4(_) => maps::ALLOW4.name,
+        IpNet::V6(_) => maps::ALLOW6.name,
+    }
+}

@@ -1,0 +1,116 @@
+//! The four maps behind the denylist.
+
+use std::io;
+
+use aya::maps::{HashMap, LpmTrie, MapData, MapError, lpm_trie};
+use gateway_common::{
+    denylist::DenyValue,
+    maps::{self, Spec},
+};
+
+use crate::dataplane::{Error, error::into_io, load::Maps, prefix::Key, wire::Wire};
+
+type Exact<K> = HashMap<MapData, K, Wire<DenyValue>>;
+type Trie<K> = LpmTrie<MapData, K, Wire<DenyValue>>;
+
+/// Exact entries and prefixes, of both families.
+pub struct Tables {
+    deny4: Exact<[u8; 4]>,
+    deny6: Exact<[u8; 8]>,
+    prefix4: Trie<[u8; 8]>,
+    prefix6: Trie<[u8; 16]>,
+    capacity: u32,
+}
+
+impl Tables {
+    pub fn open(maps: &mut Maps) -> Result<Self, Error> {
+        let deny4 = maps.take_data(&maps::DENY4)?;
+        let info = deny4.info().map_err(|error| Error::map("look at", maps::DENY4.name, error))?;
+        Ok(Self {
+            deny4: Exact::try_from(aya::maps::Map::HashMap(deny4))
+                .map_err(|error| Error::map("use", maps::DENY4.name, error))?,
+            deny6: maps.take_as(&maps::DENY6)?,
+            prefix4: maps.take_as(&maps::DENY_PREFIX4)?,
+            prefix6: maps.take_as(&maps::DENY_PREFIX6)?,
+            capacity: info.max_entries(),
+        })
+    }
+
+    pub fn insert(&mut self, key: Key, value: DenyValue) -> Result<(), Error> {
+        let value = Wire(value);
+        match key {
+            Key::Source4(address) => self.deny4.insert(address, value, 0),
+            Key::Source6(network) => self.deny6.insert(network, value, 0),
+            Key::Prefix4(bits, data) => self.prefix4.insert(&lpm_trie::Key::new(bits, data), value, 0),
+            Key::Prefix6(bits, data) => self.prefix6.insert(&lpm_trie::Key::new(bits, data), value, 0),
+        }
+        .map_err(|error| self.insert_error(key, error))
+    }
+
+    pub fn remove(&mut self, key: Key) -> Result<(), Error> {
+        let removed = match key {
+            Key::Source4(address) => self.deny4.remove(&address),
+            Key::Source6(network) => self.deny6.remove(&network),
+            Key::Prefix4(bits, data) => self.prefix4.remove(&lpm_trie::Key::new(bits, data)),
+            Key::Prefix6(bits, data) => self.prefix6.remove(&lpm_trie::Key::new(bits, data)),
+        };
+        match removed.map_err(into_io) {
+            // Somebody else has removed it: it is gone, which is what was asked for.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.map_err(|source| Error::Map {
+                doing: "remove an entry from",
+                map: spec(key).name,
+                source,
+            }),
+        }
+    }
+
+    /// All entries of all four maps.
+    pub fn read(&self) -> Result<Vec<(Key, DenyValue)>, Error> {
+        let failed = |spec: Spec| move |error: MapError| Error::map("read", spec.name, error);
+        let mut all = Vec::new();
+        for item in self.deny4.iter() {
+            let (address, Wire(value)) = item.map_err(failed(maps::DENY4))?;
+            all.push((Key::Source4(address), value));
+        }
+        for item in self.deny6.iter() {
+            let (network, Wire(value)) = item.map_err(failed(maps::DENY6))?;
+            all.push((Key::Source6(network), value));
+        }
+        for item in self.prefix4.iter() {
+            let (key, Wire(value)) = item.map_err(failed(maps::DENY_PREFIX4))?;
+            all.push((Key::Prefix4(key.prefix_len(), key.data()), value));
+        }
+        for item in self.prefix6.iter() {
+            let (key, Wire(value)) = item.map_err(failed(maps::DENY_PREFIX6))?;
+            all.push((Key::Prefix6(key.prefix_len(), key.data()), value));
+        }
+        Ok(all)
+    }
+
+    fn insert_error(&self, key: Key, error: MapError) -> Error {
+        let source = into_io(error);
+        match source.raw_os_error() {
+            // A hash map says E2BIG, a trie ENOSPC.
+            Some(libc::E2BIG | libc::ENOSPC) => match key {
+                Key::Source4(_) => {
+                    Error::Full { list: "denylist of IPv4 addresses", capacity: self.capacity }
+                }
+                Key::Source6(_) => Error::Full { list: "denylist of IPv6 /64s", capacity: self.capacity },
+                Key::Prefix4(..) | Key::Prefix6(..) => {
+                    Error::Full { list: "denylist of prefixes", capacity: maps::DENY_PREFIX_CAPACITY }
+                }
+            },
+            _ => Error::Map { doing: "add an entry to", map: spec(key).name, source },
+        }
+    }
+}
+
+fn spec(key: Key) -> Spec {
+    match key {
+        Key::Source4(_) => maps::DENY4,
+        Key::Source6(_) => maps::DENY6,
+        Key::Prefix4(..) => maps::DENY_PREFIX4,
+        Key::Prefix6(..) => maps::DENY_PREFIX6,
+    }
+}

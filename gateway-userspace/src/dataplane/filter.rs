@@ -1,0 +1,208 @@
+//! The membership filter, written through shared memory.
+//!
+//! The kernel sees bits; here is what stands behind them, so that a bit is cleared only when nothing needs
+//! it any more: a count per wide bit, and per line the patterns that were set. A line grows with the list:
+//! the number of lines in use is a power of two that keeps about 16 bits per entry, so a short list stays
+//! in the first-level cache.
+//!
+//! Costs 512 KiB for the counts, and some 10 bytes per entry.
+
+use std::sync::atomic::Ordering;
+
+use gateway_common::filter::{ENTRIES_PER_LINE, Line, Marks, Pattern, WIDE_BITS, WIDE_WORDS, wide6};
+use gateway_common::maps;
+
+use super::{Error, load::Maps, mapped::MappedWords, options::FILTER_LINES_MIN, settings::SettingsMap};
+
+const WORDS_PER_LINE: usize = 8;
+
+/// A pattern with the hash that chooses its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    line: u32,
+    pattern: Pattern,
+}
+
+/// Both parts of the filter.
+pub struct Filter {
+    wide: MappedWords,
+    wide_counts: Vec<u32>,
+    lines: MappedWords,
+    /// What is set in each line in use; the length is a power of two.
+    groups: Vec<Vec<Mark>>,
+    marks: usize,
+    lines_max: u32,
+}
+
+impl Filter {
+    /// Maps both parts. The bits in them are stale until [`Filter::rebuild`].
+    pub fn open(maps: &mut Maps) -> Result<Self, Error> {
+        let wide = maps.take_data(&maps::WIDE)?;
+        let lines = maps.take_data(&maps::FILTER)?;
+        let lines_max =
+            lines.info().map_err(|error| Error::map("look at", maps::FILTER.name, error))?.max_entries();
+        let failed = |map| move |source| Error::Map { doing: "map into memory", map, source };
+        Ok(Self {
+            wide: MappedWords::new(&wide, WIDE_WORDS as usize).map_err(failed(maps::WIDE.name))?,
+            wide_counts: vec![0; 2 * WIDE_BITS as usize],
+            lines: MappedWords::new(&lines, lines_max as usize * WORDS_PER_LINE)
+                .map_err(failed(maps::FILTER.name))?,
+            groups: vec![Vec::new()],
+            marks: 0,
+            lines_max,
+        })
+    }
+
+    /// Sets the filter to exactly these marks. Bits that stay needed are never cleared in between, so a
+    /// program that runs meanwhile goes on enforcing.
+    pub fn rebuild(
+        &mut self,
+        settings: &mut SettingsMap,
+        all: impl Iterator<Item = Marks>,
+    ) -> Result<(), Error> {
+        self.wide_counts.fill(0);
+        self.groups = vec![Vec::new(); settings.filter_lines().min(self.lines_max) as usize];
+        self.marks = 0;
+        for marks in all {
+            self.note(&marks);
+        }
+        for word in 0..WIDE_WORDS {
+            self.write_wide_word(word);
+        }
+        for line in 0..self.groups.len() {
+            self.write_line(line);
+        }
+        // Lines beyond the ones in use hold whatever an earlier owner left.
+        for word in self.groups.len() * WORDS_PER_LINE..self.lines_max as usize * WORDS_PER_LINE {
+            self.lines.store(word, 0);
+        }
+        self.resize(settings, self.lines_wanted())
+    }
+
+    /// Sets the bits of an entry.
+    pub fn add(&mut self, settings: &mut SettingsMap, marks: &Marks) -> Result<(), Error> {
+        self.note(marks);
+        match marks {
+            Marks::Line(line, _) => self.write_line(self.slot(*line)),
+            Marks::Wide(..) | Marks::Hashed(..) => self.each_wide(marks, Self::write_wide_bit),
+        }
+        if self.marks > self.groups.len() * ENTRIES_PER_LINE as usize {
+            self.resize(settings, self.lines_wanted())?;
+        }
+        Ok(())
+    }
+
+    /// Clears the bits of an entry, except those that another entry needs. The entry must have been added.
+    pub fn remove(&mut self, marks: &Marks) {
+        match marks {
+            Marks::Line(line, pattern) => {
+                let mark = Mark { line: *line, pattern: *pattern };
+                let slot = self.slot(mark.line);
+                if let Some(position) = self.groups[slot].iter().position(|other| *other == mark) {
+                    self.groups[slot].swap_remove(position);
+                    self.marks -= 1;
+                    self.write_line(slot);
+                }
+            }
+            Marks::Wide(..) | Marks::Hashed(..) => {
+                self.each_wide(marks, |this, bit| {
+                    let count = &mut this.wide_counts[bit as usize];
+                    *count = count.saturating_sub(1);
+                    this.write_wide_bit(bit);
+                });
+            }
+        }
+    }
+
+    /// Writes the bits of an entry again, if something else has changed them.
+    pub fn repair(&mut self, marks: &Marks) {
+        match marks {
+            Marks::Line(line, _) => self.write_line(self.slot(*line)),
+            Marks::Wide(..) | Marks::Hashed(..) => self.each_wide(marks, Self::write_wide_bit),
+        }
+    }
+
+    fn note(&mut self, marks: &Marks) {
+        match marks {
+            Marks::Line(line, pattern) => {
+                let slot = self.slot(*line);
+                self.groups[slot].push(Mark { line: *line, pattern: *pattern });
+                self.marks += 1;
+            }
+            Marks::Wide(..) | Marks::Hashed(..) => {
+                self.each_wide(marks, |this, bit| this.wide_counts[bit as usize] += 1);
+            }
+        }
+    }
+
+    fn each_wide(&mut self, marks: &Marks, mut act: impl FnMut(&mut Self, u32)) {
+        match marks {
+            Marks::Line(..) => {}
+            Marks::Wide(bits) => bits.clone().for_each(|bit| act(self, bit)),
+            Marks::Hashed(networks) => networks.clone().for_each(|network| act(self, wide6(network))),
+        }
+    }
+
+    fn slot(&self, line: u32) -> usize {
+        line as usize & (self.groups.len() - 1)
+    }
+
+    fn lines_wanted(&self) -> u32 {
+        let wanted = self.marks.div_ceil(ENTRIES_PER_LINE as usize).next_power_of_two();
+        u32::try_from(wanted).unwrap_or(u32::MAX).clamp(FILTER_LINES_MIN, self.lines_max)
+    }
+
+    /// Changes the number of lines in use: first the bits of both layouts, then the number, then the bits
+    /// of the new layout only. A packet in flight across the last step may miss an entry, once.
+    fn resize(&mut self, settings: &mut SettingsMap, lines: u32) -> Result<(), Error> {
+        if lines == settings.filter_lines() {
+            return Ok(());
+        }
+        let before = self.groups.len();
+        let old = std::mem::replace(&mut self.groups, vec![Vec::new(); lines as usize]);
+        for mark in old.into_iter().flatten() {
+            let slot = self.slot(mark.line);
+            self.groups[slot].push(mark);
+        }
+        for slot in 0..self.groups.len() {
+            let new = self.line(slot);
+            for (offset, bits) in new.words.into_iter().enumerate() {
+                let word = slot * WORDS_PER_LINE + offset;
+                self.lines.store(word, self.lines.words()[word].load(Ordering::Relaxed) | bits);
+            }
+        }
+        settings.set_filter_lines(lines)?;
+        for slot in 0..before.max(self.groups.len()) {
+            self.write_line(slot);
+        }
+        Ok(())
+    }
+
+    /// The bits that a line must have; none beyond the lines in use.
+    fn line(&self, slot: usize) -> Line {
+        let mut line = Line::default();
+        for mark in self.groups.get(slot).into_iter().flatten() {
+            mark.pattern.set(&mut line);
+        }
+        line
+    }
+
+    fn write_line(&mut self, slot: usize) {
+        for (offset, bits) in self.line(slot).words.into_iter().enumerate() {
+            self.lines.store(slot * WORDS_PER_LINE + offset, bits);
+        }
+    }
+
+    fn write_wide_bit(&mut self, bit: u32) {
+        self.write_wide_word(bit / 64);
+    }
+
+    fn write_wide_word(&mut self, word: u32) {
+        let first = word as usize * 64;
+        let bits = self.wide_counts[first..first + 64]
+            .iter()
+            .enumerate()
+            .fold(0, |bits, (bit, count)| if *count > 0 { bits | 1 << bit } else { bits });
+        self.wide.store(word as usize, bits);
+    }
+}

@@ -1,0 +1,189 @@
+//! Loading the program: from the bytes in this binary to a descriptor, with every map pinned.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::PathBuf,
+    time::Duration,
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions,
+    maps::{Map, MapError},
+    programs::{ProgramError, ProgramFd, Xdp},
+};
+use gateway_common::{
+    maps::{self, Spec},
+    verdict::Reason,
+};
+use rustix::thread::{CapabilitySet, capabilities};
+
+use super::{Error, Options, mapped, pins};
+
+/// The object file, aligned as the parser wants it; empty if it was not there when this was built.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
+
+/// The loaded programs.
+pub struct Program {
+    ebpf: Ebpf,
+    attached: ProgramFd,
+    pin_root: PathBuf,
+}
+
+/// The maps of the program, to be taken one by one by those who own them.
+pub struct Maps {
+    maps: Vec<(&'static str, Option<Map>)>,
+}
+
+impl Maps {
+    /// Takes a map out.
+    pub fn take(&mut self, spec: &Spec) -> Result<Map, Error> {
+        self.maps
+            .iter_mut()
+            .find(|(name, _)| *name == spec.name)
+            .and_then(|(_, map)| map.take())
+            .ok_or(Error::Object { what: "map", name: spec.name })
+    }
+
+    /// Takes a map out, as one of `aya`'s typed maps.
+    pub fn take_as<M: TryFrom<Map, Error = MapError>>(&mut self, spec: &Spec) -> Result<M, Error> {
+        M::try_from(self.take(spec)?).map_err(|error| Error::map("use", spec.name, error))
+    }
+
+    /// Takes the data of a map out.
+    pub fn take_data(&mut self, spec: &Spec) -> Result<aya::maps::MapData, Error> {
+        mapped::data(self.take(spec)?).ok_or(Error::Object { what: "map", name: spec.name })
+    }
+}
+
+/// Loads both programs and opens or makes the maps.
+pub fn load(options: &Options) -> Result<(Program, Maps), Error> {
+    if OBJECT.is_empty() {
+        return Err(Error::NoProgram);
+    }
+    check_privilege()?;
+    pins::prepare(&options.pin_root)?;
+
+    let directory = pins::maps(&options.pin_root);
+    let specs = sized(options);
+    let mut loader = EbpfLoader::new();
+    for spec in &specs {
+        pins::check(&directory, spec)?;
+        loader.map_max_entries(spec.name, spec.max_entries);
+        loader.map_pin_path(spec.name, directory.join(spec.name));
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(load_error)?;
+    let maps = specs.iter().map(|spec| (spec.name, ebpf.take_map(spec.name))).collect();
+    load_program(&mut ebpf, maps::PROBE_PROGRAM)?;
+    let program = load_program(&mut ebpf, maps::PROGRAM)?;
+    let attached = program.fd().and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
+    let attached = attached.map_err(program_error)?;
+    Ok((Program { ebpf, attached, pin_root: options.pin_root.clone() }, Maps { maps }))
+}
+
+/// The maps with the sizes that the options ask for.
+fn sized(options: &Options) -> [Spec; maps::ALL.len()] {
+    maps::ALL.map(|spec| match spec.name {
+        name if name == maps::DENY4.name || name == maps::DENY6.name => {
+            Spec { max_entries: options.deny_capacity.max(1), ..spec }
+        }
+        name if name == maps::FILTER.name => Spec { max_entries: options.filter_lines(), ..spec },
+        _ => spec,
+    })
+}
+
+fn load_program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+    let program = ebpf.program_mut(name).ok_or(Error::Object { what: "program", name })?;
+    let program: &mut Xdp = program.try_into().map_err(program_error)?;
+    program.load().map_err(program_error)?;
+    Ok(program)
+}
+
+/// Says which capability is missing, before the kernel says only "operation not permitted".
+fn check_privilege() -> Result<(), Error> {
+    let Ok(sets) = capabilities(None) else { return Ok(()) };
+    let has = |capability| sets.effective.contains(capability);
+    let administrator = has(CapabilitySet::SYS_ADMIN);
+    let missing: Vec<&'static str> = [
+        ("CAP_BPF", administrator || has(CapabilitySet::BPF)),
+        ("CAP_NET_ADMIN", has(CapabilitySet::NET_ADMIN)),
+        ("CAP_PERFMON", administrator || has(CapabilitySet::PERFMON)),
+    ]
+    .into_iter()
+    .filter_map(|(name, present)| (!present).then_some(name))
+    .collect();
+    if missing.is_empty() { Ok(()) } else { Err(Error::Privilege { missing }) }
+}
+
+fn load_error(error: EbpfError) -> Error {
+    match error {
+        EbpfError::MapError(MapError::CreateError { io_error, .. }) => {
+            kernel_error("to make a map", io_error).unwrap_or_else(|source| Error::Map {
+                doing: "make",
+                map: "of the program",
+                source,
+            })
+        }
+        other => Error::Load(Box::new(other)),
+    }
+}
+
+fn program_error(error: ProgramError) -> Error {
+    match error {
+        ProgramError::LoadError { io_error, .. } if is_refusal(&io_error) => {
+            Error::Refused { doing: "to load the program", source: io_error }
+        }
+        other => Error::Verifier(Box::new(other)),
+    }
+}
+
+/// The errors that say more about the system than about the call.
+fn kernel_error(doing: &'static str, source: io::Error) -> Result<Error, io::Error> {
+    if source.raw_os_error() == Some(libc::ENOSYS) {
+        Ok(Error::NoBpf)
+    } else if is_refusal(&source) {
+        Ok(Error::Refused { doing, source })
+    } else {
+        Err(source)
+    }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EPERM)
+}
+
+impl Program {
+    /// Descriptor of the program to attach.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.attached.as_fd()
+    }
+
+    /// Runs the attached program on a frame: action and mean time.
+    pub fn test_run(&self, frame: &[u8], repeat: u32) -> Result<(u32, Duration), Error> {
+        self.run(maps::PROGRAM, frame, repeat)
+    }
+
+    /// Runs the program that tells what the denylist holds.
+    pub fn probe(&self, frame: &[u8]) -> Result<Reason, Error> {
+        let (number, _) = self.run(maps::PROBE_PROGRAM, frame, 1)?;
+        Ok(Reason::from_number(number).unwrap_or(Reason::Clean))
+    }
+
+    fn run(&self, name: &'static str, frame: &[u8], repeat: u32) -> Result<(u32, Duration), Error> {
+        let program = self.ebpf.program(name).ok_or(Error::Object { what: "program", name })?;
+        let program: &Xdp = program.try_into().map_err(program_error)?;
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+        let result = program.test_run(options).map_err(|error| Error::TestRun(Box::new(error)))?;
+        Ok((result.return_value, result.duration))
+    }
+
+    /// Removes the pins of the maps. They live on until the last descriptor is closed.
+    pub fn unpin_maps(&self) -> Result<(), Error> {
+        let directory = pins::maps(&self.pin_root);
+        let removed = maps::ALL.iter().map(|spec| pins::remove(&directory.join(spec.name)));
+        // All are tried before the first failure is returned.
+        let result = removed.fold(Ok(()), Result::and);
+        pins::remove_directories(&self.pin_root);
+        result
+    }
+}

@@ -1,0 +1,318 @@
+//! The composition root: every part is made here, and here alone they learn of each other.
+//!
+//! The control thread runs the admin socket, the operations listener, name resolution and signals; workers run requests;
+//! the keeper decides about bans; one thread fetches keys and one writes the log. Nothing on the request path waits for
+//! any of them.
+
+mod backend;
+mod explain;
+mod kernel;
+mod log;
+mod metrics;
+mod reload;
+mod workers;
+
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::LocalSet;
+
+use self::kernel::Kernel;
+use self::log::{LastReload, LogSlot};
+use self::reload::{Listeners, Ready};
+use self::workers::Workers;
+use crate::abuse::keeper::{self, Keeper};
+use crate::admin::{server, socket};
+use crate::config::compile::{Compiled, State};
+use crate::config::live::Live;
+use crate::config::model::Config;
+use crate::config::snapshot::Snapshot;
+use crate::diagnostic::Report;
+use crate::keyring::Keyring;
+use crate::keyring::fetch::Fetcher;
+use crate::listener::{self, BindError, Listener};
+use crate::observe::metrics::Registry;
+use crate::observe::operations::{self, Operations};
+use crate::observe::readiness::Readiness;
+use crate::policy::rate_limit::States;
+use crate::upstream::registry;
+use crate::{abuse, dataplane, worker};
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is not valid; the report says why.
+    #[error("the configuration is not valid")]
+    Config(Box<Report>),
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] BindError),
+    /// The operations listener.
+    #[error("the operations listener cannot listen on {address}")]
+    Operations {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The admin socket.
+    #[error(transparent)]
+    Admin(#[from] socket::Error),
+    /// The kernel stage.
+    #[error("the kernel stage cannot start")]
+    Kernel(#[from] dataplane::Error),
+    /// The state file.
+    #[error("the bans of earlier runs cannot be read")]
+    State(#[from] abuse::state::Error),
+    /// A thread or a runtime.
+    #[error("the process cannot start a thread")]
+    Thread(#[from] io::Error),
+    /// The access log.
+    #[error("{0}")]
+    Log(String),
+}
+
+/// The running gateway, as the control thread sees it.
+pub struct Gateway {
+    path: PathBuf,
+    started: Instant,
+    state: Arc<State>,
+    live: Arc<Live<Snapshot>>,
+    registry: Arc<Registry>,
+    readiness: Arc<Readiness>,
+    listeners: RefCell<Listeners>,
+    workers: Workers,
+    kernel: Kernel,
+    keeper: keeper::Handle,
+    fetcher: Fetcher,
+    log: Arc<LogSlot>,
+    last_reload: Arc<LastReload>,
+    door: Rc<server::Door>,
+}
+
+/// Runs the gateway until it is told to stop. The configuration's warnings are given to `warn`.
+pub fn run(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
+    // The provider is named wherever TLS is set up; a default serves whoever asks for one all the same.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, control(path, warn))
+}
+
+async fn control(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
+    let state = Arc::new(State {
+        upstreams: registry::Registry::new(),
+        keyring: Keyring::new(),
+        limits: States::new(Instant::now()),
+    });
+    let ready = reload::prepare(path, &state).map_err(|report| Error::Config(Box::new(report)))?;
+    warn(&ready.report);
+    raise_file_limit();
+    let config = &ready.compiled.snapshot.config;
+    let (drain, operations_address) =
+        (config.gateway.drain, config.operations.as_ref().map(|operations| operations.address.value));
+    // First of all what tells that another gateway is running, before anything of it is touched.
+    let admin = server::Server::bind(server::Options {
+        socket: config.admin.socket.clone(),
+        operators: config.admin.operators.clone(),
+        viewers: config.admin.viewers.clone(),
+    })?;
+    let operations = match operations_address {
+        Some(address) => Some(
+            tokio::net::TcpListener::bind(address)
+                .await
+                .map_err(|source| Error::Operations { address, source })?,
+        ),
+        None => None,
+    };
+    let (gateway, keeper) = assemble(path, state, ready, admin.door())?;
+    let gateway = Rc::new(gateway);
+
+    let admin = tokio::task::spawn_local(admin.serve(gateway.clone()));
+    let resolving = gateway.state.clone();
+    tokio::task::spawn_local(async move { resolving.upstreams.keep_resolving().await });
+    let (stop_operations, operations_stopped) = tokio::sync::oneshot::channel::<()>();
+    if let Some(listener) = operations {
+        let shown =
+            Arc::new(Operations { registry: gateway.registry.clone(), readiness: gateway.readiness.clone() });
+        tokio::task::spawn_local(operations::serve(listener, shown, async {
+            let _ = operations_stopped.await;
+        }));
+    }
+    tracing::info!(config = %path.display(), workers = gateway.workers.count(), "ready");
+    gateway.heed_signals(drain).await?;
+    admin.abort();
+    drop(stop_operations);
+    gateway.log.replace(None);
+    keeper.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Makes every part, in the order in which a failure costs least, and joins them.
+fn assemble(
+    path: &Path,
+    state: Arc<State>,
+    ready: Ready,
+    door: Rc<server::Door>,
+) -> Result<(Gateway, Keeper), Error> {
+    let Ready { compiled, listeners, .. } = ready;
+    let Compiled { snapshot, jobs, limit_states, .. } = compiled;
+    let config = &snapshot.config;
+    let workers = config.gateway.workers;
+    let mut bound = Vec::new();
+    for (address, settings) in listeners {
+        let sockets = listener::bind(&settings.name, address, workers)?;
+        bound.push((address, settings, sockets));
+    }
+    let writer = reload::log_writer(config).map_err(|problem| Error::Log(problem.message))?;
+    let kernel = Kernel::open(config.shield.as_ref())?;
+    if let Kernel::Off { because, wanted: true } = &kernel {
+        tracing::warn!("the kernel stage is off: {because}");
+    }
+    let options = keeper::Options {
+        settings: reload::keeper_settings(config, &state),
+        state: Some(config.gateway.state.clone()),
+    };
+    let keeper = Keeper::spawn(options, kernel.enforcer())?;
+
+    let live = Arc::new(Live::new(Arc::new(snapshot)));
+    let registry = Arc::new(Registry::new());
+    let readiness = Arc::new(Readiness::new());
+    let parts = (0..workers).map(|index| worker::Parts {
+        index,
+        live: live.clone(),
+        registry: registry.clone(),
+        deny: keeper.handle().deny(),
+        reporter: keeper.handle().reporter(),
+        log: writer.as_ref().map(crate::observe::access_log::Writer::log),
+    });
+    let gateway = Gateway {
+        path: path.to_owned(),
+        started: Instant::now(),
+        workers: Workers::start(parts.collect())?,
+        fetcher: Fetcher::start()?,
+        log: Arc::new(LogSlot::new(writer)),
+        last_reload: Arc::default(),
+        listeners: RefCell::default(),
+        keeper: keeper.handle(),
+        state,
+        live,
+        registry,
+        readiness,
+        kernel,
+        door,
+    };
+    gateway.state.limits.adopt(limit_states);
+    gateway.fetcher.keep(jobs);
+    metrics::register(&gateway.registry, &gateway);
+    gateway.readiness.config_loaded();
+    gateway.readiness.kernel(gateway.kernel.readiness());
+    for (address, settings, sockets) in bound {
+        let listener = Listener::new(reload::bound_address(&sockets, address), settings);
+        tracing::info!(listener = %listener.settings().name, address = %listener.address(), "listening");
+        gateway.workers.accept(&listener, sockets);
+        gateway.listeners.borrow_mut().insert(address, listener);
+    }
+    gateway.readiness.listeners_bound();
+    Ok((gateway, keeper))
+}
+
+impl Gateway {
+    /// SIGHUP reloads, SIGUSR1 reopens the log, SIGTERM, SIGINT and SIGQUIT drain; a second of those ends at once.
+    async fn heed_signals(&self, drain: Duration) -> io::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut reopen = signal(SignalKind::user_defined1())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut quit = signal(SignalKind::quit())?;
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => self.reload_on_signal(),
+                _ = reopen.recv() => self.log.reopen(),
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = quit.recv() => break,
+            }
+        }
+        tracing::info!(patience = ?drain, "draining");
+        self.readiness.draining();
+        self.listeners.borrow().values().for_each(|listener| listener.stop());
+        self.workers.drain(drain);
+        let mut look = tokio::time::interval(Duration::from_millis(10));
+        while !self.workers.ended() {
+            tokio::select! {
+                _ = look.tick() => {}
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = quit.recv() => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn reload_on_signal(&self) {
+        match self.reload(false) {
+            Ok(reloaded) => {
+                tracing::info!(
+                    generation = reloaded.generation,
+                    changes = reloaded.changes.len(),
+                    "reloaded"
+                );
+            }
+            Err(report) => {
+                let problems = crate::diagnostic::render::lines(&report);
+                tracing::error!(
+                    "the configuration was not reloaded, the old one stays in force:\n{problems}"
+                );
+            }
+        }
+    }
+
+    /// Who may use the admin socket from now on.
+    fn administrate(&self, config: &Config) {
+        let (operators, viewers) = (config.admin.operators.clone(), config.admin.viewers.clone());
+        if let Err(error) = self.door.change(operators, viewers) {
+            tracing::error!(%error, "the admin socket's permissions could not be changed");
+        }
+    }
+
+    /// Tells the keeper what it is to do from now on, without waiting for it.
+    fn configure_keeper(&self, settings: keeper::Settings) {
+        let keeper = self.keeper.clone();
+        tokio::task::spawn_local(async move {
+            if keeper.configure(settings).await.is_err() {
+                tracing::error!("the abuse loop has stopped");
+            }
+        });
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// As many files as the process may have: a proxied connection needs two.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err() {
+        tracing::warn!("the limit on open files could not be raised");
+    }
+}

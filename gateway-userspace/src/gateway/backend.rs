@@ -1,0 +1,125 @@
+//! What the admin API asks of the gateway beside bans.
+
+use std::time::Instant;
+
+use super::Gateway;
+use crate::abuse::keeper;
+use crate::admin::api;
+use crate::admin::handlers::Backend;
+use crate::admin::problem::Problem;
+use crate::config::model::AuthKind;
+use crate::diagnostic::{Severity, render};
+
+/// Sources that `top` shows.
+const TOP_SOURCES: usize = 20;
+
+impl Backend for Gateway {
+    fn keeper(&self) -> &keeper::Handle {
+        &self.keeper
+    }
+
+    async fn status(&self) -> Result<api::Status, Problem> {
+        let (generation, snapshot) = self.live.current();
+        let totals = self.registry.totals();
+        let shared: Vec<_> = self.listeners.borrow().values().cloned().collect();
+        let listeners = shared.iter().map(|listener| {
+            let settings = listener.settings();
+            api::ListenerStatus {
+                name: settings.name.to_string(),
+                address: listener.address().to_string(),
+                tls: settings.tls.is_some(),
+            }
+        });
+        let mut listeners: Vec<_> = listeners.collect();
+        listeners.sort_by(|one, other| one.name.cmp(&other.name));
+        let upstreams = snapshot.plans.iter().map(|plan| api::UpstreamStatus {
+            name: plan.config.name.to_string(),
+            targets: plan.config.targets.iter().map(|target| target.authority.to_string()).collect(),
+        });
+        let kernel = self.keeper.kernel_status().await.map_err(keeper::Refusal::from)?;
+        Ok(api::Status {
+            version: String::from(env!("CARGO_PKG_VERSION")),
+            pid: std::process::id(),
+            uptime_s: self.started.elapsed().as_secs(),
+            draining: self.readiness.is_draining(),
+            config: self.path.display().to_string(),
+            generation,
+            last_reload_error: self.last_reload.error(),
+            workers: self.workers.count(),
+            listeners,
+            kernel,
+            requests: totals.requests,
+            connections: totals.connections,
+            bans: usize::try_from(
+                self.keeper.counters().bans_active.load(std::sync::atomic::Ordering::Relaxed),
+            )
+            .unwrap_or(usize::MAX),
+            upstreams: upstreams.collect(),
+            resident_bytes: resident_bytes(),
+        })
+    }
+
+    async fn reload(&self, request: api::Reload) -> Result<api::Reloaded, Problem> {
+        let result = self.reload(request.dry_run);
+        let (ok, changes, report) = match result {
+            Ok(reloaded) => (true, reloaded.changes, reloaded.report),
+            Err(report) => (false, Vec::new(), report),
+        };
+        Ok(api::Reloaded {
+            ok,
+            generation: self.live.generation(),
+            changes,
+            errors: report.count(Severity::Error),
+            warnings: report.count(Severity::Warning),
+            report: render::human(&report, false),
+        })
+    }
+
+    async fn explain(&self, request: api::Explain) -> Result<api::Explanation, Problem> {
+        super::explain::explain(self, request).await
+    }
+
+    async fn keys(&self) -> Result<api::Keys, Problem> {
+        let (_, snapshot) = self.live.current();
+        let keys = snapshot.config.auth.iter().flat_map(|auth| match &auth.kind {
+            AuthKind::Jwt(_) => Vec::new(),
+            AuthKind::ApiKey(config) => config
+                .keys
+                .iter()
+                .map(|key| api::KeyView {
+                    auth: auth.name.to_string(),
+                    id: key.id.to_string(),
+                    consumer: key.consumer.to_string(),
+                    fingerprint: key.sha256[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
+                })
+                .collect(),
+        });
+        Ok(api::Keys { keys: keys.collect() })
+    }
+
+    async fn top(&self) -> Result<api::Top, Problem> {
+        let stopped = keeper::Refusal::from;
+        let kernel = self.keeper.kernel_status().await.map_err(stopped)?;
+        let sources = self.keeper.sources(TOP_SOURCES).await.map_err(stopped)?;
+        let totals = self.registry.totals();
+        let routes = self.registry.routes().into_iter().map(|route| api::RouteTop {
+            route: if route.name.is_empty() { String::from("(none)") } else { route.name.to_string() },
+            by_class: route.by_class,
+            seconds: route.seconds,
+        });
+        Ok(api::Top {
+            at_ms: u64::try_from(Instant::now().duration_since(self.started).as_millis()).unwrap_or(u64::MAX),
+            routes: routes.collect(),
+            kernel: kernel.counters,
+            sources,
+            connections: totals.connections,
+        })
+    }
+}
+
+/// Resident memory of this process.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let resident = pages.and_then(|statm| statm.split(' ').nth(1)?.parse::<u64>().ok());
+    resident.unwrap_or(0) * rustix::param::page_size() as u64
+}

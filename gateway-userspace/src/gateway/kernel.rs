@@ -1,0 +1,234 @@
+//! The kernel stage behind the abuse loop: [`Dataplane`] as an [`Enforcer`], and whether there is one at all.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gateway_common::verdict::Reason;
+use ipnet::IpNet;
+
+use crate::abuse::enforcer::{Enforcer, Entry, NoKernel};
+use crate::admin::api::{self, KernelStatus};
+use crate::config::model::{Attach, Budget, Shield};
+use crate::dataplane::{AttachMode, Budgets, Dataplane, DenyEntry, Error, Mode, Options, clock};
+use crate::observe::readiness;
+
+/// Entries that each second's housekeeping asks the kernel about.
+const RECONCILE_SAMPLE: usize = 64;
+
+/// The kernel stage, or why there is none.
+#[derive(Clone)]
+pub enum Kernel {
+    /// It is attached. Locked for a map operation at a time; the keeper is its one writer.
+    On(Arc<Mutex<Dataplane>>),
+    /// It is off.
+    Off {
+        /// Why.
+        because: Arc<str>,
+        /// Whether the configuration asked for it.
+        wanted: bool,
+    },
+}
+
+impl Kernel {
+    /// Loads and attaches what the configuration asks for. Without the privilege, or without the program in the
+    /// binary, the gateway goes on as a plain gateway; any other failure is an error.
+    pub fn open(shield: Option<&Shield>) -> Result<Kernel, Error> {
+        let off = |because: &str, wanted| Kernel::Off { because: because.into(), wanted };
+        let Some(shield) = shield else { return Ok(off("the configuration has no [shield]", false)) };
+        if shield.interfaces.is_empty() {
+            return Ok(off("[shield] names no interfaces", false));
+        }
+        match Dataplane::open(&options(shield)) {
+            Ok(dataplane) => Ok(Kernel::On(Arc::new(Mutex::new(dataplane)))),
+            Err(error @ (Error::Privilege { .. } | Error::NoProgram)) => Ok(off(&error.to_string(), true)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the abuse loop writes to.
+    pub fn enforcer(&self) -> Box<dyn Enforcer> {
+        match self {
+            Kernel::On(dataplane) => Box::new(KernelEnforcer { dataplane: dataplane.clone(), drift: 0 }),
+            Kernel::Off { because, .. } => Box::new(NoKernel { because: because.to_string() }),
+        }
+    }
+
+    /// For `/readyz`.
+    pub fn readiness(&self) -> readiness::Kernel {
+        match self {
+            Kernel::On(dataplane) => {
+                let attached = lock(dataplane).attachments();
+                let interfaces: Vec<String> =
+                    attached.iter().map(|at| format!("{} {}", at.interface, mode(at.mode))).collect();
+                readiness::Kernel::Attached(interfaces.join(", ").into())
+            }
+            Kernel::Off { because, wanted: true } => readiness::Kernel::Degraded((**because).into()),
+            Kernel::Off { wanted: false, .. } => readiness::Kernel::Off,
+        }
+    }
+
+    /// Takes over what a reload may change: budgets, and whether verdicts drop.
+    pub fn reconfigure(&self, shield: &Shield) -> Result<(), Error> {
+        let Kernel::On(dataplane) = self else { return Ok(()) };
+        let mut dataplane = lock(dataplane);
+        dataplane.set_budgets(&budgets(shield))?;
+        dataplane.set_enforcing(shield.enforce)
+    }
+}
+
+struct KernelEnforcer {
+    dataplane: Arc<Mutex<Dataplane>>,
+    drift: u64,
+}
+
+impl Enforcer for KernelEnforcer {
+    fn in_kernel(&self) -> bool {
+        true
+    }
+
+    fn install(
+        &mut self,
+        prefix: IpNet,
+        for_: Option<Duration>,
+        ban_id: u32,
+        observe: bool,
+    ) -> Result<(), String> {
+        let entry = for_.map_or_else(|| DenyEntry::forever(ban_id), |time| DenyEntry::lasting(time, ban_id));
+        let entry = if observe { entry.observed() } else { entry };
+        lock(&self.dataplane).deny(prefix, entry).map_err(told)
+    }
+
+    fn lift(&mut self, prefix: IpNet) -> Result<bool, String> {
+        lock(&self.dataplane).lift(prefix).map_err(told)
+    }
+
+    fn allow(&mut self, prefix: IpNet) -> Result<(), String> {
+        lock(&self.dataplane).allow(prefix).map_err(told)
+    }
+
+    fn disallow(&mut self, prefix: IpNet) -> Result<(), String> {
+        lock(&self.dataplane).disallow(prefix).map(drop).map_err(told)
+    }
+
+    fn allowed(&mut self) -> Vec<IpNet> {
+        lock(&self.dataplane).allowed().collect()
+    }
+
+    fn drops(&mut self, ban_id: u32) -> (u64, u64) {
+        match lock(&self.dataplane).ban_counters(ban_id) {
+            Ok(Some(counters)) => (counters.packets, counters.bytes),
+            Ok(None) => (0, 0),
+            Err(error) => {
+                tracing::warn!(ban = ban_id, error = told(error), "cannot read what a ban has dropped");
+                (0, 0)
+            }
+        }
+    }
+
+    fn entries(&mut self) -> Vec<Entry> {
+        let now_ns = clock::monotonic_ns();
+        let dataplane = lock(&self.dataplane);
+        let live = dataplane.entries().filter(|(_, entry)| entry.is_live(now_ns));
+        live.map(|(prefix, entry)| Entry {
+            prefix,
+            ban_id: (entry.ban_id != 0).then_some(entry.ban_id),
+            left: entry.until_ns.map(|until_ns| Duration::from_nanos(until_ns.saturating_sub(now_ns))),
+        })
+        .collect()
+    }
+
+    fn tick(&mut self) {
+        let mut dataplane = lock(&self.dataplane);
+        if let Err(error) = dataplane.sweep(clock::monotonic_ns()) {
+            tracing::warn!(error = told(error), "cannot sweep the kernel's denylist");
+        }
+        match dataplane.reconcile(RECONCILE_SAMPLE) {
+            Ok(round) => {
+                for prefix in &round.drifted {
+                    tracing::error!(%prefix, "the kernel did not enforce a ban; it was written again");
+                }
+                self.drift += round.drifted.len() as u64;
+            }
+            Err(error) => tracing::warn!(error = told(error), "cannot ask the kernel what it enforces"),
+        }
+        match dataplane.reattach() {
+            Ok(attached) => {
+                for at in attached {
+                    tracing::warn!(
+                        interface = at.interface,
+                        mode = mode(at.mode),
+                        "kernel stage attached again"
+                    );
+                }
+            }
+            Err(error) => tracing::warn!(error = told(error), "cannot attach the kernel stage again"),
+        }
+    }
+
+    fn status(&mut self) -> KernelStatus {
+        let dataplane = lock(&self.dataplane);
+        let counters = dataplane.counters().unwrap_or_default();
+        KernelStatus {
+            on: true,
+            off_because: None,
+            mode: String::from(if dataplane.enforcing() { "enforce" } else { "observe" }),
+            attachments: dataplane
+                .attachments()
+                .into_iter()
+                .map(|at| api::Attachment { interface: at.interface, mode: mode(at.mode).to_owned() })
+                .collect(),
+            counters: Reason::ALL
+                .into_iter()
+                .map(|reason| api::Counter {
+                    verdict: reason.name().to_owned(),
+                    packets: counters.of(reason).packets,
+                })
+                .collect(),
+            entries: dataplane.entries().len(),
+            drift: self.drift,
+        }
+    }
+}
+
+fn lock(dataplane: &Mutex<Dataplane>) -> MutexGuard<'_, Dataplane> {
+    dataplane.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn told(error: Error) -> String {
+    super::chain(&error)
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Native => "native",
+        Mode::Generic => "generic",
+    }
+}
+
+fn options(shield: &Shield) -> Options {
+    Options {
+        interfaces: shield.interfaces.iter().map(|interface| interface.value.to_string()).collect(),
+        pin_root: shield.pins.clone(),
+        mode: match shield.attach {
+            Attach::Auto => AttachMode::Auto,
+            Attach::Native => AttachMode::Native,
+            Attach::Generic => AttachMode::Generic,
+        },
+        enforce: shield.enforce,
+        budgets: budgets(shield),
+        management_ports: shield.management_ports.clone(),
+        deny_capacity: shield.capacity,
+        ..Options::default()
+    }
+}
+
+fn budgets(shield: &Shield) -> Budgets {
+    let off = Budget { per_second: 0, burst: 0 };
+    let (packets, syns) = (shield.packets.unwrap_or(off), shield.syns.unwrap_or(off));
+    Budgets {
+        packets_per_second: packets.per_second,
+        packet_burst: packets.burst,
+        syns_per_second: syns.per_second,
+        syn_burst: syns.burst,
+    }
+}

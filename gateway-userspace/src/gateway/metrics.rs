@@ -1,0 +1,129 @@
+//! Metrics that are read from elsewhere at each scrape: the kernel stage, the abuse loop, issuers, log, configuration.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::Gateway;
+use super::kernel::Kernel;
+use crate::abuse::counters::LATENCY_EDGES_US;
+use crate::observe::metrics::{Registry, Sample};
+use crate::observe::names;
+
+/// Registers all of them, once.
+pub fn register(registry: &Registry, gateway: &Gateway) {
+    kernel(registry, gateway.kernel.clone());
+    abuse(registry, gateway);
+    issuers(registry, gateway);
+    configuration(registry, gateway);
+}
+
+fn kernel(registry: &Registry, kernel: Kernel) {
+    let Kernel::On(dataplane) = kernel else { return };
+    let lock = move |dataplane: &std::sync::Mutex<crate::dataplane::Dataplane>| {
+        let dataplane = dataplane.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (dataplane.counters().unwrap_or_default(), dataplane.attachments())
+    };
+    let attached = dataplane.clone();
+    registry.counter_fn(
+        names::XDP_PACKETS,
+        "Packets seen by the kernel stage since its maps were made, by verdict",
+        &["verdict"],
+        move || {
+            let (counters, _) = lock(&dataplane);
+            counters
+                .iter()
+                .map(|(reason, tally)| Sample::new([reason.name()], tally.packets as f64))
+                .collect()
+        },
+    );
+    registry.gauge_fn(
+        names::XDP_ATTACHED,
+        "1 for each interface that the kernel stage is attached to",
+        &["interface", "mode"],
+        move || {
+            let (_, attachments) = lock(&attached);
+            attachments.iter().map(|at| Sample::new([&at.interface, &at.mode.to_string()], 1.0)).collect()
+        },
+    );
+}
+
+fn abuse(registry: &Registry, gateway: &Gateway) {
+    let counters = gateway.keeper.counters();
+    let of = counters.clone();
+    registry.gauge_fn(names::BANS_ACTIVE, "Bans in force", &[], move || {
+        vec![Sample::new([], of.bans_active.load(Relaxed) as f64)]
+    });
+    let of = counters.clone();
+    registry.counter_fn(names::BANS, "Bans made, by who made them", &["by"], move || {
+        vec![
+            Sample::new(["rule"], of.bans_by_rule.load(Relaxed) as f64),
+            Sample::new(["operator"], of.bans_by_operator.load(Relaxed) as f64),
+        ]
+    });
+    let of = counters.clone();
+    registry.counter_fn(
+        names::ABUSE_SIGNALS_DROPPED,
+        "Refusals that the abuse loop never saw",
+        &[],
+        move || vec![Sample::new([], of.signals_dropped.load(Relaxed) as f64)],
+    );
+    let of = counters;
+    registry.counter_fn(
+        names::BAN_LATENCY_BUCKETS,
+        "Bans by rule, by the time from the last denial to the entry in the kernel; cumulative",
+        &["le"],
+        move || {
+            let mut below = 0;
+            let edges = LATENCY_EDGES_US.iter().map(|edge| (*edge as f64 / 1e6).to_string());
+            edges
+                .chain([String::from("+Inf")])
+                .zip(&of.latency.buckets)
+                .map(|(edge, count)| {
+                    below += count.load(Relaxed);
+                    Sample::new([&edge], below as f64)
+                })
+                .collect()
+        },
+    );
+}
+
+fn issuers(registry: &Registry, gateway: &Gateway) {
+    let state = gateway.state.clone();
+    registry.gauge_fn(names::JWKS_AGE, "Age of an issuer's keys in seconds", &["auth"], move || {
+        let now = Instant::now();
+        let issuers = state.keyring.issuers();
+        let ages = issuers.iter().filter_map(|issuer| Some((issuer, issuer.health(now).age?)));
+        ages.map(|(issuer, age)| Sample::new([issuer.name()], age.as_secs_f64())).collect()
+    });
+    let state = gateway.state.clone();
+    registry.counter_fn(names::JWKS_FETCHES, "Fetches of issuers' keys", &["auth", "result"], move || {
+        let now = Instant::now();
+        let issuers = state.keyring.issuers();
+        let counts = issuers.iter().flat_map(|issuer| {
+            let health = issuer.health(now);
+            [
+                Sample::new([issuer.name(), "ok"], health.succeeded as f64),
+                Sample::new([issuer.name(), "error"], health.failed as f64),
+            ]
+        });
+        counts.collect()
+    });
+}
+
+fn configuration(registry: &Registry, gateway: &Gateway) {
+    let live = gateway.live.clone();
+    registry.gauge_fn(names::CONFIG_GENERATION, "Generation of the configuration in force", &[], move || {
+        vec![Sample::new([], live.generation() as f64)]
+    });
+    let last = gateway.last_reload.clone();
+    registry.gauge_fn(names::CONFIG_LAST_RELOAD_SUCCESS, "1 if the last reload succeeded", &[], move || {
+        vec![Sample::new([], f64::from(u8::from(last.error().is_none())))]
+    });
+    let log = gateway.log.clone();
+    registry.counter_fn(
+        names::ACCESS_LOG_DROPPED,
+        "Lines of the access log that were lost",
+        &[],
+        move || vec![Sample::new([], log.dropped() as f64)],
+    );
+}

@@ -1,0 +1,284 @@
+//! From a file to a configuration in force: at the start, and again at every reload.
+//!
+//! Whatever can fail comes first (the file, the snapshot, the sockets, the log), and only then is anything replaced.
+//! So an error leaves everything as it was, and requests see the old configuration or the new one, never half of each.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Gateway;
+use crate::abuse::ban::Terms;
+use crate::abuse::exempt::Because;
+use crate::abuse::keeper::Settings;
+use crate::abuse::score;
+use crate::config::compile::{self, Compiled, State};
+use crate::config::model::{Config, Listen, LogFormat, LogSink, Shield};
+use crate::config::snapshot::Snapshot;
+use crate::config::{self, Environment, codes};
+use crate::diagnostic::{Problem, Report};
+use crate::listener::{self, Listener};
+use crate::observe::access_log::{self, Template};
+use crate::tls::Tls;
+
+/// A configuration that could be put in force.
+pub struct Ready {
+    /// With its snapshot.
+    pub compiled: Compiled,
+    /// Settings of each listener, by its address, in the order of the configuration.
+    pub listeners: Vec<(SocketAddr, listener::Settings)>,
+    /// Warnings only.
+    pub report: Report,
+}
+
+/// Loads, checks and compiles a configuration; touches nothing that is in force.
+pub fn prepare(path: &Path, state: &State) -> Result<Ready, Report> {
+    let (config, mut report) = config::load_from(path, &Environment::of_process(), true)?;
+    let listens = config.listen.clone();
+    match compile::compile(config, state) {
+        Ok(mut compiled) => {
+            report.problems.append(&mut compiled.warnings);
+            match listener_settings(&listens, &compiled.snapshot) {
+                Ok(listeners) => Ok(Ready { compiled, listeners, report }),
+                Err(problems) => Err(with(report, problems)),
+            }
+        }
+        Err(problems) => Err(with(report, problems)),
+    }
+}
+
+fn with(mut report: Report, problems: Vec<Problem>) -> Report {
+    report.problems.extend(problems);
+    report
+}
+
+fn listener_settings(
+    listens: &[Listen],
+    snapshot: &Snapshot,
+) -> Result<Vec<(SocketAddr, listener::Settings)>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut settings = Vec::new();
+    for listen in listens {
+        let tls = match listen.tls.as_slice() {
+            [] => Ok(None),
+            certificates => Tls::load(certificates, listen.http2).map(Some),
+        };
+        match tls {
+            Ok(tls) => {
+                let trusted = snapshot.trusted.clone();
+                settings.push((listen.address.value, listener::Settings::new(listen, tls, trusted)));
+            }
+            Err(errors) => problems.extend(errors.into_iter().map(|error| {
+                Problem::error(codes::BAD_CERTIFICATE, super::chain(&error), listen.place.clone())
+            })),
+        }
+    }
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+/// Listeners by the address that the configuration names.
+pub type Listeners = HashMap<SocketAddr, Arc<Listener>>;
+
+impl Gateway {
+    /// Replaces the configuration in force by the file's, or says why not.
+    pub fn reload(&self, dry_run: bool) -> Result<Reloaded, Report> {
+        let result = prepare(&self.path, &self.state).and_then(|ready| self.put_in_force(ready, dry_run));
+        if !dry_run {
+            let error =
+                result.as_ref().err().map(|report| crate::diagnostic::render::summary(report, &self.path));
+            self.last_reload.set(error);
+        }
+        result
+    }
+
+    fn put_in_force(&self, ready: Ready, dry_run: bool) -> Result<Reloaded, Report> {
+        let Ready { compiled, listeners, mut report } = ready;
+        let (_, before) = self.live.current();
+        let changes = config::diff::changes(&before.config, &compiled.snapshot.config);
+        report.problems.extend(fixed(&before.config, &compiled.snapshot.config));
+        if dry_run {
+            return Ok(Reloaded { generation: self.live.generation(), changes, report });
+        }
+        let added = match self.bind_added(&listeners) {
+            Ok(added) => added,
+            Err(problem) => return Err(with(report, vec![problem])),
+        };
+        let log = match self.changed_log(&before.config, &compiled.snapshot.config) {
+            Ok(log) => log,
+            Err(problem) => return Err(with(report, vec![problem])),
+        };
+        // From here on nothing fails.
+        if let Some(shield) = &compiled.snapshot.config.shield
+            && let Err(error) = self.kernel.reconfigure(shield)
+        {
+            tracing::error!(error = super::chain(&error), "the kernel stage did not take the new budgets");
+        }
+        let Compiled { snapshot, jobs, limit_states, .. } = compiled;
+        let settings = keeper_settings(&snapshot.config, &self.state);
+        self.administrate(&snapshot.config);
+        let generation = self.live.publish(Arc::new(snapshot));
+        self.state.limits.adopt(limit_states);
+        self.fetcher.keep(jobs);
+        self.keep_listeners(listeners, added);
+        if let Some(writer) = log {
+            self.workers.replace_logs(|| writer.as_ref().map(access_log::Writer::log));
+            self.log.replace(writer);
+        }
+        self.configure_keeper(settings);
+        Ok(Reloaded { generation, changes, report })
+    }
+
+    /// Binds the addresses that are new; in force only once [`Gateway::keep_listeners`] hands them out.
+    fn bind_added(
+        &self,
+        wanted: &[(SocketAddr, listener::Settings)],
+    ) -> Result<HashMap<SocketAddr, Vec<std::net::TcpListener>>, Problem> {
+        let known = self.listeners.borrow();
+        let mut added = HashMap::new();
+        for (address, settings) in wanted.iter().filter(|(address, _)| !known.contains_key(address)) {
+            let sockets = listener::bind(&settings.name, *address, self.workers.count())
+                .map_err(|error| Problem::unplaced(codes::ADDRESS_UNAVAILABLE, super::chain(&error)))?;
+            added.insert(*address, sockets);
+        }
+        Ok(added)
+    }
+
+    fn keep_listeners(
+        &self,
+        wanted: Vec<(SocketAddr, listener::Settings)>,
+        mut added: HashMap<SocketAddr, Vec<std::net::TcpListener>>,
+    ) {
+        let mut listeners = self.listeners.borrow_mut();
+        let mut before = std::mem::take(&mut *listeners);
+        for (address, settings) in wanted {
+            let listener = match (before.remove(&address), added.remove(&address)) {
+                (Some(listener), _) => {
+                    listener.update(settings);
+                    listener
+                }
+                (None, sockets) => {
+                    let sockets = sockets.unwrap_or_default();
+                    let listener = Listener::new(bound_address(&sockets, address), settings);
+                    self.workers.accept(&listener, sockets);
+                    listener
+                }
+            };
+            listeners.insert(address, listener);
+        }
+        before.into_values().for_each(|gone| gone.stop());
+    }
+
+    /// The writer of another log, if the log changed; inside, none if there is to be no log.
+    fn changed_log(
+        &self,
+        before: &Config,
+        after: &Config,
+    ) -> Result<Option<Option<access_log::Writer>>, Problem> {
+        if before.log.format == after.log.format && before.log.to == after.log.to {
+            return Ok(None);
+        }
+        log_writer(after).map(Some)
+    }
+}
+
+/// A configuration that came into force.
+pub struct Reloaded {
+    /// Its generation.
+    pub generation: u64,
+    /// What changed.
+    pub changes: Vec<String>,
+    /// Warnings.
+    pub report: Report,
+}
+
+/// The address that sockets are bound to: the configured one, with the port that the kernel chose for port 0.
+pub fn bound_address(sockets: &[std::net::TcpListener], configured: SocketAddr) -> SocketAddr {
+    sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(configured)
+}
+
+/// The writer of the access log; none if it is off.
+pub fn log_writer(config: &Config) -> Result<Option<access_log::Writer>, Problem> {
+    let unusable = |what: String| Problem::unplaced(codes::UNREADABLE, what);
+    let format = match &config.log.format {
+        LogFormat::Json => access_log::Format::Json,
+        LogFormat::Seed => access_log::Format::Seed,
+        LogFormat::Combined => access_log::Format::Combined,
+        LogFormat::Custom(text) => {
+            let template = Template::parse(text).map_err(|error| unusable(super::chain(&error)))?;
+            access_log::Format::Custom(template)
+        }
+    };
+    let sink = match &config.log.to {
+        LogSink::Off => return Ok(None),
+        LogSink::Stdout => access_log::Sink::Stdout,
+        LogSink::Stderr => access_log::Sink::Stderr,
+        LogSink::File(path) => access_log::Sink::File(path.clone()),
+    };
+    access_log::Writer::start(format, sink).map(Some).map_err(|error| unusable(super::chain(&error)))
+}
+
+/// What a change of the file does not change before the next start.
+fn fixed(before: &Config, after: &Config) -> Vec<Problem> {
+    let interfaces = |config: &Config| {
+        let shield = config.shield.as_ref()?;
+        let names: Vec<Box<str>> = shield.interfaces.iter().map(|name| name.value.clone()).collect();
+        Some((names, shield.attach, shield.pins.clone(), shield.capacity, shield.management_ports.clone()))
+    };
+    let differs = [
+        ("gateway.workers", before.gateway.workers != after.gateway.workers),
+        ("gateway.state", before.gateway.state != after.gateway.state),
+        ("admin.socket", before.admin.socket != after.admin.socket),
+        (
+            "operations",
+            before.operations.as_ref().map(|operations| operations.address.value)
+                != after.operations.as_ref().map(|operations| operations.address.value),
+        ),
+        (
+            "shield: interfaces, attach, pins, capacity and management-ports",
+            interfaces(before) != interfaces(after),
+        ),
+    ];
+    let changed = differs.into_iter().filter(|(_, differs)| *differs);
+    changed
+        .map(|(what, _)| {
+            let mut problem = Problem::unplaced(
+                codes::NEEDS_RESTART,
+                format!("{what}: a change takes effect at the next start"),
+            );
+            problem.severity = crate::diagnostic::Severity::Warning;
+            problem
+        })
+        .collect()
+}
+
+/// What the abuse loop is to do.
+pub fn keeper_settings(config: &Config, state: &State) -> Settings {
+    let shield = config.shield.as_ref();
+    let never = shield.map_or(&[][..], |shield| &shield.never);
+    let proxies = &config.gateway.trusted_proxies;
+    let targets = state.upstreams.endpoints();
+    let upstreams = targets.iter().flat_map(|endpoint| endpoint.addresses().to_vec());
+    let exempt = never
+        .iter()
+        .map(|prefix| (*prefix, Because::Never))
+        .chain(proxies.iter().map(|prefix| (*prefix, Because::TrustedProxy)))
+        .chain(upstreams.map(|address| (address.ip().to_canonical().into(), Because::Upstream)))
+        .collect();
+    Settings {
+        rule: shield
+            .and_then(|shield| shield.ban)
+            .map(|rule| score::Rule { denials: rule.denials, within: rule.within }),
+        terms: shield.map_or(Terms { first: DEFAULT_BAN, up_to: LONGEST_BAN }, |shield| Terms {
+            first: shield.ban_for,
+            up_to: shield.ban_up_to,
+        }),
+        enforce: shield.is_none_or(|shield| shield.enforce),
+        capacity: shield.map_or(DEFAULT_CAPACITY, |shield: &Shield| shield.capacity as usize),
+        exempt,
+    }
+}
+
+const DEFAULT_BAN: std::time::Duration = std::time::Duration::from_secs(600);
+const LONGEST_BAN: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+const DEFAULT_CAPACITY: usize = 262_144;

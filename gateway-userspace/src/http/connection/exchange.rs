@@ -1,0 +1,135 @@
+//! One request and its response: counted by the clock, and with panics kept inside.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+
+use super::clock::{Clock, Pace};
+use super::{Broken, Connection, Handler};
+use crate::http::answer;
+use crate::http::rejection::Rejection;
+
+/// A request that is being served, until it is dropped.
+struct Running(Rc<Clock>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.request_ends();
+    }
+}
+
+/// Has the handler answer a request. The request counts from this call, not from the first poll.
+pub fn begin<H: Handler>(
+    handler: &Rc<H>,
+    connection: &Rc<Connection>,
+    clock: &Rc<Clock>,
+    pace: Option<Rc<Pace>>,
+    request: http::Request<Incoming>,
+) -> impl Future<Output = Result<http::Response<Answer<H::Body>>, Infallible>> + use<H> {
+    clock.request_begins();
+    let running = Running(clock.clone());
+    let (handler, connection) = (handler.clone(), connection.clone());
+    async move {
+        let handled = AssertUnwindSafe(handler.handle(&connection, request)).catch_unwind().await;
+        let mut response = match handled {
+            Ok(response) => response.map(|body| Content::Handler { body }),
+            Err(_panic) => {
+                handler.broken(connection.peer(), Broken::Panicked);
+                internal_error()
+            }
+        };
+        if let Some(pace) = &pace {
+            pace.gave();
+            // HTTP/2 has no such field, and a stream's framing is not shared with others (RFC 9113 §8.2.2).
+            response.headers_mut().remove(http::header::CONNECTION);
+        }
+        Ok(response.map(|content| Answer { content, pace, _running: running }))
+    }
+}
+
+/// What a client gets when its request panicked.
+fn internal_error<B>() -> http::Response<Content<B>> {
+    let (head, body) = answer::render(&Rejection::Internal, None, "", SystemTime::now());
+    let mut response = http::Response::new(Content::Own { bytes: Some(body) });
+    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+    *response.headers_mut() = head.fields.into_raw();
+    response
+}
+
+pin_project! {
+    /// The body of a response. The request is over when it is dropped.
+    pub struct Answer<B> {
+        #[pin]
+        content: Content<B>,
+        pace: Option<Rc<Pace>>,
+        _running: Running,
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    enum Content<B> {
+        Handler { #[pin] body: B },
+        Own { bytes: Option<Bytes> },
+    }
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The body panicked; the client sees its response cut off.
+#[derive(Debug, thiserror::Error)]
+#[error("the response body panicked")]
+struct Panicked;
+
+impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for Answer<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.project();
+        if let Some(pace) = this.pace {
+            pace.asked();
+        }
+        let frame = match this.content.project() {
+            Projected::Own { bytes } => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            Projected::Handler { body } => match catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx))) {
+                Ok(polled) => ready!(polled).map(|frame| frame.map_err(Into::into)),
+                Err(_panic) => Some(Err(Panicked.into())),
+            },
+        };
+        if let Some(pace) = this.pace {
+            pace.gave();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Handler { body } => body.is_end_stream(),
+            Content::Own { bytes } => bytes.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Handler { body } => body.size_hint(),
+            Content::Own { bytes } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What the upstream is told about the client and about how it reached us.
+//!
+//! From an untrusted source, everything of that kind is replaced, so that an upstream which believes these fields
+//! cannot be lied to. From a trusted proxy the list of hops is continued, and what the proxy knows better (scheme, host
+//! and port of the first hop) is kept if it is well formed.
+
+use std::net::IpAddr;
+
+use super::connection::Connection;
+use crate::header::{self, Fields, Name, Value};
+use crate::request::{Head, Scheme};
+
+/// Sets `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP`, and continues or removes `Forwarded`.
+/// `client` is what [`super::client_address::client_address`] found.
+pub fn tell_upstream(head: &mut Head, connection: &Connection, client: IpAddr) {
+    let host = head.authority_value();
+    let scheme = match head.scheme() {
+        Scheme::Http => Value::from_static("http"),
+        Scheme::Https => Value::from_static("https"),
+    };
+    let source = connection.source_value();
+    let fields = &mut head.fields;
+    if connection.believes_headers() {
+        extend(fields, &header::X_FORWARDED_FOR, source);
+        if fields.contains(&header::FORWARDED) {
+            extend(fields, &header::FORWARDED, &forwarded_element(connection.peer().source.ip()));
+        }
+        keep_or_set(fields, header::X_FORWARDED_PROTO, scheme, |value| value == b"http" || value == b"https");
+        keep_or_set(fields, header::X_FORWARDED_HOST, host, |value| {
+            !value.is_empty() && !value.contains(&b',')
+        });
+        let is_port = |value: &[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        keep_or_set(fields, header::X_FORWARDED_PORT, connection.port_value().clone(), is_port);
+    } else {
+        fields.set(header::X_FORWARDED_FOR, source.clone());
+        fields.remove(&header::FORWARDED);
+        fields.set(header::X_FORWARDED_PROTO, scheme);
+        fields.set(header::X_FORWARDED_HOST, host);
+        fields.set(header::X_FORWARDED_PORT, connection.port_value().clone());
+    }
+    let is_source = client == connection.peer().source.ip().to_canonical();
+    let real = if is_source { source.clone() } else { address_value(client) };
+    fields.set(header::X_REAL_IP, real);
+}
+
+/// An address as a field value.
+pub(super) fn address_value(address: IpAddr) -> Value {
+    Value::parse(address.to_canonical().to_string().as_bytes())
+        .unwrap_or_else(|| Value::from_static("unknown"))
+}
+
+/// Joins all values of a list field and adds one at the end.
+fn extend(fields: &mut Fields, name: &Name, last: &Value) {
+    let mut list = Vec::with_capacity(64);
+    for value in fields.get_all(name).filter(|value| !value.as_bytes().is_empty()) {
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(last.as_bytes());
+    if let Some(value) = Value::parse(&list) {
+        fields.set(name.clone(), value);
+    }
+}
+
+/// Our element of `Forwarded` (RFC 7239 §6: an IPv6 address stands in brackets and quotes).
+fn forwarded_element(source: IpAddr) -> Value {
+    let element = match source.to_canonical() {
+        IpAddr::V4(v4) => format!("for={v4}"),
+        IpAddr::V6(v6) => format!("for=\"[{v6}]\""),
+    };
+    Value::parse(element.as_bytes()).unwrap_or_else(|| Value::from_static("for=unknown"))
+}
+
+fn keep_or_set(fields: &mut Fields, name: Name, value: Value, is_good: impl Fn(&[u8]) -> bool) {
+    if !fields.single(&name).is_ok_and(|given| is_good(given.as_bytes())) {
+        fields.set(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::connection::testing::connection;
+    use crate::http::intake;
+    use crate::request;
+
+    fn told(source: &str, client: &str, lines: &[(&str, &str)]) -> request::Head {
+        let connection = connection(source, &["10.0.0.0/8"]);
+        let mut builder = http::Request::builder().uri("/a").header("host", "Api.example.com:8080");
+        for (name, value) in lines {
+            builder = builder.header(*name, *value);
+        }
+        let (parts, ()) = builder.body(()).unwrap().into_parts();
+        let mut head = intake::read(parts, &connection).unwrap();
+        tell_upstream(&mut head, &connection, client.parse().unwrap());
+        head
+    }
+
+    fn all(head: &request::Head, name: &Name) -> Vec<String> {
+        head.fields.get_all(name).map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    const SPOOFED: &[(&str, &str)] = &[
+        ("x-forwarded-for", "6.6.6.6"),
+        ("x-forwarded-for", "7.7.7.7"),
+        ("forwarded", "for=6.6.6.6;proto=https"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "admin.example.com"),
+        ("x-forwarded-port", "443"),
+        ("x-real-ip", "6.6.6.6"),
+    ];
+
+    #[test]
+    fn nothing_that_an_untrusted_client_says_of_itself_reaches_the_upstream() {
+        let head = told("192.0.2.1", "192.0.2.1", SPOOFED);
+        for (name, value) in [
+            (header::X_FORWARDED_FOR, "192.0.2.1"),
+            (header::X_FORWARDED_PROTO, "http"),
+            (header::X_FORWARDED_HOST, "api.example.com:8080"),
+            (header::X_FORWARDED_PORT, "80"),
+            (header::X_REAL_IP, "192.0.2.1"),
+        ] {
+            assert_eq!(all(&head, &name), [value], "{name:?}");
+        }
+        assert!(!head.fields.contains(&header::FORWARDED));
+    }
+
+    #[test]
+    fn the_word_of_a_trusted_proxy_is_continued() {
+        let head = told("10.0.0.1", "7.7.7.7", SPOOFED);
+        for (name, value) in [
+            (header::X_FORWARDED_FOR, "6.6.6.6, 7.7.7.7, 10.0.0.1"),
+            (header::FORWARDED, "for=6.6.6.6;proto=https, for=10.0.0.1"),
+            (header::X_FORWARDED_PROTO, "https"),
+            (header::X_FORWARDED_HOST, "admin.example.com"),
+            (header::X_FORWARDED_PORT, "443"),
+            (header::X_REAL_IP, "7.7.7.7"),
+        ] {
+            assert_eq!(all(&head, &name), [value], "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_that_says_nonsense_or_nothing_gets_our_own_values() {
+        let nonsense =
+            [("x-forwarded-proto", "gopher"), ("x-forwarded-port", "80a"), ("x-forwarded-host", "a, b")];
+        for lines in [&nonsense[..], &[]] {
+            let head = told("10.0.0.1", "10.0.0.1", lines);
+            assert_eq!(all(&head, &header::X_FORWARDED_FOR), ["10.0.0.1"]);
+            assert_eq!(all(&head, &header::X_FORWARDED_PROTO), ["http"]);
+            assert_eq!(all(&head, &header::X_FORWARDED_PORT), ["80"]);
+            assert_eq!(all(&head, &header::X_FORWARDED_HOST), ["api.example.com:8080"]);
+            assert!(!head.fields.contains(&header::FORWARDED));
+        }
+    }
+
+    #[test]
+    fn an_ipv6_source_is_quoted_in_forwarded() {
+        assert_eq!(forwarded_element("2001:db8::1".parse().unwrap()).to_str(), Some("for=\"[2001:db8::1]\""));
+        assert_eq!(forwarded_element("::ffff:192.0.2.1".parse().unwrap()).to_str(), Some("for=192.0.2.1"));
+    }
+}

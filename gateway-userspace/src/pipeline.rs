@@ -1,0 +1,7 @@
+//! The path of a request: what is done with it, in which order, and what is written down about it.
+
+pub mod finish;
+pub mod respond;
+pub mod serve;
+
+pub use serve::Pipeline;

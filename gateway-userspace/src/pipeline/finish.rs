@@ -1,0 +1,267 @@
+//! The end of a request: its record is written exactly once, when the answer's last byte has been handed over, or when
+//! the client has gone before that.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use crate::abuse::signal::{Evidence, Signal};
+use crate::action::forward::UpstreamTiming;
+use crate::header::Value;
+use crate::http::body::RequestBody;
+use crate::http::rejection::{Appearance, Rejection};
+use crate::observe::access_log::{Entry, Upstream};
+use crate::observe::metrics::{Finished, Label};
+use crate::observe::trace_context::TraceContext;
+use crate::request::head::Version;
+use crate::request::{Context, Head, Summary};
+use crate::upstream::body::Error;
+use crate::worker::{View, Worker};
+
+/// Longest method, host and path that a receipt keeps, in bytes.
+const EVIDENCE_METHOD_BYTES: usize = 16;
+const EVIDENCE_HOST_BYTES: usize = 255;
+const EVIDENCE_PATH_BYTES: usize = 256;
+
+/// What is being found out about a request.
+pub struct Record {
+    worker: Rc<Worker>,
+    view: Rc<View>,
+    method: http::Method,
+    version: http::Version,
+    summary: Option<Summary>,
+    refusal: Option<Appearance>,
+    detail: Option<&'static str>,
+    /// Index of the route, once found.
+    pub route: Option<usize>,
+    /// Which upstream answered, and when.
+    pub upstream: Option<UpstreamTiming>,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceContext>,
+}
+
+/// A record that waits for the end of the answer.
+struct Sealed {
+    record: Record,
+    context: Context,
+    status: u16,
+    bytes: u64,
+    /// Whether the answer broke off.
+    broken: bool,
+}
+
+impl Record {
+    /// Begins with what every request has, even one that is not understood.
+    pub fn open(worker: Rc<Worker>, view: Rc<View>, parts: &http::request::Parts) -> Record {
+        worker.cells.request_started();
+        Record {
+            worker,
+            view,
+            method: parts.method.clone(),
+            version: parts.version,
+            summary: None,
+            refusal: None,
+            detail: None,
+            route: None,
+            upstream: None,
+            trace: None,
+        }
+    }
+
+    /// The head was valid.
+    pub fn understood(&mut self, head: &Head) {
+        self.summary = Some(head.summary());
+    }
+
+    /// The gateway itself ended the request.
+    pub fn refused(&mut self, context: &Context, rejection: &Rejection) {
+        let appearance = rejection.appearance();
+        self.refusal = Some(appearance);
+        if let Rejection::BadCredential(_, fault) = rejection {
+            self.detail = Some(fault.as_str());
+        }
+        if let Some(kind) = rejection.signal() {
+            self.worker.reporter.report(Signal {
+                source: context.peer.socket_address(),
+                trusted_proxy: context.peer.trusted,
+                kind,
+                at: std::time::Instant::now(),
+                evidence: Some(Box::new(self.evidence(context, appearance))),
+            });
+        }
+    }
+
+    fn evidence(&self, context: &Context, appearance: Appearance) -> Evidence {
+        let (host, path) =
+            self.summary.as_ref().map_or(("", ""), |summary| (summary.authority(), summary.path()));
+        Evidence {
+            time: context.started_at,
+            request_id: context.id.as_str().to_owned(),
+            method: cut(self.method.as_str(), EVIDENCE_METHOD_BYTES),
+            host: cut(host, EVIDENCE_HOST_BYTES),
+            path: cut(path, EVIDENCE_PATH_BYTES),
+            status: appearance.status,
+            reason: appearance.reason.to_owned(),
+            route: context.route.clone(),
+            principal: context.identity.as_ref().map(|identity| identity.principal.clone()),
+        }
+    }
+
+    /// The answer's head is decided; the rest is known when its body ends.
+    pub fn seal(self, context: Context, status: u16) -> Seal {
+        Seal(Some(Sealed { record: self, context, status, bytes: 0, broken: false }))
+    }
+}
+
+/// Writes the record when it is dropped.
+pub struct Seal(Option<Sealed>);
+
+impl Drop for Seal {
+    fn drop(&mut self) {
+        if let Some(sealed) = &self.0 {
+            sealed.write();
+        }
+    }
+}
+
+impl Sealed {
+    fn write(&self) {
+        let Sealed { record, context, status, .. } = self;
+        let Record { worker, view, .. } = record;
+        let duration = context.started.elapsed();
+        let reason = record.refusal.map(|appearance| appearance.reason);
+        worker.cells.request_finished(&Finished {
+            route: record.route.map_or(Label::NONE, |index| view.labels.routes[index]),
+            method: record.method.as_str(),
+            version: record.version(),
+            status: *status,
+            duration,
+            rejection: reason,
+        });
+        let limit = context.limit.as_ref().map(|state| &state.limit);
+        if let Some(label) = limit.and_then(|name| view.labels.limits.get(name)) {
+            worker.cells.limit_decided(*label, *status == 429 && reason.is_some());
+        }
+        if record.route.is_none_or(|index| view.shared.routes[index].log) {
+            self.log(duration, reason);
+        }
+    }
+
+    fn log(&self, duration: Duration, reason: Option<&'static str>) {
+        let Some(log) = self.record.worker.log() else { return };
+        let Sealed { record, context, status, bytes, broken } = self;
+        let summary = record.summary.as_ref();
+        let upstream = record.upstream.map(|timing| (Address::of(timing.address), timing.to_head));
+        log.write(&Entry {
+            time: context.started_at,
+            method: record.method.as_str(),
+            scheme: summary.map_or("", |summary| summary.scheme.as_str()),
+            host: summary.map_or("", Summary::authority),
+            path: summary.map_or("", Summary::path),
+            version: record.version().as_str(),
+            route: context.route.as_deref(),
+            status: *status,
+            duration,
+            response_bytes: *bytes,
+            request_bytes: 0,
+            client: context.client,
+            user_agent: summary.and_then(|summary| summary.user_agent.as_ref()).map(Value::as_bytes),
+            referer: summary.and_then(|summary| summary.referer.as_ref()).map(Value::as_bytes),
+            user: context.identity.as_ref().map(|identity| &*identity.principal),
+            request_id: context.id.as_str(),
+            trace: record.trace.as_ref().map(|trace| (trace.trace_id(), trace.span_id())),
+            upstream: upstream
+                .as_ref()
+                .map(|(address, to_head)| Upstream { address: address.as_str(), duration: Some(*to_head) }),
+            limit: context.limit.as_ref().map(|state| &*state.limit),
+            reason,
+            detail: if *broken { Some("response-incomplete") } else { record.detail },
+        });
+    }
+}
+
+impl Record {
+    fn version(&self) -> Version {
+        match self.version {
+            http::Version::HTTP_2 => Version::Http2,
+            http::Version::HTTP_10 => Version::Http10,
+            _ => Version::Http11,
+        }
+    }
+}
+
+/// A socket address as text, without an allocation.
+struct Address {
+    bytes: [u8; ADDRESS_BYTES],
+    length: usize,
+}
+
+/// `[` + 39 digits and colons + `]:65535`, with room for a scope id.
+const ADDRESS_BYTES: usize = 64;
+
+impl Address {
+    fn of(address: SocketAddr) -> Address {
+        let mut bytes = [0; ADDRESS_BYTES];
+        let mut rest = &mut bytes[..];
+        // What does not fit is cut off, which no address is.
+        let _ = write!(rest, "{address}");
+        let length = ADDRESS_BYTES - rest.len();
+        Address { bytes, length }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or("")
+    }
+}
+
+/// The body of every answer: counts what is sent and writes the record at the end.
+pub struct Body {
+    inner: crate::action::Body<RequestBody>,
+    seal: Seal,
+}
+
+impl Body {
+    /// `bodiless` leaves the body out, whatever it is (RFC 9110 §6.4.1).
+    pub fn new(inner: crate::action::Body<RequestBody>, seal: Seal, bodiless: bool) -> Body {
+        Body { inner: if bodiless { crate::action::Body::Empty } else { inner }, seal }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        if let (Poll::Ready(Some(frame)), Some(sealed)) = (&polled, &mut this.seal.0) {
+            match frame {
+                Ok(frame) => sealed.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Err(_) => sealed.broken = true,
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// At most `bytes` of a text, whole characters.
+fn cut(text: &str, bytes: usize) -> String {
+    text[..text.floor_char_boundary(bytes)].to_owned()
+}

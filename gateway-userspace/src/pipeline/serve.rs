@@ -1,0 +1,154 @@
+//! One request from its head to the head of its answer.
+//!
+//! The snapshot is pinned first, so a reload never changes a request in flight. Whatever happens afterwards ends in one
+//! place: the record is sealed with the outcome, and written when the answer's last byte has left or the client has.
+
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use hyper::body::Incoming;
+
+use super::finish::{Body, Record};
+use super::respond::respond;
+use crate::abuse::signal::Signal;
+use crate::action;
+use crate::header::X_REQUEST_ID;
+use crate::http::answer;
+use crate::http::body::RequestBody;
+use crate::http::client_address::client_address;
+use crate::http::connection::{Broken, Connection, Handler};
+use crate::http::intake;
+use crate::http::rejection::Rejection;
+use crate::observe::{request_id, trace_context};
+use crate::policy::response_headers;
+use crate::request::{Context, Head, Peer};
+use crate::response;
+use crate::worker::{View, Worker};
+
+/// Serves the connections of one worker.
+pub struct Pipeline(Rc<Worker>);
+
+impl Pipeline {
+    /// For the connections of this worker.
+    pub fn new(worker: Rc<Worker>) -> Pipeline {
+        Pipeline(worker)
+    }
+}
+
+impl Handler for Pipeline {
+    type Body = Body;
+
+    async fn handle(
+        &self,
+        connection: &Rc<Connection>,
+        request: http::Request<Incoming>,
+    ) -> http::Response<Body> {
+        serve(&self.0, connection, request).await
+    }
+
+    fn broken(&self, peer: &Peer, why: Broken) {
+        if why == Broken::TlsHandshake || why == Broken::HandshakeTimeout {
+            self.0.cells.handshake_failed(why.as_str());
+        }
+        if let Some(kind) = why.signal() {
+            self.0.reporter.report(Signal {
+                source: peer.socket_address(),
+                trusted_proxy: peer.trusted,
+                kind,
+                at: Instant::now(),
+                evidence: None,
+            });
+        }
+    }
+}
+
+async fn serve(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    request: http::Request<Incoming>,
+) -> http::Response<Body> {
+    let (started, started_at) = (Instant::now(), SystemTime::now());
+    let view = worker.view();
+    let (parts, body) = request.into_parts();
+    let mut record = Record::open(worker.clone(), view.clone(), &parts);
+    let head_only = parts.method == http::Method::HEAD;
+
+    let mut context = Context {
+        id: request_id::mint(started_at, &worker.random),
+        client: connection.peer().source.ip().to_canonical(),
+        peer: connection.peer().clone(),
+        started,
+        started_at,
+        route: None,
+        identity: None,
+        limit: None,
+    };
+    let outcome = match intake::read(parts, connection) {
+        Ok(head) => {
+            let head = introduce(worker, &view, connection, &mut context, &mut record, head);
+            respond(worker, &view, connection, &mut context, &mut record, head, body).await
+        }
+        Err(rejection) => Err(rejection),
+    };
+    let (mut head, body) = match outcome {
+        Ok(answer) => answer,
+        Err(rejection) => refuse(&view, &mut context, &mut record, &rejection),
+    };
+    finish_head(&view, &context, &record, &mut head);
+    let bodiless = head_only || answer::bodiless("", head.status);
+    let status = head.status;
+    into_http(head, Body::new(body, record.seal(context, status), bodiless))
+}
+
+/// What a valid head says about who is asking, and for which trace.
+fn introduce(
+    worker: &Worker,
+    view: &View,
+    connection: &Connection,
+    context: &mut Context,
+    record: &mut Record,
+    mut head: Head,
+) -> Head {
+    let believed = connection.believes_headers();
+    if believed {
+        context.id = request_id::for_request(&head, true, context.started_at, &worker.random);
+        context.client = client_address(&context.peer, &head.fields, &view.shared.trusted);
+    }
+    record.trace = trace_context::carry_on(&mut head.fields, &worker.random);
+    record.understood(&head);
+    head
+}
+
+/// A rejection becomes an answer, a line in the log and, where it counts against the client, a signal.
+fn refuse(
+    view: &View,
+    context: &mut Context,
+    record: &mut Record,
+    rejection: &Rejection,
+) -> (response::Head, action::Body<RequestBody>) {
+    let realm = record.route.map_or("", |index| &*view.shared.routes[index].policies.realm);
+    if let Rejection::RateLimited { state, .. } = rejection {
+        context.limit = Some(state.clone());
+    }
+    record.refused(context, rejection);
+    let (head, body) = answer::render(rejection, Some(&context.id), realm, context.started_at);
+    (head, body.into())
+}
+
+/// What every answer carries, refusals included.
+fn finish_head(view: &View, context: &Context, record: &Record, head: &mut response::Head) {
+    let route = record.route.map(|index| &view.shared.routes[index]);
+    route.map_or(&view.shared.headers, |route| &route.policies.headers).apply(head);
+    head.fields.set(X_REQUEST_ID, context.id.0.clone());
+    if let Some(limit) = &context.limit {
+        response_headers::limit::set(&mut head.fields, limit, context.started_at);
+    }
+}
+
+fn into_http(head: response::Head, body: Body) -> http::Response<Body> {
+    let mut response = http::Response::new(body);
+    // A status outside 100 to 999 comes neither from a parsed upstream nor from our table.
+    *response.status_mut() = http::StatusCode::from_u16(head.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    *response.headers_mut() = head.fields.into_raw();
+    response
+}

@@ -1,0 +1,126 @@
+//! The upstream's body on its way to the client, and the connection that it holds until it ends.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::Progress;
+use crate::upstream::deadline::Deadline;
+use crate::upstream::pool::Hold;
+
+/// A body that streams from an upstream.
+///
+/// When it ends, its connection goes back to the pool; when it is dropped before that, the connection is closed
+/// (HTTP/1) or the stream reset (HTTP/2), so the upstream stops working for a client that has left. A body that breaks
+/// off yields an error and never a clean end.
+#[derive(Debug)]
+pub struct ResponseBody<B> {
+    incoming: Incoming,
+    idle_timeout: Duration,
+    /// Whether the deadline runs: the last poll found nothing.
+    waiting: bool,
+    /// The request's body, if it may still be on its way: while it moves, the response is not late.
+    progress: Option<Rc<Progress>>,
+    /// Given back at the end.
+    held: Option<(Hold<B>, Deadline)>,
+}
+
+/// Why an upstream's body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing came for the upstream's `idle_timeout`.
+    #[error("the upstream's body stopped for {} s", .0.as_secs_f64())]
+    Idle(Duration),
+    /// The connection broke, or what came was not valid.
+    #[error("the upstream's body broke off")]
+    Broken(#[source] hyper::Error),
+}
+
+impl<B: 'static> ResponseBody<B> {
+    pub(in crate::upstream) fn new(
+        incoming: Incoming,
+        hold: Hold<B>,
+        deadline: Deadline,
+        progress: Option<Rc<Progress>>,
+        idle_timeout: Duration,
+    ) -> ResponseBody<B> {
+        let held = Some((hold, deadline));
+        let mut body = ResponseBody { incoming, idle_timeout, waiting: false, progress, held };
+        body.release_at_end();
+        body
+    }
+
+    fn release_at_end(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some((hold, deadline)) = self.held.take() {
+            hold.release(deadline);
+        }
+    }
+
+    /// Ready when neither direction has moved for the timeout.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let Some((_hold, deadline)) = &mut self.held else { return Poll::Pending };
+        if !self.waiting {
+            self.waiting = true;
+            deadline.set(Instant::now() + self.idle_timeout);
+        }
+        while deadline.poll(cx).is_ready() {
+            let due = self.progress.as_ref().map(|progress| progress.moved() + self.idle_timeout);
+            match due {
+                Some(due) if due > Instant::now() => deadline.set(due),
+                _ => return Poll::Ready(Error::Idle(self.idle_timeout)),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<B: 'static> Body for ResponseBody<B> {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        // `Incoming` and the rest are `Unpin`; nothing is pinned by field.
+        let this = self.get_mut();
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.waiting = false;
+                this.release_at_end();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.held = None;
+                Poll::Ready(Some(Err(Error::Broken(error))))
+            }
+            Poll::Ready(None) => {
+                this.release();
+                Poll::Ready(None)
+            }
+            Poll::Pending => match this.poll_idle(cx) {
+                Poll::Ready(error) => {
+                    this.held = None;
+                    Poll::Ready(Some(Err(error)))
+                }
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,164 @@
+//! Connections to one target, of one worker.
+//!
+//! Nothing here is shared between threads. The pool of a target outlives reloads for as long as some snapshot sends
+//! to that target in the same way (upstream, target, protocol, TLS).
+
+pub(super) mod http1;
+pub(super) mod http2;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper_util::rt::TokioIo;
+
+use super::body::ClientBody;
+use super::config::{Config, Protocol};
+use super::connect::{self, Stream};
+use super::deadline::Deadline;
+use super::endpoint::Endpoint;
+use super::plan::PlannedTarget;
+
+/// Largest header section of an answer, in bytes.
+const HEADER_BYTES_MAX: u32 = 64 << 10;
+
+/// What a pool is found by after a reload: the endpoint stands for upstream and target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    endpoint: *const Endpoint,
+    tls: Option<*const rustls::ClientConfig>,
+    protocol: Protocol,
+}
+
+impl Key {
+    pub(super) fn of(target: &PlannedTarget, protocol: Protocol) -> Key {
+        let tls = target.tls.as_ref().map(|tls| Arc::as_ptr(&tls.client));
+        Key { endpoint: Arc::as_ptr(&target.endpoint), tls, protocol }
+    }
+}
+
+/// The connections to one target.
+pub(super) struct Pool<B> {
+    endpoint: Arc<Endpoint>,
+    tls: Option<connect::Tls>,
+    protocol: Protocol,
+    http1: Rc<http1::Idle<B>>,
+    http2: http2::Shared<B>,
+}
+
+/// A connection for one request.
+pub(super) enum Lease<B> {
+    Http1 {
+        connection: http1::Connection<B>,
+        home: Rc<http1::Idle<B>>,
+        /// Whether it served a request before.
+        reused: bool,
+    },
+    Http2(http2::Stream<B>),
+}
+
+/// What a response body holds until it ends.
+#[derive(Debug)]
+pub(crate) enum Hold<B> {
+    Http1 { connection: http1::Sender<B>, address: SocketAddr, home: Rc<http1::Idle<B>> },
+    Http2(http2::Stream<B>),
+}
+
+impl<B: 'static> Hold<B> {
+    /// The response has ended cleanly.
+    pub(super) fn release(self, deadline: Deadline) {
+        match self {
+            Hold::Http1 { connection, address, home } => {
+                http1::Idle::put(
+                    home,
+                    http1::Connection { sender: connection, address, deadline: Some(deadline) },
+                );
+            }
+            Hold::Http2(stream) => drop(stream),
+        }
+    }
+}
+
+impl<B: ClientBody> Pool<B> {
+    pub(super) fn new(target: &PlannedTarget, config: &Config) -> Pool<B> {
+        Pool {
+            endpoint: target.endpoint.clone(),
+            tls: target.tls.clone(),
+            protocol: config.protocol,
+            http1: Rc::new(http1::Idle::new(config.idle_connections, config.keep_alive)),
+            http2: http2::Shared::new(config.keep_alive),
+        }
+    }
+
+    /// Takes over what a reload may have changed.
+    pub(super) fn adjust(&self, config: &Config) {
+        self.http1.adjust(config.idle_connections, config.keep_alive);
+        self.http2.adjust(config.keep_alive);
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Closes what has been idle for too long.
+    pub(super) fn reap(&self, now: Instant) {
+        self.http1.reap(now);
+        self.http2.reap(now);
+    }
+
+    /// Idle HTTP/1 connections, and HTTP/2 connections.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.http1.len(), self.http2.len())
+    }
+
+    /// A connection that stands already, else a new one.
+    pub(super) async fn lease(&self, connect_timeout: Duration) -> Result<Lease<B>, connect::Error> {
+        let pooled = match self.protocol {
+            Protocol::Http1 => self.http1.take().await,
+            Protocol::Http2 => None,
+        };
+        match pooled {
+            Some(connection) => Ok(Lease::Http1 { connection, home: self.http1.clone(), reused: true }),
+            None => self.lease_new(connect_timeout).await,
+        }
+    }
+
+    /// A connection that has never served a request (HTTP/1), or is not known to be closing (HTTP/2).
+    pub(super) async fn lease_new(&self, connect_timeout: Duration) -> Result<Lease<B>, connect::Error> {
+        match self.protocol {
+            Protocol::Http1 => {
+                let (stream, address) = self.connect(connect_timeout).await?;
+                let connection = http1::Connection::begin(stream, address).await?;
+                Ok(Lease::Http1 { connection, home: self.http1.clone(), reused: false })
+            }
+            Protocol::Http2 => {
+                let open = || self.open_http2(connect_timeout);
+                self.http2.stream(connect_timeout, open).await.map(Lease::Http2)
+            }
+        }
+    }
+
+    async fn open_http2(&self, connect_timeout: Duration) -> Result<http2::Connection<B>, connect::Error> {
+        let (stream, address) = self.connect(connect_timeout).await?;
+        http2::Connection::begin(stream, address).await
+    }
+
+    /// Connects and keeps the endpoint's record.
+    async fn connect(
+        &self,
+        connect_timeout: Duration,
+    ) -> Result<(TokioIo<Stream>, SocketAddr), connect::Error> {
+        let addresses = self.endpoint.addresses();
+        match connect::connect(&addresses, self.tls.as_ref(), self.protocol, connect_timeout).await {
+            Ok((stream, address)) => {
+                self.endpoint.connected();
+                Ok((TokioIo::new(stream), address))
+            }
+            Err(error) => {
+                self.endpoint.failed(Instant::now(), &error);
+                Err(error)
+            }
+        }
+    }
+}

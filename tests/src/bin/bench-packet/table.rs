@@ -1,0 +1,84 @@
+//! The result: a table for people, JSON for the records.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Map, Value, json};
+
+/// All rows.
+pub struct Report {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    case: String,
+    subject: &'static str,
+    best: f64,
+    median: f64,
+    ratios: Vec<(String, f64)>,
+}
+
+impl Report {
+    pub fn new() -> Self {
+        Self { rows: Vec::new() }
+    }
+
+    /// Adds a row: nanoseconds per packet, and the best ones of the peers in the same case.
+    pub fn add(&mut self, case: &str, subject: &'static str, best: f64, median: f64, peers: &[(&str, f64)]) {
+        let ratios = peers
+            .iter()
+            .filter(|(peer, _)| *peer != subject)
+            .map(|(peer, ns)| ((*peer).to_owned(), best / ns))
+            .collect();
+        self.rows.push(Row { case: case.to_owned(), subject, best, median, ratios });
+    }
+
+    /// Prints the table.
+    pub fn print(&self) {
+        println!("{:<38} {:<24} {:>8} {:>8}  ratio of best", "case", "subject", "best ns", "median");
+        for row in &self.rows {
+            let ratios: Vec<String> =
+                row.ratios.iter().map(|(peer, ratio)| format!("{ratio:.2} × {peer}")).collect();
+            let (case, subject) = (&row.case, row.subject);
+            println!("{case:<38} {subject:<24} {:>8.1} {:>8.1}  {}", row.best, row.median, ratios.join(", "));
+        }
+    }
+
+    /// Writes the rows and what they were measured on.
+    pub fn write_json(&self, path: &Path) -> Result<()> {
+        let rows: Vec<Value> = self
+            .rows
+            .iter()
+            .map(|row| {
+                let ratio: Map<String, Value> =
+                    row.ratios.iter().map(|(peer, ratio)| (peer.clone(), json!(round(*ratio)))).collect();
+                json!({
+                    "case": row.case,
+                    "subject": row.subject,
+                    "unit": "ns/packet",
+                    "median": round(row.median),
+                    "best": round(row.best),
+                    "ratio": ratio,
+                })
+            })
+            .collect();
+        let report = json!({ "bench": "packet", "machine": machine(), "rows": rows });
+        let text = serde_json::to_string_pretty(&report)?;
+        fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+fn machine() -> Value {
+    let system = rustix::system::uname();
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    json!({
+        "cpu": model.map_or("unknown", |(_, name)| name),
+        "cpus": std::thread::available_parallelism().map_or(0, usize::from),
+        "kernel": system.release().to_string_lossy(),
+    })
+}
+
+fn round(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}

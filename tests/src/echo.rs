@@ -1,0 +1,108 @@
+//! An upstream that answers with what it saw, byte for byte: for what nginx cannot show.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// A running echo upstream, stopped when dropped.
+pub struct Echo {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Connections accepted so far.
+    pub connections: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Echo {
+    /// Listens on a free port of loopback. Each answer is 200 with a JSON object: `line` (the request line), `headers`
+    /// (a list of `[name, value]` in order) and `body`.
+    pub fn start() -> Echo {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let connections = Arc::new(AtomicUsize::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (count, stopped) = (connections.clone(), stop.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                count.fetch_add(1, Ordering::Relaxed);
+                std::thread::spawn(move || while answer_one(&stream).is_some() {});
+            }
+        });
+        Echo { address, connections, stop }
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Wakes the accept loop, so that it sees the flag.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn answer_one(stream: &TcpStream) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    if reader.read_line(&mut line).ok()? == 0 {
+        return None;
+    }
+    let mut headers = Vec::new();
+    loop {
+        let mut field = String::new();
+        reader.read_line(&mut field).ok()?;
+        let Some((name, value)) = field.trim_end().split_once(':') else { break };
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let body = read_body(&mut reader, &headers)?;
+    let answer = serde_json::json!({
+        "line": line.trim_end(), "headers": headers, "body": String::from_utf8_lossy(&body),
+    })
+    .to_string();
+    let mut stream = stream;
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        answer.len()
+    )
+    .ok()?;
+    if !line.starts_with("HEAD ") {
+        stream.write_all(answer.as_bytes()).ok()?;
+    }
+    Some(())
+}
+
+fn read_body(reader: &mut impl BufRead, headers: &[(String, String)]) -> Option<Vec<u8>> {
+    let find = |name: &str| {
+        headers.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    };
+    let mut body = Vec::new();
+    if let Some(length) = find("content-length") {
+        body.resize(length.parse().ok()?, 0);
+        reader.read_exact(&mut body).ok()?;
+    } else if find("transfer-encoding").is_some() {
+        loop {
+            let mut size = String::new();
+            reader.read_line(&mut size).ok()?;
+            let size = usize::from_str_radix(size.trim(), 16).ok()?;
+            let begin = body.len();
+            body.resize(begin + size, 0);
+            reader.read_exact(&mut body[begin..]).ok()?;
+            let mut end = String::new();
+            reader.read_line(&mut end).ok()?;
+            if size == 0 {
+                break;
+            }
+        }
+    }
+    Some(body)
+}

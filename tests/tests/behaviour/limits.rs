@@ -1,0 +1,100 @@
+//! Limits that really limit (RL-1, RL-4, RL-6, RL-7, RL-11).
+
+use tests::curl::curl;
+use tests::echo::Echo;
+use tests::gateway::Gateway;
+use tests::nginx::Nginx;
+
+#[test]
+fn the_same_burst_passes_as_through_nginx_limit_req() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&format!(
+        "[limit.perip]\nrate = \"100/min\"\nburst = 20\nby = \"address\"\n[route.all]\nmatch = \"/*\"\nto = \"{}\"\nlimit = \"perip\"\n",
+        echo.url()
+    ));
+    let ours = passed(&gateway.url("/"), 40);
+
+    let nginx = nginx_with_limit(&echo.url());
+    let theirs = passed(&format!("{}/", nginx.url()), 40);
+    assert!(ours.abs_diff(theirs) <= 1, "ours let {ours} pass, nginx {theirs}");
+    assert!((21..=23).contains(&ours), "{ours}");
+}
+
+/// An nginx in front of the same upstream, with the limit of the sources.
+fn nginx_with_limit(upstream: &str) -> Nginx {
+    Nginx::start_with_http(
+        "limit_req_zone $binary_remote_addr zone=perip:1m rate=100r/m;",
+        &format!(
+            "location / {{ limit_req zone=perip burst=20 nodelay; limit_req_status 429; proxy_pass {upstream}; }}"
+        ),
+    )
+}
+
+/// How many of `count` requests, back to back on one connection, were answered with 200.
+fn passed(url: &str, count: usize) -> usize {
+    let urls: Vec<&str> = std::iter::repeat_n(url, count).collect();
+    let output = std::process::Command::new("curl")
+        .args(["--silent", "--write-out", "%{http_code}\\n", "--output", "/dev/null"])
+        .args(urls.iter().flat_map(|url| [*url, "--output", "/dev/null"]))
+        .output()
+        .expect("curl runs");
+    String::from_utf8_lossy(&output.stdout).lines().filter(|status| *status == "200").count()
+}
+
+#[test]
+fn a_refusal_is_429_in_json_with_the_numbers_that_a_client_needs() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&format!(
+        "[limit.tight]\nrate = \"2/min\"\nby = \"address\"\n[route.all]\nmatch = \"/*\"\nto = \"{}\"\nlimit = \"tight\"\n",
+        echo.url()
+    ));
+    let first = curl(&[&gateway.url("/")]);
+    assert_eq!(first.status, 200);
+    assert_eq!(first.header("x-ratelimit-limit"), "2");
+    assert_eq!(first.header("x-ratelimit-remaining"), "1");
+    assert_eq!(curl(&[&gateway.url("/")]).header("x-ratelimit-remaining"), "0");
+
+    let refused = curl(&[&gateway.url("/")]);
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.header("content-type"), "application/problem+json");
+    let retry_after: u64 = refused.header("retry-after").parse().expect("delta seconds");
+    assert!((1..=30).contains(&retry_after), "{retry_after}");
+    assert_eq!(refused.json()["error"], "Too many requests");
+    assert_eq!(refused.json()["retryAfter"], retry_after);
+    assert_eq!(refused.header("x-ratelimit-remaining"), "0");
+    let reset: u64 = refused.header("x-ratelimit-reset").parse().expect("epoch seconds");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!((now..=now + 61).contains(&reset), "{reset} against {now}");
+}
+
+#[test]
+fn a_tuple_counts_each_combination_apart() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&format!(
+        "[limit.tuple]\nrate = \"1/min\"\nby = [\"header:X-Tenant\", \"route\"]\n\
+         [route.a]\nmatch = \"/a\"\nto = \"{0}\"\nlimit = \"tuple\"\n[route.b]\nmatch = \"/b\"\nto = \"{0}\"\nlimit = \"tuple\"\n",
+        echo.url()
+    ));
+    for tenant in ["one", "two"] {
+        for path in ["/a", "/b"] {
+            let field = format!("X-Tenant: {tenant}");
+            assert_eq!(curl(&["-H", &field, &gateway.url(path)]).status, 200, "{tenant} {path}");
+            assert_eq!(curl(&["-H", &field, &gateway.url(path)]).status, 429, "{tenant} {path}");
+        }
+    }
+}
+
+#[test]
+fn of_concurrent_requests_exactly_the_quota_passes() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&format!(
+        "[limit.hour]\nrate = \"50/h\"\nby = \"address\"\n[route.all]\nmatch = \"/*\"\nto = \"{}\"\nlimit = \"hour\"\n",
+        echo.url()
+    ));
+    let url = gateway.url("/");
+    let passed: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| passed(&url, 25))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(passed, 50);
+}

@@ -1,0 +1,12 @@
+//! What the gateway does for a client: the real binary, real peers, no privilege.
+
+mod authentication;
+mod bad_input;
+mod forwarding;
+mod hostile;
+mod limits;
+mod observability;
+mod operation;
+mod refusals;
+mod routing;
+mod tls;

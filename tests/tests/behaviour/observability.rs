@@ -1,0 +1,141 @@
+//! What an operator sees (OB-1, OB-2, OB-8): log, metrics, health, trace.
+
+use std::time::{Duration, Instant};
+
+use tests::curl::curl;
+use tests::echo::Echo;
+use tests::gateway::Gateway;
+
+fn log_lines(gateway: &Gateway, count: usize) -> Vec<serde_json::Value> {
+    let started = Instant::now();
+    loop {
+        let lines = gateway.access_log();
+        if lines.len() >= count || started.elapsed() > Duration::from_secs(5) {
+            return lines;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_access_log_is_one_json_line_for_each_request_with_the_agreed_fields() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&format!(
+        "[route.users]\nmatch = \"/users/*\"\nto = \"{}\"\n[route.quiet]\nmatch = \"/quiet\"\nrespond = {{ status = 200 }}\nlog = false\n",
+        echo.url()
+    ));
+    let agent = "evil\u{1b}[31m agent\"";
+    let answer = curl(&["-A", agent, &gateway.url("/users/7?token=secret")]);
+    curl(&[&gateway.url("/quiet")]);
+    let missing = curl(&[&gateway.url("/missing")]);
+
+    let lines = log_lines(&gateway, 2);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let line = &lines[0];
+    assert_eq!(line["http.request.method"], "GET");
+    assert_eq!(line["url.path"], "/users/7");
+    assert_eq!(line["http.route"], "users");
+    assert_eq!(line["http.response.status_code"], 200);
+    assert_eq!(line["client.address"], "127.0.0.1");
+    assert_eq!(line["request_id"].as_str(), Some(answer.header("x-request-id")));
+    assert_eq!(line["http.response.body.size"].as_u64(), Some(answer.body.len() as u64));
+    assert!(line["duration"].as_f64().is_some_and(|duration| duration > 0.0 && duration < 10.0));
+    assert!(line["user_agent.original"].as_str().is_some_and(|value| value.contains("agent")));
+    assert!(line["upstream.address"].as_str().is_some_and(|address| address.starts_with("127.0.0.1:")));
+    assert!(!line.to_string().contains("secret"), "the query is not logged");
+    let raw = std::fs::read_to_string(gateway.folder.join("access.log")).unwrap();
+    assert!(!raw.contains('\u{1b}'), "no control bytes in the log");
+
+    assert_eq!(lines[1]["http.response.status_code"], 404);
+    assert_eq!(lines[1]["deny.reason"], "no-route");
+    assert_eq!(lines[1]["request_id"].as_str(), Some(missing.header("x-request-id")));
+}
+
+#[test]
+fn the_seed_profile_has_the_sources_names_and_types() {
+    let gateway = Gateway::start_with(|folder, port| {
+        format!(
+            "[log]\nformat = \"seed\"\nto = \"file:{}/access.log\"\n[listen.main]\naddress = \"0.0.0.0:{port}\"\n\
+             [route.all]\nmatch = \"/*\"\nrespond = {{ status = 201, body = \"hello\" }}\n",
+            folder.display()
+        )
+    });
+    curl(&["-A", "agent/1", &gateway.url("/a/b")]);
+    let line = log_lines(&gateway, 1).pop().expect("a line");
+    let object = line.as_object().unwrap();
+    let mut names: Vec<&str> = object.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["duration", "ip", "method", "requestId", "size", "status", "timestamp", "url", "userAgent"]
+    );
+    assert_eq!(
+        (line["method"].as_str(), line["url"].as_str(), line["status"].as_u64()),
+        (Some("GET"), Some("/a/b"), Some(201))
+    );
+    assert_eq!(
+        (line["size"].as_u64(), line["ip"].as_str(), line["userAgent"].as_str()),
+        (Some(5), Some("127.0.0.1"), Some("agent/1"))
+    );
+    assert!(line["requestId"].as_str().is_some_and(|id| id.len() == 36));
+    assert!(line["duration"].is_number());
+}
+
+#[test]
+fn metrics_count_by_route_and_many_urls_make_no_new_series() {
+    let gateway = Gateway::start("[route.users]\nmatch = \"/users/*\"\nrespond = { status = 200 }\n");
+    for id in 0..50 {
+        curl(&[&gateway.url(&format!("/users/{id}"))]);
+    }
+    curl(&["-X", "BREW", &gateway.url("/users/1")]);
+    let (status, text) = gateway.operations("/metrics");
+    assert_eq!(status, 200);
+    let count: u64 = text
+        .lines()
+        .filter(|line| {
+            line.starts_with("http_server_request_duration_seconds_count{") && line.contains("users")
+        })
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum::<f64>() as u64;
+    assert_eq!(count, 51, "{text}");
+    assert!(!text.contains("/users/17"), "no series by URL");
+    assert!(!text.contains("BREW"), "no series by a client's own method");
+    for name in ["portcullis_config_generation", "portcullis_connections_total", "portcullis_build_info"] {
+        assert!(text.contains(name), "{name} is missing");
+    }
+}
+
+#[test]
+fn health_and_readiness_answer_on_the_operations_listener_only() {
+    let gateway = Gateway::start("[route.x]\nmatch = \"/x\"\nrespond = { status = 200 }\n");
+    assert_eq!(gateway.operations("/healthz").0, 200);
+    assert_eq!(gateway.operations("/readyz").0, 200);
+    let (_, verbose) = gateway.operations("/readyz?verbose");
+    assert!(verbose.contains("kernel"), "says that the kernel stage is off: {verbose}");
+    assert_eq!(gateway.operations("/nothing").0, 404);
+    assert_eq!(curl(&[&gateway.url("/metrics")]).status, 404);
+}
+
+#[test]
+fn request_id_and_trace_go_on_and_a_strangers_id_is_not_believed() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&format!("[route.all]\nmatch = \"/*\"\nto = \"{}\"\n", echo.url()));
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let answer = curl(&[
+        "-H",
+        &format!("traceparent: {trace}"),
+        "-H",
+        "tracestate: a=1",
+        "-H",
+        "X-Request-Id: chosen-by-client",
+        &gateway.url("/"),
+    ]);
+    let headers = answer.json()["headers"].to_string().to_lowercase();
+    assert!(headers.contains("4bf92f3577b34da6a3ce929d0e0e4736"), "{headers}");
+    assert!(headers.contains("[\"tracestate\",\"a=1\"]"), "{headers}");
+    assert!(!headers.contains("chosen-by-client"), "{headers}");
+    assert!(
+        headers.contains(&format!("[\"x-request-id\",\"{}\"]", answer.header("x-request-id"))),
+        "{headers}"
+    );
+}

@@ -1,0 +1,249 @@
+//! Running it: reload, signals, admin socket, drain, as a stranger without root (AD-5, AD-6, AD-7, PK-3).
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tests::curl::curl;
+use tests::echo::Echo;
+use tests::gateway::{Gateway, binary};
+
+fn configuration(port: u16, body: &str) -> String {
+    format!(
+        "[listen.main]\naddress = \"0.0.0.0:{port}\"\n[limit.l]\nrate = \"1000000/s\"\nby = \"address\"\n\
+         [route.all]\nmatch = \"/*\"\nrespond = {{ status = 200, body = \"{body}\" }}\nlimit = \"l\"\n"
+    )
+}
+
+#[test]
+fn a_reload_takes_effect_and_a_bad_one_changes_nothing_and_says_why() {
+    let gateway = Gateway::start_with(|_, port| configuration(port, "one"));
+    gateway.write_configuration(&configuration(gateway.port, "two"));
+    assert_eq!(curl(&[&gateway.url("/")]).body, "one", "not before it is asked to");
+    let reloaded = gateway.cli(&["reload"]);
+    assert!(reloaded.status.success(), "{}", String::from_utf8_lossy(&reloaded.stderr));
+    assert!(String::from_utf8_lossy(&reloaded.stdout).contains("route all"));
+    assert_eq!(curl(&[&gateway.url("/")]).body, "two");
+
+    gateway.write_configuration(
+        &(configuration(gateway.port, "three") + "[route.bad]\nmatch = \"/b\"\nlimt = \"x\"\n"),
+    );
+    let refused = gateway.cli(&["reload"]);
+    assert_eq!(refused.status.code(), Some(78));
+    let said =
+        String::from_utf8_lossy(&refused.stdout).into_owned() + &String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("limt") && said.contains("limit") && said.contains("gateway.toml:"), "{said}");
+    assert_eq!(curl(&[&gateway.url("/")]).body, "two");
+    let (_, metrics) = gateway.operations("/metrics");
+    assert!(metrics.contains("portcullis_config_last_reload_success 0"), "{metrics}");
+
+    gateway.write_configuration(&configuration(gateway.port, "four"));
+    gateway.signal(Signal::HUP);
+    let started = Instant::now();
+    while curl(&[&gateway.url("/")]).body != "four" {
+        assert!(started.elapsed() < Duration::from_secs(5), "SIGHUP reloads");
+    }
+}
+
+#[test]
+fn a_reload_does_not_reset_a_limit() {
+    let gateway = Gateway::start_with(|_, port| limited(port, "one"));
+    assert_eq!(curl(&[&gateway.url("/")]).status, 200);
+    assert_eq!(curl(&[&gateway.url("/")]).status, 429);
+    gateway.write_configuration(&limited(gateway.port, "two"));
+    assert!(gateway.cli(&["reload"]).status.success());
+    assert_eq!(curl(&[&gateway.url("/")]).status, 429);
+}
+
+fn limited(port: u16, body: &str) -> String {
+    format!(
+        "[listen.main]\naddress = \"0.0.0.0:{port}\"\n[limit.l]\nrate = \"1/h\"\nby = \"address\"\n\
+         [route.all]\nmatch = \"/*\"\nrespond = {{ status = 200, body = \"{body}\" }}\nlimit = \"l\"\n"
+    )
+}
+
+#[test]
+fn six_hundred_reloads_under_load_fail_no_request_and_keep_memory_flat() {
+    let echo = Echo::start();
+    let text = |port: u16, generation: usize| {
+        format!(
+            "[listen.main]\naddress = \"0.0.0.0:{port}\"\n[limit.l]\nrate = \"1000000/s\"\nby = \"address\"\n\
+             [route.all]\nmatch = \"/*\"\nto = \"{}\"\nlimit = \"l\"\nheaders = {{ set = {{ X-Generation = \"{generation}\" }} }}\n",
+            echo.url()
+        )
+    };
+    let gateway = Gateway::start_with(|_, port| text(port, 0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let (good, bad) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut sizes = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let Ok(mut stream) = TcpStream::connect(gateway.address()) else {
+                        bad.fetch_add(1, Ordering::Relaxed);
+                        continue;
+                    };
+                    for _ in 0..50 {
+                        if stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").is_err() {
+                            bad.fetch_add(1, Ordering::Relaxed);
+                            break;
+                        }
+                        let mut answer = [0; 4096];
+                        match stream.read(&mut answer) {
+                            Ok(length) if answer[..length].starts_with(b"HTTP/1.1 200") => {
+                                good.fetch_add(1, Ordering::Relaxed);
+                            }
+                            _ => {
+                                bad.fetch_add(1, Ordering::Relaxed);
+                                break;
+                            }
+                        }
+                    }
+                }
+            });
+        }
+        for generation in 1..=600 {
+            gateway.write_configuration(&text(gateway.port, generation));
+            let reply = gateway.cli(&["reload", "--quiet"]);
+            assert!(reply.status.success(), "{}", String::from_utf8_lossy(&reply.stderr));
+            if generation % 100 == 0 {
+                sizes.push(gateway.resident_bytes());
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(bad.load(Ordering::Relaxed), 0, "of {} requests", good.load(Ordering::Relaxed));
+    assert!(good.load(Ordering::Relaxed) > 600, "the load was real");
+    let growth = sizes[5].saturating_sub(sizes[1]);
+    assert!(growth < 4 << 20, "resident memory after each hundred reloads: {sizes:?}");
+}
+
+#[test]
+fn sigterm_lets_a_request_in_flight_finish_and_refuses_new_ones() {
+    let slow = tests::gateway::free_port();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", slow)).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = stream;
+            let _ = stream.read(&mut [0; 1024]);
+            std::thread::sleep(Duration::from_secs(1));
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow");
+        }
+    });
+    let mut gateway =
+        Gateway::start(&format!("[route.all]\nmatch = \"/*\"\nto = \"http://127.0.0.1:{slow}\"\n"));
+    let url = gateway.url("/");
+    let request = std::thread::spawn(move || curl(&[&url]));
+    std::thread::sleep(Duration::from_millis(300));
+    gateway.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(TcpStream::connect(gateway.address()).is_err(), "no new connections while it drains");
+    let answer = request.join().unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "slow"));
+    assert_eq!(gateway.wait(), Some(0));
+}
+
+#[test]
+fn every_setting_can_come_from_the_environment() {
+    let folder = tests::gateway::folder();
+    let path = folder.join("gateway.toml");
+    std::fs::write(&path, "[listen.main]\naddress = \"127.0.0.1:1\"\n[limit.l]\nrate = \"${RATE:-1/s}\"\nby = \"address\"\n[route.all]\nmatch = \"/*\"\nrespond = { status = 200 }\nlimit = \"l\"\n").unwrap();
+    let check = |name: &str, value: &str| {
+        Command::new(binary()).env(name, value).args(["check", path.to_str().unwrap()]).output().unwrap()
+    };
+    assert!(check("UNRELATED", "1").status.success());
+    assert!(check("RATE", "5/min").status.success());
+    assert_eq!(check("RATE", "5/fortnight").status.code(), Some(78));
+    assert!(check("PORTCULLIS__LIMIT__L__RATE", "7/min").status.success());
+    let wrong = check("PORTCULLIS__LIMIT__L__RATE", "7");
+    assert_eq!(wrong.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&wrong.stdout).into_owned() + &String::from_utf8_lossy(&wrong.stderr);
+    assert!(said.contains("PORTCULLIS__LIMIT__L__RATE"), "{said}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_admin_socket_serves_curl_and_the_command_line_alike() {
+    let gateway = Gateway::start("[route.all]\nmatch = \"/*\"\nrespond = { status = 200 }\n");
+    let socket = gateway.socket();
+    let status = curl(&["--unix-socket", socket.to_str().unwrap(), "http://x/v1/status"]);
+    assert_eq!(status.status, 200);
+    assert_eq!(status.json()["pid"].as_u64(), Some(u64::from(gateway.pid())));
+    assert_eq!(gateway.cli_json(&["status"])["pid"].as_u64(), Some(u64::from(gateway.pid())));
+    let unknown = curl(&["--unix-socket", socket.to_str().unwrap(), "http://x/v1/nothing"]);
+    assert_eq!(unknown.status, 404);
+    let explained = gateway.cli(&["explain", "GET", "http://any.test/x"]);
+    assert!(explained.status.success());
+    assert!(String::from_utf8_lossy(&explained.stdout).contains("all"));
+}
+
+#[test]
+fn a_ban_without_the_kernel_stage_holds_at_layer_7_and_can_be_undone() {
+    let gateway = Gateway::start_with(|folder, port| {
+        format!(
+            "[gateway]\nstate = \"{}/state\"\ntrusted-proxies = [\"127.0.0.1/32\"]\n[listen.main]\naddress = \"0.0.0.0:{port}\"\n\
+             [route.all]\nmatch = \"/*\"\nrespond = {{ status = 200 }}\n",
+            folder.display()
+        )
+    });
+    let from = ["-H", "X-Forwarded-For: 203.0.113.9"];
+    let url = gateway.url("/");
+    assert_eq!(curl(&[&from[..], &[&url]].concat()).status, 200);
+    let banned = gateway.cli(&["ban", "203.0.113.9", "--for", "10m", "--reason", "test"]);
+    assert!(banned.status.success(), "{}", String::from_utf8_lossy(&banned.stderr));
+    assert!(String::from_utf8_lossy(&banned.stdout).contains("portcullis unban"), "prints its inverse");
+    let refused = curl(&[&from[..], &[&url]].concat());
+    assert_eq!((refused.status, refused.header("x-gateway-reason")), (403, "banned"));
+    assert_eq!(curl(&[&url]).status, 200, "others are not affected");
+    assert_eq!(gateway.cli_json(&["bans"])["bans"][0]["reason"], "test");
+    assert!(gateway.cli(&["unban", "203.0.113.9"]).status.success());
+    assert_eq!(curl(&[&from[..], &[&url]].concat()).status, 200);
+}
+
+#[test]
+fn without_root_it_runs_as_a_plain_gateway_and_says_once_that_the_kernel_stage_is_off() {
+    if !rustix::process::geteuid().is_root() {
+        // Then every other test of this file has shown it already.
+        return;
+    }
+    let folder = tests::gateway::folder();
+    let port = tests::gateway::free_port();
+    let f = folder.display();
+    std::fs::write(
+        folder.join("gateway.toml"),
+        format!(
+            "[gateway]\nstate = \"{f}/state\"\n[admin]\nsocket = \"{f}/admin.sock\"\n[listen.main]\naddress = \"127.0.0.1:{port}\"\n\
+             [shield]\ninterfaces = [\"lo\"]\nban = \"20 denials in 10s\"\n[route.all]\nmatch = \"/*\"\nrespond = {{ status = 200, body = \"plain\" }}\n"
+        ),
+    )
+    .unwrap();
+    // The binary may stand where a stranger cannot read.
+    let copy = folder.join("portcullis");
+    std::fs::copy(binary(), &copy).unwrap();
+    Command::new("chown").args(["-R", "nobody", folder.to_str().unwrap()]).status().unwrap();
+    let mut child = Command::new("setpriv")
+        .args(["--reuid=nobody", "--clear-groups", "--bounding-set=-all"])
+        .arg(&copy)
+        .args(["run", "--config", folder.join("gateway.toml").to_str().unwrap()])
+        .stderr(std::fs::File::create(folder.join("said")).unwrap())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    let mut body = String::new();
+    while body.is_empty() && started.elapsed() < Duration::from_secs(10) {
+        body = curl(&[&format!("http://127.0.0.1:{port}/")]).body;
+    }
+    let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    let _ = rustix::process::kill_process(pid, Signal::TERM);
+    let _ = child.wait();
+    let said = std::fs::read_to_string(folder.join("said")).unwrap();
+    assert_eq!(body, "plain", "{said}");
+    assert_eq!(said.matches("kernel stage is off").count(), 1, "{said}");
+    std::fs::remove_dir_all(folder).unwrap();
+}

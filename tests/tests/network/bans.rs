@@ -1,0 +1,185 @@
+//! From a denial to a drop, and back (KX-1, KX-3, KX-5).
+
+use std::time::{Duration, Instant};
+
+use tests::kernel::Kernel;
+
+use crate::stage::Stage;
+
+const ROUTES: &str = "[route.open]\nmatch = \"/open\"\nrespond = { status = 200 }\n\
+                      [route.closed]\nmatch = \"/closed\"\nrespond = { status = 200 }\naccess = [\"deny all\"]\n";
+const SOON: Duration = Duration::from_millis(700);
+
+#[test]
+fn the_denial_that_fills_the_rule_is_followed_by_silence_while_others_are_served() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    let stage = Stage::new(100, 2, "ban = \"20 denials in 10s\"\nfor = \"10m\"", ROUTES);
+    for denial in 1..=20 {
+        let answer = stage.get(0, "/closed");
+        assert_eq!(answer.status, 403, "denial {denial}");
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!stage.connects(0, SOON), "the abuser's SYN after 20 denials must time out");
+    assert_eq!(stage.get(0, "/closed").exit, 28, "curl's code for a timeout");
+    assert_eq!(stage.get(1, "/open").status, 200, "the polite client is served");
+
+    let bans = stage.gateway.cli_json(&["bans"]);
+    let ban = &bans["bans"][0];
+    assert_eq!(ban["prefix"], format!("{}/32", stage.address(0)));
+    assert_eq!(ban["enforced"], "kernel");
+    assert_eq!(ban["evidence"].as_array().map(Vec::len), Some(20), "{ban}");
+    assert_eq!(ban["evidence"][0]["path"], "/closed");
+    assert!(ban["packets"].as_u64().is_some_and(|packets| packets >= 2), "{ban}");
+
+    let unbanned = Instant::now();
+    assert!(stage.gateway.cli(&["unban", &stage.address(0).to_string()]).status.success());
+    assert!(stage.connects(0, Duration::from_secs(2)));
+    println!("from the unban command to a connection: {:?}", unbanned.elapsed());
+    assert_eq!(stage.get(0, "/open").status, 200);
+}
+
+#[test]
+fn nineteen_denials_ban_nobody() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    let stage = Stage::new(105, 1, "ban = \"20 denials in 10s\"", ROUTES);
+    for _ in 0..19 {
+        stage.get(0, "/closed");
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(stage.connects(0, SOON));
+}
+
+#[test]
+fn a_killed_gateway_leaves_the_ban_in_force_and_the_kernel_ends_it_on_time() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    let mut stage = Stage::new(110, 1, "ban = \"20 denials in 10s\"", ROUTES);
+    let address = stage.address(0).to_string();
+    assert!(stage.gateway.cli(&["ban", &address, "--for", "6s"]).status.success());
+    let banned = Instant::now();
+    stage.gateway.kill();
+    // Something else listens in its place, so that a SYN that passes is answered.
+    let listener =
+        std::net::TcpListener::bind(("0.0.0.0", stage.gateway.port)).expect("the port is free again");
+    while banned.elapsed() < Duration::from_secs(4) {
+        assert!(
+            !stage.connects(0, Duration::from_millis(300)),
+            "after {:?} with the gateway dead",
+            banned.elapsed()
+        );
+    }
+    let over = Instant::now();
+    while !stage.connects(0, Duration::from_millis(300)) {
+        assert!(over.elapsed() < Duration::from_secs(5), "the kernel ends the ban itself");
+    }
+    let lasted = banned.elapsed();
+    assert!((Duration::from_secs(5)..Duration::from_millis(7500)).contains(&lasted), "{lasted:?}");
+    drop(listener);
+}
+
+#[test]
+fn a_restarted_gateway_knows_its_bans_and_can_lift_them() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    let mut stage = Stage::new(115, 1, "ban = \"20 denials in 10s\"", ROUTES);
+    for _ in 0..20 {
+        stage.get(0, "/closed");
+    }
+    stage.gateway.restart();
+    assert!(!stage.connects(0, SOON));
+    let bans = stage.gateway.cli_json(&["bans"]);
+    assert_eq!(
+        bans["bans"][0]["evidence"].as_array().map(Vec::len),
+        Some(20),
+        "the receipt survives: {bans}"
+    );
+    assert!(stage.gateway.cli(&["unban", &stage.address(0).to_string()]).status.success());
+    assert!(stage.connects(0, Duration::from_secs(2)));
+}
+
+#[test]
+fn observe_mode_counts_and_lets_pass() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    let stage = Stage::new(120, 1, "mode = \"observe\"\nban = \"20 denials in 10s\"", ROUTES);
+    for _ in 0..25 {
+        assert_eq!(stage.get(0, "/closed").status, 403);
+    }
+    assert!(stage.connects(0, SOON));
+    let ban = stage.gateway.cli_json(&["bans"])["bans"][0].clone();
+    assert_eq!(ban["enforced"], "observed", "{ban}");
+    assert!(ban["packets"].as_u64().is_some_and(|packets| packets > 0), "{ban}");
+}
+
+#[test]
+fn a_prefix_ban_and_an_allowed_host_within_it() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    let stage = Stage::new(124, 2, "", ROUTES);
+    let gateway = &stage.gateway;
+    assert!(gateway.cli(&["ban", "198.18.124.0/23", "--for", "1m"]).status.success());
+    assert!(!stage.connects(0, SOON));
+    assert!(!stage.connects(1, SOON));
+    assert!(gateway.cli(&["allow", &stage.address(1).to_string()]).status.success());
+    assert!(stage.connects(1, Duration::from_secs(2)));
+    assert!(!stage.connects(0, SOON));
+    assert!(gateway.cli(&["unban", "198.18.124.0/23"]).status.success());
+    assert!(stage.connects(0, Duration::from_secs(2)));
+}
+
+#[test]
+fn a_ban_that_would_lock_the_operator_out_is_refused() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    let stage = Stage::new(128, 1, "never = [\"198.18.128.0/24\"]\nban = \"20 denials in 10s\"", ROUTES);
+    let refused = stage.gateway.cli(&["ban", &stage.address(0).to_string()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("never"),
+        "{}",
+        String::from_utf8_lossy(&refused.stderr)
+    );
+    for wide in ["0.0.0.0/0", "127.0.0.1", "198.18.128.1"] {
+        assert_eq!(stage.gateway.cli(&["ban", wide]).status.code(), Some(1), "{wide}");
+    }
+    for _ in 0..25 {
+        assert_eq!(stage.get(0, "/closed").status, 403, "refused at layer 7, never banned");
+    }
+}
+
+#[test]
+fn the_packet_budget_sheds_and_never_bans() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    let stage =
+        Stage::new(132, 1, "packets = \"20/s\"\npacket-burst = 40\nban = \"20 denials in 10s\"", ROUTES);
+    let host = &stage.hosts[0];
+    let target = std::net::SocketAddr::from((host.gateway, 9));
+    host.run(move || {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        for _ in 0..500 {
+            let _ = socket.send_to(b"x", target);
+        }
+    })
+    .unwrap();
+    let (_, metrics) = stage.gateway.operations("/metrics");
+    let dropped: f64 = metrics
+        .lines()
+        .filter(|line| line.starts_with("portcullis_xdp_packets_total{") && line.contains("budget"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum();
+    assert!(dropped >= 400.0, "{metrics}");
+    assert_eq!(stage.gateway.cli_json(&["bans"])["bans"].as_array().map(Vec::len), Some(0));
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(stage.connects(0, Duration::from_secs(2)), "the budget fills again");
+}

@@ -1,0 +1,4 @@
+//! Whole stories over real packets: client hosts in network namespaces, the kernel stage on their veth pairs.
+
+mod bans;
+mod stage;

@@ -1,0 +1,68 @@
+//! A gateway with its kernel stage on the interfaces of client hosts.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::time::Duration;
+
+use gateway_userspace::demo::network::Host;
+use tests::curl::{Answer, curl_by};
+use tests::gateway::Gateway;
+
+/// A gateway and the hosts around it.
+pub struct Stage {
+    /// The gateway; it listens in cleartext on every address.
+    pub gateway: Gateway,
+    /// Client hosts.
+    pub hosts: Vec<Host>,
+    /// Where its maps are pinned.
+    pub pins: String,
+}
+
+impl Stage {
+    /// `count` hosts on the networks 198.18.`net` and following, and a gateway with `shield` and `rest`. Each test takes
+    /// networks of its own.
+    pub fn new(net: u8, count: u8, shield: &str, rest: &str) -> Stage {
+        let hosts: Vec<Host> = (net..net + count)
+            .map(|net| Host::new(&format!("pt{net}"), net).expect("a client host can be made"))
+            .collect();
+        let interfaces: Vec<String> = hosts.iter().map(|host| format!("{:?}", host.interface)).collect();
+        let pins = format!("/sys/fs/bpf/portcullis-test-{net}");
+        let _ = std::fs::remove_dir_all(&pins);
+        let shield =
+            format!("[shield]\ninterfaces = [{}]\npins = {pins:?}\n{shield}\n", interfaces.join(", "));
+        let gateway = Gateway::start_with(|_, port| {
+            format!("[listen.main]\naddress = \"0.0.0.0:{port}\"\n{shield}{rest}")
+        });
+        Stage { gateway, hosts, pins }
+    }
+
+    /// `GET path` by curl from a host, giving up on the connection after one second.
+    pub fn get(&self, host: usize, path: &str) -> Answer {
+        let host = &self.hosts[host];
+        let url = format!("http://{}:{}{path}", host.gateway, self.gateway.port);
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &host.name, "curl", "--connect-timeout", "1"]);
+        curl_by(&mut command, &[&url])
+    }
+
+    /// Whether a SYN from a host is answered within `timeout`.
+    pub fn connects(&self, host: usize, timeout: Duration) -> bool {
+        let host = &self.hosts[host];
+        let address = SocketAddr::from((host.gateway, self.gateway.port));
+        host.run(move || std::net::TcpStream::connect_timeout(&address, timeout).is_ok())
+            .expect("the host is there")
+    }
+
+    /// Address of a host.
+    pub fn address(&self, host: usize) -> Ipv4Addr {
+        self.hosts[host].address
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.gateway.kill();
+        self.hosts.clear();
+        let _ = std::fs::remove_dir_all(&self.pins);
+    }
+}

@@ -1,0 +1,278 @@
+//! Deny and allow entries of every length.
+
+use gateway_common::verdict::Reason::{self, Allowed, Clean, DeniedPrefix, DeniedSource};
+use gateway_userspace::dataplane::DenyEntry;
+use tests::{
+    kernel::{Kernel, net},
+    packet::{ACK, Packet},
+};
+
+/// Deny entries, a source, and what becomes of it.
+struct Case {
+    description: &'static str,
+    denied: &'static [&'static str],
+    source: &'static str,
+    expected: Reason,
+}
+
+const CASES: &[Case] = &[
+    Case { description: "nothing listed", denied: &[], source: "192.0.2.1", expected: Clean },
+    Case {
+        description: "the address itself",
+        denied: &["192.0.2.1"],
+        source: "192.0.2.1",
+        expected: DeniedSource,
+    },
+    Case { description: "its neighbour", denied: &["192.0.2.1"], source: "192.0.2.2", expected: Clean },
+    Case {
+        description: "/31, inside",
+        denied: &["192.0.2.0/31"],
+        source: "192.0.2.1",
+        expected: DeniedPrefix,
+    },
+    Case { description: "/31, next to it", denied: &["192.0.2.0/31"], source: "192.0.2.2", expected: Clean },
+    Case {
+        description: "/25, last",
+        denied: &["192.0.2.0/25"],
+        source: "192.0.2.127",
+        expected: DeniedPrefix,
+    },
+    Case {
+        description: "/25, other half",
+        denied: &["192.0.2.0/25"],
+        source: "192.0.2.128",
+        expected: Clean,
+    },
+    Case {
+        description: "/24, inside",
+        denied: &["192.0.2.0/24"],
+        source: "192.0.2.200",
+        expected: DeniedPrefix,
+    },
+    Case { description: "/24, next", denied: &["192.0.2.0/24"], source: "192.0.3.0", expected: Clean },
+    Case {
+        description: "/20, inside",
+        denied: &["10.16.16.0/20"],
+        source: "10.16.31.255",
+        expected: DeniedPrefix,
+    },
+    Case { description: "/20, next", denied: &["10.16.16.0/20"], source: "10.16.32.0", expected: Clean },
+    Case {
+        description: "/16, inside",
+        denied: &["10.16.0.0/16"],
+        source: "10.16.255.1",
+        expected: DeniedPrefix,
+    },
+    Case { description: "/16, next", denied: &["10.16.0.0/16"], source: "10.17.0.0", expected: Clean },
+    Case {
+        description: "/12, last /16",
+        denied: &["10.16.0.0/12"],
+        source: "10.31.9.9",
+        expected: DeniedPrefix,
+    },
+    Case { description: "/8, inside", denied: &["10.0.0.0/8"], source: "10.200.1.1", expected: DeniedPrefix },
+    Case { description: "/8, next", denied: &["10.0.0.0/8"], source: "11.0.0.0", expected: Clean },
+    Case { description: "everything", denied: &["0.0.0.0/0"], source: "203.0.113.9", expected: DeniedPrefix },
+    Case {
+        description: "the address beats the prefix around it",
+        denied: &["192.0.2.0/24", "192.0.2.1"],
+        source: "192.0.2.1",
+        expected: DeniedSource,
+    },
+    Case {
+        description: "v6 /64, inside",
+        denied: &["2001:db8:1:2::/64"],
+        source: "2001:db8:1:2:a:b:c:d",
+        expected: DeniedSource,
+    },
+    Case {
+        description: "v6 /64, next",
+        denied: &["2001:db8:1:2::/64"],
+        source: "2001:db8:1:3::1",
+        expected: Clean,
+    },
+    Case {
+        description: "v6 /128",
+        denied: &["2001:db8:1:2::5/128"],
+        source: "2001:db8:1:2::5",
+        expected: DeniedPrefix,
+    },
+    Case {
+        description: "v6 /128, same /64",
+        denied: &["2001:db8:1:2::5/128"],
+        source: "2001:db8:1:2::6",
+        expected: Clean,
+    },
+    Case {
+        description: "v6 /96, inside",
+        denied: &["2001:db8:1:2:3:4::/96"],
+        source: "2001:db8:1:2:3:4:9:9",
+        expected: DeniedPrefix,
+    },
+    Case {
+        description: "v6 /56, inside",
+        denied: &["2001:db8:1:ff00::/56"],
+        source: "2001:db8:1:ffee::1",
+        expected: DeniedPrefix,
+    },
+    Case {
+        description: "v6 /56, next",
+        denied: &["2001:db8:1:ff00::/56"],
+        source: "2001:db8:1:fe00::1",
+        expected: Clean,
+    },
+    Case {
+        description: "v6 /48, inside",
+        denied: &["2001:db8:1::/48"],
+        source: "2001:db8:1:9::1",
+        expected: DeniedPrefix,
+    },
+    Case {
+        description: "v6 /48, next",
+        denied: &["2001:db8:1::/48"],
+        source: "2001:db8:2:9::1",
+        expected: Clean,
+    },
+    Case {
+        description: "v6 /40, inside",
+        denied: &["2001:db8:100::/40"],
+        source: "2001:db8:1ff:9::1",
+        expected: DeniedPrefix,
+    },
+    Case {
+        description: "v6 /32, inside",
+        denied: &["2001:db8::/32"],
+        source: "2001:db8:9:9::1",
+        expected: DeniedPrefix,
+    },
+    Case { description: "v6 /32, next", denied: &["2001:db8::/32"], source: "2001:db9::1", expected: Clean },
+    Case {
+        description: "v6 /20, inside",
+        denied: &["2001:1000::/20"],
+        source: "2001:1abc::1",
+        expected: DeniedPrefix,
+    },
+    Case { description: "v6 /8, inside", denied: &["2600::/8"], source: "26ff::1", expected: DeniedPrefix },
+    Case { description: "v6 everything", denied: &["::/0"], source: "2a00::1", expected: DeniedPrefix },
+    Case {
+        description: "an IPv4 entry and an IPv6 source",
+        denied: &["0.0.0.0/0"],
+        source: "2a00::1",
+        expected: Clean,
+    },
+    Case {
+        description: "an IPv6 entry and an IPv4 source",
+        denied: &["::/0"],
+        source: "192.0.2.1",
+        expected: Clean,
+    },
+    Case {
+        description: "an IPv4-mapped entry",
+        denied: &["::ffff:192.0.2.1/128"],
+        source: "192.0.2.1",
+        expected: DeniedSource,
+    },
+];
+
+#[test]
+fn entries_of_every_length_deny_what_they_cover_and_nothing_else() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    for case in CASES {
+        for prefix in case.denied {
+            kernel.deny(net(prefix), DenyEntry::forever(1)).unwrap();
+        }
+        kernel.expect(case.description, &Packet::from(case.source).tcp(443, ACK).build(), case.expected);
+        for prefix in case.denied {
+            assert!(kernel.lift(net(prefix)).unwrap(), "{}", case.description);
+        }
+        kernel.expect(case.description, &Packet::from(case.source).tcp(443, ACK).build(), Clean);
+    }
+    assert_eq!(kernel.entries().len(), 0);
+}
+
+#[test]
+fn the_allowlist_beats_every_deny_entry() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    for prefix in ["192.0.2.1", "192.0.2.0/24", "10.0.0.0/8", "2001:db8::/64", "2001:db8::/32"] {
+        kernel.deny(net(prefix), DenyEntry::forever(1)).unwrap();
+    }
+    for (allowed, source) in [
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.0.0/16", "192.0.2.1"),
+        ("10.9.0.0/16", "10.9.1.1"),
+        ("2001:db8::/64", "2001:db8::1"),
+        ("2001:db8::7/128", "2001:db8::7"),
+        ("2001:db8:5::/48", "2001:db8:5::1"),
+    ] {
+        let frame = Packet::from(source).tcp(443, ACK).build();
+        kernel.allow(net(allowed)).unwrap();
+        kernel.expect(source, &frame, Allowed);
+        assert!(kernel.disallow(net(allowed)).unwrap());
+        assert!(!kernel.disallow(net(allowed)).unwrap());
+        assert!(kernel.send(&frame).1.dropped().packets == 1, "{source} is denied again");
+    }
+    assert_eq!(kernel.allowed().count(), 0);
+}
+
+#[test]
+fn removing_an_entry_clears_only_its_own_bits() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    // Pairs that share a wide bit, a line, a pattern, or a range of wide bits.
+    for (kept, removed, source) in [
+        ("10.1.0.0/20", "10.1.16.0/20", "10.1.3.3"),
+        ("10.1.0.0/16", "10.0.0.0/8", "10.1.3.3"),
+        ("10.0.0.0/8", "10.1.0.0/16", "10.1.3.3"),
+        ("192.0.2.0/25", "192.0.2.128/25", "192.0.2.3"),
+        ("192.0.2.0/24", "192.0.2.0/28", "192.0.2.3"),
+        ("192.0.2.7", "192.0.2.8", "192.0.2.7"),
+        ("2001:db8:1::/40", "2001:db8:200::/40", "2001:db8:1::3"),
+        ("2001:db8::/32", "2001:db8::/29", "2001:db8:1::3"),
+        ("2001:db8::5/128", "2001:db8::6/128", "2001:db8::5"),
+        ("2001:db8::/64", "2001:db8::6/128", "2001:db8::5"),
+    ] {
+        kernel.deny(net(kept), DenyEntry::forever(1)).unwrap();
+        kernel.deny(net(removed), DenyEntry::forever(2)).unwrap();
+        kernel.lift(net(removed)).unwrap();
+        let (action, counters) = kernel.send(&Packet::from(source).tcp(443, ACK).build());
+        assert_eq!((action, counters.dropped().packets), (1, 1), "{kept} after {removed} is gone");
+        kernel.lift(net(kept)).unwrap();
+        // With both gone the filter is empty again: not even a miss.
+        kernel.expect(source, &Packet::from(source).tcp(443, ACK).build(), Clean);
+        assert_eq!(kernel.send(&Packet::from(source).build()).1.of(Reason::FilterMiss).packets, 0);
+    }
+}
+
+#[test]
+fn a_growing_and_shrinking_list_never_loses_an_entry() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    let address = |number: u32| std::net::Ipv4Addr::from(0x0b00_0000 + number.wrapping_mul(0x0001_0003));
+    // 64 lines hold 2048 entries before the filter grows.
+    for number in 0..4096 {
+        kernel.deny(net(&address(number).to_string()), DenyEntry::forever(1)).unwrap();
+    }
+    for number in (0..4096).step_by(7) {
+        let frame = Packet::from(&address(number).to_string()).tcp(443, ACK).build();
+        kernel.expect("full", &frame, DeniedSource);
+    }
+    for number in (0..4096).filter(|number| number % 7 != 0) {
+        kernel.lift(net(&address(number).to_string())).unwrap();
+    }
+    for number in 0..4096 {
+        let frame = Packet::from(&address(number).to_string()).tcp(443, ACK).build();
+        kernel.expect("thinned", &frame, if number % 7 == 0 { DeniedSource } else { Clean });
+    }
+}
+
+#[test]
+fn a_full_list_says_so_and_keeps_what_it_has() {
+    let Some(mut kernel) = Kernel::load_with(|options| options.deny_capacity = 8) else { return };
+    for number in 0..8 {
+        kernel.deny(net(&format!("192.0.2.{number}")), DenyEntry::forever(1)).unwrap();
+    }
+    let error = kernel.deny(net("192.0.2.99"), DenyEntry::forever(1)).unwrap_err();
+    assert!(error.to_string().contains("room for 8"), "{error}");
+    assert_eq!(kernel.entries().len(), 8);
+    kernel.expect("old entry", &Packet::from("192.0.2.3").tcp(443, ACK).build(), DeniedSource);
+    kernel.lift(net("192.0.2.3")).unwrap();
+    kernel.deny(net("192.0.2.99"), DenyEntry::forever(1)).unwrap();
+}

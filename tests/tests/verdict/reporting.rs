@@ -1,0 +1,98 @@
+//! Counters per ban, events, and the check that entries are enforced.
+
+use std::net::IpAddr;
+
+use gateway_common::verdict::Reason;
+use gateway_userspace::dataplane::{DenyEntry, clock};
+use tests::{
+    kernel::{Kernel, net},
+    packet::{ACK, Packet},
+};
+
+fn frame(source: &str) -> Vec<u8> {
+    Packet::from(source).tcp(443, ACK).build()
+}
+
+#[test]
+fn a_ban_counts_what_all_its_entries_drop_and_remembers_it_after_the_end() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    let before_ns = clock::monotonic_ns();
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(7)).unwrap();
+    kernel.deny(net("2001:db8::/48"), DenyEntry::forever(7)).unwrap();
+    assert_eq!(kernel.ban_counters(7).unwrap().unwrap().packets, 0);
+    assert_eq!(kernel.ban_counters(8).unwrap(), None);
+    kernel.test_run(&frame("192.0.2.1"), 3).unwrap();
+    kernel.test_run(&frame("2001:db8::1"), 2).unwrap();
+
+    let counters = kernel.ban_counters(7).unwrap().unwrap();
+    let bytes = 3 * frame("192.0.2.1").len() + 2 * frame("2001:db8::1").len();
+    assert_eq!((counters.packets, counters.bytes), (5, bytes as u64));
+    // The kernel's clock is coarse: it may lag by a tick.
+    assert!(counters.last_ns + 20_000_000 > before_ns && counters.last_ns <= clock::monotonic_ns());
+
+    kernel.lift(net("192.0.2.1")).unwrap();
+    kernel.lift(net("2001:db8::/48")).unwrap();
+    assert_eq!(kernel.ban_counters(7).unwrap(), Some(counters));
+
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(7)).unwrap();
+    kernel.test_run(&frame("192.0.2.1"), 1).unwrap();
+    assert_eq!(kernel.ban_counters(7).unwrap().unwrap().packets, 6, "a ban that returns counts on");
+}
+
+#[test]
+fn replacing_an_entry_moves_it_to_the_other_ban() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(7)).unwrap();
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(8)).unwrap();
+    kernel.test_run(&frame("192.0.2.1"), 2).unwrap();
+    assert_eq!(kernel.ban_counters(7).unwrap().unwrap().packets, 0);
+    assert_eq!(kernel.ban_counters(8).unwrap().unwrap().packets, 2);
+    assert_eq!(kernel.entries().len(), 1);
+}
+
+#[test]
+fn the_first_drop_of_a_ban_is_an_event_and_later_ones_are_sampled() {
+    let Some(mut kernel) = Kernel::load_with(|options| options.event_sample_shift = 4) else { return };
+    // The very first drop of a reason is one too: take it out of the way.
+    kernel.deny(net("203.0.113.1"), DenyEntry::forever(1)).unwrap();
+    kernel.test_run(&frame("203.0.113.1"), 1).unwrap();
+    kernel.drain_events(100);
+
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(7)).unwrap();
+    kernel.test_run(&frame("192.0.2.1"), 1).unwrap();
+    let events = kernel.drain_events(100);
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].source, "192.0.2.1".parse::<IpAddr>().unwrap());
+    assert_eq!((events[0].reason, events[0].ban_id), (Reason::DeniedSource, 7));
+    assert_eq!(events[0].bytes as usize, frame("192.0.2.1").len());
+
+    kernel.test_run(&frame("192.0.2.1"), 1_600).unwrap();
+    let sampled = kernel.drain_events(1_000).len();
+    // Per CPU, and the test may move from one to another.
+    assert!((99..=110).contains(&sampled), "{sampled}");
+    assert_eq!(kernel.drain_events(10), []);
+}
+
+#[test]
+fn a_flood_of_events_loses_events_and_no_verdict() {
+    let Some(mut kernel) = Kernel::load_with(|options| options.event_sample_shift = 0) else { return };
+    kernel.deny(net("2001:db8::/64"), DenyEntry::forever(7)).unwrap();
+    kernel.test_run(&frame("2001:db8::1"), 50_000).unwrap();
+    assert_eq!(kernel.ban_counters(7).unwrap().unwrap().packets, 50_000);
+    let events = kernel.drain_events(usize::MAX);
+    assert!((1_000..50_000).contains(&events.len()), "{}", events.len());
+    assert!(events.iter().all(|event| event.source == "2001:db8::1".parse::<IpAddr>().unwrap()));
+}
+
+#[test]
+fn the_probe_tells_what_is_listed_and_counts_nothing() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(7)).unwrap();
+    kernel.deny(net("10.0.0.0/8"), DenyEntry::forever(7).observed()).unwrap();
+    let before = kernel.counters().unwrap();
+    assert_eq!(kernel.probe(&frame("192.0.2.1")).unwrap(), Reason::DeniedSource);
+    assert_eq!(kernel.probe(&frame("10.1.1.1")).unwrap(), Reason::ObservedPrefix);
+    assert_eq!(kernel.probe(&frame("192.0.2.2")).unwrap(), Reason::Clean);
+    assert_eq!(kernel.counters().unwrap(), before);
+    assert_eq!(kernel.ban_counters(7).unwrap().unwrap().packets, 0);
+}

@@ -1,0 +1,122 @@
+//! The steps of a test run, in order: cheap ones first.
+
+use std::{path::Path, process::Command};
+
+use anyhow::Result;
+
+use super::Tier;
+use crate::{paths, privilege, privilege::Privilege, process};
+
+/// One call of `cargo test`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub name: &'static str,
+    tier: Tier,
+    package: &'static str,
+}
+
+/// All steps. Unit tests run by package, so the table says where something broke.
+const STEPS: &[Step] = &[
+    Step { name: "unit: gateway-common", tier: Tier::Unit, package: "gateway-common" },
+    Step { name: "unit: gateway", tier: Tier::Unit, package: "gateway-userspace" },
+    Step { name: "unit: xtask", tier: Tier::Unit, package: "xtask" },
+    Step { name: "unit: harness", tier: Tier::Unit, package: "tests" },
+    Step { name: "behaviour", tier: Tier::Behaviour, package: "tests" },
+    Step { name: "verdict", tier: Tier::Verdict, package: "tests" },
+    Step { name: "network", tier: Tier::Network, package: "tests" },
+];
+
+/// The variables the tests read; sudo must not drop them.
+const BINARY: &str = "PORTCULLIS_BIN";
+const REQUIRE_KERNEL: &str = "PORTCULLIS_REQUIRE_KERNEL";
+const KEEP: [&str; 5] = [BINARY, REQUIRE_KERNEL, "RUST_BACKTRACE", "RUST_LOG", "CARGO_MANIFEST_DIR"];
+
+/// The steps of `tier`, or all.
+pub fn plan(tier: Option<Tier>) -> Vec<Step> {
+    STEPS.iter().filter(|step| tier.is_none_or(|tier| step.tier == tier)).copied().collect()
+}
+
+impl Step {
+    /// The `cargo test` of this step. Each test's output is asked for, because a skipped test looks like a passed one.
+    pub fn command(&self, binary: &Path, require_kernel: bool, filter: Option<&str>) -> Result<Command> {
+        let mut command = process::cargo();
+        command.args(["test", "--package", self.package, "--no-fail-fast"]);
+        match self.target() {
+            Some(target) => {
+                let folder = paths::root().join("tests/tests");
+                let there = [format!("{target}.rs"), format!("{target}/main.rs")];
+                if !there.iter().any(|file| folder.join(file).exists()) {
+                    super::unknown_target(target)?;
+                }
+                command.args(["--test", target]);
+            }
+            None if self.package == "tests" => {
+                command.arg("--lib");
+            }
+            None => {}
+        }
+        command.args(["--", "--show-output"]).args(filter);
+        command.env(BINARY, binary);
+        if require_kernel {
+            command.env(REQUIRE_KERNEL, "1");
+        }
+        if self.needs_root() && Privilege::current() == Privilege::Sudo {
+            let options = privilege::sudo_options(&KEEP).join(" ");
+            command.env(RUNNER, format!("sudo {options} --"));
+        }
+        Ok(command)
+    }
+
+    /// Whether the step starts the built gateway, and so cannot run when that did not build.
+    pub fn needs_gateway(&self) -> bool {
+        self.tier != Tier::Unit
+    }
+
+    /// A tier without a single test is a mistake; a small crate without unit tests is not.
+    pub fn must_have_tests(&self) -> bool {
+        self.tier != Tier::Unit
+    }
+
+    fn needs_root(&self) -> bool {
+        matches!(self.tier, Tier::Verdict | Tier::Network)
+    }
+
+    fn target(&self) -> Option<&'static str> {
+        match self.tier {
+            Tier::Unit => None,
+            Tier::Behaviour => Some("behaviour"),
+            Tier::Verdict => Some("verdict"),
+            Tier::Network => Some("network"),
+        }
+    }
+}
+
+/// How cargo is told to start a test through another program.
+const RUNNER: &str = if cfg!(target_arch = "aarch64") {
+    "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER"
+} else {
+    "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tier_selects_its_steps_and_no_tier_selects_all() {
+        assert_eq!(plan(None).len(), STEPS.len());
+        assert_eq!(plan(Some(Tier::Verdict)).iter().map(|step| step.name).collect::<Vec<_>>(), ["verdict"]);
+        assert!(plan(Some(Tier::Unit)).len() > 1);
+    }
+
+    #[test]
+    fn the_filter_and_the_environment_reach_cargo() {
+        let step = plan(Some(Tier::Unit))[0];
+        let command = step.command(Path::new("/x/portcullis"), true, Some("filter")).unwrap();
+        assert!(process::line(&command).ends_with("-- --show-output filter"));
+        let value =
+            |name: &str| command.get_envs().find(|(key, _)| *key == name).and_then(|(_, value)| value);
+        assert_eq!(value(BINARY).unwrap(), "/x/portcullis");
+        assert_eq!(value(REQUIRE_KERNEL).unwrap(), "1");
+    }
+}
