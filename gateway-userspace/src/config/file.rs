@@ -20,7 +20,7 @@ use crate::diagnostic::{Located, Place, Problem};
 
 use super::codes;
 use super::decode::{Declared, Decoder, Spec, list};
-use super::model::Config;
+use super::model::{Admin, Config};
 use super::near::nearest;
 use super::tree::{Entry, Node, Value};
 
@@ -68,7 +68,7 @@ pub fn decode(d: &mut Decoder<'_>, root: &Node) -> Config {
         gateway: single(d, root, "gateway", gateway::decode),
         listen: named(d, root, "listen", listen::decode),
         operations: root.get("operations").and_then(|node| operations::decode(d, node)),
-        admin: single(d, root, "admin", admin::decode),
+        admin: decode_admin(d, root),
         log: single(d, root, "log", log::decode),
         headers: single(d, root, "headers", headers::decode),
         auth: named(d, root, "auth", auth::decode),
@@ -86,6 +86,11 @@ pub fn decode(d: &mut Decoder<'_>, root: &Node) -> Config {
         );
     }
     config
+}
+
+/// Decodes `[admin]` alone; its defaults where it is not written or not usable.
+pub fn decode_admin(d: &mut Decoder<'_>, root: &Node) -> Admin {
+    single(d, root, "admin", admin::decode)
 }
 
 /// A table that is there even if it is not written, or not usable.
