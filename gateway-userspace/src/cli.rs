@@ -30,9 +30,6 @@ use output::Output;
 
 /// Where the configuration is if nothing else is said.
 pub const CONFIG: &str = "/etc/portcullis/gateway.toml";
-/// Where the admin socket is if nothing else is said.
-pub const SOCKET: &str = "/run/portcullis/admin.sock";
-
 /// An API gateway that drops abusers in the kernel.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, max_term_width = 110, arg_required_else_help = true)]
@@ -66,12 +63,9 @@ pub struct Common {
 impl Common {
     /// The admin socket: as given, else as configured, else the usual one.
     pub fn socket(&self) -> PathBuf {
-        if let Some(socket) = &self.socket {
-            return socket.clone();
-        }
-        match config::load_from(&self.config, &Environment::of_process(), false) {
-            Ok((config, _)) => config.admin.socket,
-            Err(_) => PathBuf::from(SOCKET),
+        match &self.socket {
+            Some(socket) => socket.clone(),
+            None => config::admin_socket(&self.config, &Environment::of_process()),
         }
     }
 }

@@ -33,7 +33,7 @@ pub mod value;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::diagnostic::Report;
 
@@ -66,6 +66,16 @@ pub fn load_text(path: &Path, text: &str, environment: &Environment<'_>) -> Resu
     let mut report = Report::default();
     let root = read::read_one(path, text, &mut report);
     finish(root, report, environment, false)
+}
+
+/// The admin socket that a configuration names, however much else in it is wrong: a gateway whose file was broken
+/// meanwhile must still be reachable.
+pub fn admin_socket(path: &Path, environment: &Environment<'_>) -> PathBuf {
+    let mut report = Report::default();
+    let mut root = read::read(path, &mut report);
+    substitute::apply(&mut root, environment, &mut report);
+    overrides::apply(&mut root, environment, &mut report);
+    file::decode_admin(&mut Decoder::new(report, environment, false), &root).socket
 }
 
 fn finish(

@@ -28,6 +28,6 @@ pub mod config;
 pub mod demo;
 pub mod diagnostic;
 pub mod gateway;
+pub mod lock;
 pub mod pipeline;
 pub mod worker;
-pub mod lock;

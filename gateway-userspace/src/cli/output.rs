@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::admin::api::{Changed, Command};
 use crate::admin::client;
 
+use super::table::clean;
 use super::{Common, Exit};
 
 /// Where and how a verb prints.
@@ -98,11 +99,11 @@ impl Output {
     }
 }
 
-/// What a change did, and how to undo it.
+/// What a change did, or would do, and how to undo it.
 pub fn changed(changed: &Changed, dry_run: bool) -> String {
     let mut text = String::new();
     for change in &changed.changes {
-        text.push_str(&format!("{}{change}\n", if dry_run { "would: " } else { "" }));
+        text.push_str(&format!("{}\n", clean(change)));
     }
     if changed.changes.is_empty() {
         text.push_str("nothing to do\n");

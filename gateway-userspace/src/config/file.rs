@@ -20,9 +20,9 @@ use crate::diagnostic::{Located, Place, Problem};
 
 use super::codes;
 use super::decode::{Declared, Decoder, Spec, list};
-use super::model::Config;
+use super::model::{Admin, Config};
 use super::near::nearest;
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Value};
 
 /// Most tables of one kind.
 const TABLES_MAX: usize = 50_000;
@@ -68,7 +68,7 @@ pub fn decode(d: &mut Decoder<'_>, root: &Node) -> Config {
         gateway: single(d, root, "gateway", gateway::decode),
         listen: named(d, root, "listen", listen::decode),
         operations: root.get("operations").and_then(|node| operations::decode(d, node)),
-        admin: single(d, root, "admin", admin::decode),
+        admin: decode_admin(d, root),
         log: single(d, root, "log", log::decode),
         headers: single(d, root, "headers", headers::decode),
         auth: named(d, root, "auth", auth::decode),
@@ -86,6 +86,11 @@ pub fn decode(d: &mut Decoder<'_>, root: &Node) -> Config {
         );
     }
     config
+}
+
+/// Decodes `[admin]` alone; its defaults where it is not written or not usable.
+pub fn decode_admin(d: &mut Decoder<'_>, root: &Node) -> Admin {
+    single(d, root, "admin", admin::decode)
 }
 
 /// A table that is there even if it is not written, or not usable.
@@ -125,10 +130,7 @@ fn named<T>(
     let mut decoded = Vec::with_capacity(entries.len());
     for entry in entries {
         if !matches!(entry.node.value, Value::Table(_)) {
-            let message =
-                format!("`{}` stands in `[{section}]`, which holds only tables by name", entry.key.value);
-            let problem = Problem::error(codes::WRONG_TYPE, message, entry.key.place.clone());
-            d.report.push(problem.help(format!("give the table a name: `[{section}.main]`")));
+            not_a_table(d, section, entry);
             continue;
         }
         let Some(name) = table_name(d, section, &entry.key.value, &entry.key.place) else { continue };
@@ -137,6 +139,21 @@ fn named<T>(
         decoded.extend(decode(d, name, &entry.node));
     }
     decoded
+}
+
+fn not_a_table(d: &mut Decoder<'_>, section: &str, entry: &Entry) {
+    let name = &entry.key.value;
+    let (message, help) = match entry.node.value {
+        Value::Broken => return,
+        Value::List(_) => {
+            (format!("`{section}.{name}` is an array of tables"), format!("write `[{section}.{name}]`"))
+        }
+        _ => (
+            format!("`{name}` stands in `[{section}]`, which holds only tables by name"),
+            format!("give the table a name: `[{section}.main]`"),
+        ),
+    };
+    d.report.push(Problem::error(codes::WRONG_TYPE, message, entry.key.place.clone()).help(help));
 }
 
 /// Where a table begins: its header where it has one, else its key.

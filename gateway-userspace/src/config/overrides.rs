@@ -23,7 +23,14 @@ pub const PREFIX: &str = "PORTCULLIS__";
 
 /// Puts the overrides into the tree.
 pub fn apply(root: &mut Node, environment: &Environment<'_>, report: &mut Report) {
-    let mut overrides = Overrides { environment, report, asked: BTreeSet::new() };
+    let written = environment
+        .names()
+        .map(|names| names.iter().filter(|name| name.starts_with(PREFIX)).map(String::as_str).collect());
+    // Usually there is none; asking for every key of ten thousand routes would take longer than all the rest.
+    if written.as_ref().is_some_and(BTreeSet::is_empty) {
+        return;
+    }
+    let mut overrides = Overrides { environment, written, report, asked: BTreeSet::new() };
     for section in SECTIONS {
         match section.named {
             true => overrides.named(root, section),
@@ -38,6 +45,8 @@ pub fn apply(root: &mut Node, environment: &Environment<'_>, report: &mut Report
 
 struct Overrides<'a, 'e> {
     environment: &'a Environment<'e>,
+    /// The overrides that are set, if the names of variables are known.
+    written: Option<BTreeSet<&'a str>>,
     report: &'a mut Report,
     /// Every variable that would have had an effect.
     asked: BTreeSet<String>,
@@ -50,7 +59,7 @@ impl Overrides<'_, '_> {
             None => Vec::new(),
         };
         let prefix = format!("{PREFIX}{}__", spell(section.name));
-        for variable in self.environment.names() {
+        for variable in self.written.iter().flatten() {
             let Some((name, _)) = variable.strip_prefix(&prefix).and_then(|rest| rest.split_once("__"))
             else {
                 continue;
@@ -71,7 +80,8 @@ impl Overrides<'_, '_> {
         for key in spec.keys {
             path.push(key.name.to_owned());
             let variable = variable(path);
-            if let Some(text) = self.environment.get(&variable) {
+            let set_now = self.written.as_ref().is_none_or(|written| written.contains(variable.as_str()));
+            if let Some(text) = set_now.then(|| self.environment.get(&variable)).flatten() {
                 let node = self.value(&variable, &text, key);
                 set(root, path, node);
             }
@@ -87,22 +97,25 @@ impl Overrides<'_, '_> {
     fn value(&mut self, variable: &str, text: &str, key: &Key) -> Node {
         let shown = PathBuf::from(format!("${variable}"));
         let file = self.report.sources.add(shown, Arc::from(text));
-        let trimmed = text.trim();
-        let structured = trimmed.starts_with('[') && trimmed.ends_with(']') && !trimmed.contains("]:")
-            || trimmed.starts_with('{') && takes_table(key.takes);
+        // `substituted` lets a text stand for a number or a boolean, as with `${…}`.
         let plain = Value::Text { text: text.to_owned(), substituted: true };
-        if !structured {
-            // `substituted` lets a text stand for a number or a boolean, as with `${…}`.
-            return Node { place: Place { file, span: 0..text.len() }, value: plain };
+        let plain = Node { place: Place { file, span: 0..text.len() }, value: plain };
+        let (array, table) = takes_structure(key.takes);
+        let trimmed = text.trim();
+        if array && trimmed.starts_with('[') && trimmed.ends_with(']') {
+            tree::parse_value(self.report, file, text)
+        } else if table && trimmed.starts_with('{') {
+            // JSON, such as a JWK, is text in braces too.
+            let mut aside = Report::default();
+            let node = tree::parse_value(&mut aside, file, text);
+            if aside.has_errors() { plain } else { node }
+        } else {
+            plain
         }
-        tree::parse_value(self.report, file, text)
     }
 
     fn report_unknown(&mut self) {
-        for variable in self.environment.names() {
-            if !variable.starts_with(PREFIX) || self.asked.contains(variable) {
-                continue;
-            }
+        for variable in self.written.iter().flatten().filter(|variable| !self.asked.contains(**variable)) {
             let message = format!("the variable `{variable}` names no setting");
             let problem = Problem::unplaced(codes::OVERRIDE_UNKNOWN, message);
             self.report.push(match nearest(variable, self.asked.iter().map(String::as_str)) {
@@ -113,12 +126,12 @@ impl Overrides<'_, '_> {
     }
 }
 
-/// Whether a value in braces is meant for this key; a JWK is text in braces too.
-fn takes_table(takes: Takes) -> bool {
+/// Whether a key takes an array, and whether it takes a table.
+fn takes_structure(takes: Takes) -> (bool, bool) {
     match takes {
-        Takes::Table(_) => true,
-        Takes::Value(describe) => describe.starts_with("a table"),
-        _ => false,
+        Takes::Table(_) => (true, true),
+        Takes::Value(describe) => (describe.contains("array"), describe.starts_with("a table")),
+        _ => (false, false),
     }
 }
 

@@ -42,12 +42,16 @@ pub struct Sources(Vec<Source>);
 struct Source {
     path: PathBuf,
     text: Arc<str>,
+    /// Byte at which each line begins, so that finding a line takes no time even in a large file.
+    line_starts: Arc<[usize]>,
 }
 
 impl Sources {
     /// Adds a file and returns its index.
     pub fn add(&mut self, path: PathBuf, text: Arc<str>) -> u32 {
-        self.0.push(Source { path, text });
+        let after_newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        let line_starts = std::iter::once(0).chain(after_newlines).collect();
+        self.0.push(Source { path, text, line_starts });
         (self.0.len() - 1) as u32
     }
 
@@ -58,9 +62,32 @@ impl Sources {
 
     /// Line and column of a place's beginning, both from 1, the column in characters.
     pub fn line_column(&self, place: &Place) -> (usize, usize) {
-        let Some((_, text)) = self.get(place.file) else { return (1, 1) };
-        let before = &text[..text.floor_char_boundary(place.span.start.min(text.len()))];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let Some(source) = self.0.get(place.file as usize) else { return (1, 1) };
+        let text = &source.text;
+        let at = text.floor_char_boundary(place.span.start.min(text.len()));
+        let line = source.line_starts.partition_point(|start| *start <= at);
+        (line, text[source.line_starts[line - 1]..at].chars().count() + 1)
+    }
+
+    /// The byte at which a line begins; lines count from 1, and one behind the last begins at the end.
+    pub fn line_start(&self, file: u32, line: usize) -> usize {
+        let Some(source) = self.0.get(file as usize) else { return 0 };
+        source.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(source.text.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_from_one_and_columns_count_characters() {
+        let mut sources = Sources::default();
+        let file = sources.add("a".into(), "é\nbü\n\nd".into());
+        let at = |start: usize| sources.line_column(&Place { file, span: start..start });
+        assert_eq!([at(0), at(2), at(3), at(4), at(6)], [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]);
+        assert_eq!([at(7), at(8), at(9), at(99)], [(3, 1), (4, 1), (4, 2), (4, 2)]);
+        assert_eq!([1, 2, 4, 5].map(|line| sources.line_start(file, line)), [0, 3, 8, 9]);
+        assert_eq!(sources.line_column(&Place { file: 7, span: 0..1 }), (1, 1));
     }
 }

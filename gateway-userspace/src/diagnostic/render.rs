@@ -167,19 +167,24 @@ fn groups<'p>(problem: &'p Problem, sources: &'p Sources) -> Vec<Group<'p>> {
     let mut group = Group::with_title(level.primary_title(&*problem.message).id(problem.code.0));
     for (index, file) in files_of(problem).into_iter().enumerate() {
         let Some((path, text)) = sources.get(file) else { continue };
-        let mut snippet = Snippet::source(text).path(path.display().to_string()).line_start(1).fold(true);
-        if let Some(place) = problem.place.as_ref().filter(|place| place.file == file && index == 0) {
-            let primary = AnnotationKind::Primary.span(within(&place.span, text));
-            snippet = snippet.annotation(match problem.label.is_empty() {
-                true => primary,
-                false => primary.label(&*problem.label),
-            });
-        }
-        for (place, label) in problem.related.iter().filter(|(place, _)| place.file == file) {
-            snippet = snippet
-                .annotation(AnnotationKind::Context.span(within(&place.span, text)).label(label.as_str()));
-        }
-        group = group.element(snippet);
+        let own = problem.place.iter().filter(|place| place.file == file && index == 0);
+        let related = problem.related.iter().filter(|(place, _)| place.file == file);
+        let own: Vec<_> = own.map(|place| (AnnotationKind::Primary, place, problem.label.as_str())).collect();
+        let related = related.map(|(place, label)| (AnnotationKind::Context, place, label.as_str()));
+        let annotations: Vec<_> = own.into_iter().chain(related).collect();
+        // Only the lines from the first annotation to the last: the renderer looks at all that it is given.
+        let lines = || annotations.iter().map(|(_, place, _)| sources.line_column(place).0);
+        let first = lines().min().unwrap_or(1);
+        let start = sources.line_start(file, first);
+        let end = sources.line_start(file, lines().max().unwrap_or(first) + 1);
+        let part = text[start..end].strip_suffix('\n').unwrap_or(&text[start..end]);
+        let annotations = annotations.iter().map(|(kind, place, label)| {
+            let span = within(&place.span, text);
+            let annotation = kind.span(span.start - start..(span.end - start).min(part.len()));
+            if label.is_empty() { annotation } else { annotation.label(*label) }
+        });
+        let snippet = Snippet::source(part).path(path.display().to_string()).line_start(first).fold(true);
+        group = group.element(snippet.annotations(annotations));
     }
     let help = problem.help.as_deref().map(|help| Group::with_title(Level::HELP.secondary_title(help)));
     std::iter::once(group).chain(help).collect()

@@ -119,7 +119,7 @@ fn keys(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Key>> {
     }
     let mut seen: HashMap<[u8; 32], Place> = HashMap::new();
     let mut decoded = Vec::with_capacity(entries.len());
-    for entry in entries {
+    for entry in entries.iter().filter(|entry| !entry.node.is_blank()) {
         let id: Arc<str> = entry.key.value.as_str().into();
         let key = match &entry.node.value {
             Value::Table(_) => d.fields(&KEY, format!("keys.{id}"), &entry.node).and_then(|f| {

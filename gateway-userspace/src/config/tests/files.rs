@@ -109,6 +109,19 @@ fn files_that_cannot_be_read_are_said_once_each() {
 }
 
 #[test]
+fn the_admin_socket_of_a_broken_configuration_is_still_found() {
+    let folder = Folder::new("socket");
+    let main = folder.write("gateway.toml", "[admin]\nsocket = \"/run/a.sock\"\n[limit.l]\nrate = 5/\n[[\n");
+    let socket = |variables: &dyn Fn(&str) -> Option<String>| {
+        crate::config::admin_socket(&main, &Environment::by_name(variables)).display().to_string()
+    };
+    assert_eq!(socket(&|_| None), "/run/a.sock");
+    assert_eq!(socket(&|name| (name == "PORTCULLIS__ADMIN__SOCKET").then(|| "/b".into())), "/b");
+    let missing = crate::config::admin_socket(&folder.0.join("no.toml"), &Environment::by_name(&|_| None));
+    assert_eq!(missing.display().to_string(), "/run/portcullis/admin.sock");
+}
+
+#[test]
 fn certificates_are_opened_and_must_fit_their_keys() {
     let folder = Folder::new("certificates");
     let make = || {

@@ -163,6 +163,25 @@ fn every_setting_can_be_overridden_by_a_variable() {
 }
 
 #[test]
+fn an_override_in_brackets_or_braces_is_toml_only_where_arrays_or_tables_are_taken() {
+    let jwk = r#"{"kty":"oct","k":"c2VjcmV0"}"#;
+    let variables = [
+        ("PORTCULLIS__AUTH__SECRET__KEYS", jwk),
+        ("PORTCULLIS__AUTH__SECRET__ALGORITHMS", "[\"HS256\"]"),
+        ("PORTCULLIS__AUTH__KEYS__API_KEY", "X-API-Key"),
+        ("PORTCULLIS__AUTH__KEYS__KEYS", &format!("{{ a = \"sha256:{}\" }}", "ab".repeat(32))),
+        ("PORTCULLIS__ROUTE__HEALTH__RESPOND__BODY", "[1]"),
+    ];
+    let config = load_ok_with(EXAMPLE, &variables);
+    let kinds: Vec<_> = config.auth.iter().map(|auth| (&*auth.name, &auth.kind)).collect();
+    assert!(kinds.iter().any(|(name, kind)| *name == "secret"
+        && matches!(kind, AuthKind::Jwt(jwt) if jwt.keys == KeySource::Inline(jwk.into()))));
+    assert!(kinds.iter().any(|(name, kind)| *name == "keys"
+        && matches!(kind, AuthKind::ApiKey(keys) if keys.keys[0].sha256 == [0xab; 32])));
+    assert!(matches!(&config.route[1].action, Action::Respond { body, .. } if &**body == "[1]"));
+}
+
+#[test]
 fn keys_in_a_variable_may_be_pem_with_escaped_line_breaks() {
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let pem = pair.public_key_pem();

@@ -355,6 +355,15 @@ fn routes_that_ask_nobody_are_named_where_authentication_exists() {
 }
 
 #[test]
+fn tables_in_double_brackets_are_told_to_use_single_ones() {
+    assert_eq!(found("[[route.r]]\nmatch = \"/\"\n"), ["3:9: error[C002]: `route.r` is an array of tables"]);
+    assert_eq!(
+        found("[[route]]\n"),
+        ["3:1: error[C002]: found an array, expected tables by name, `[route.NAME]`"]
+    );
+}
+
+#[test]
 fn an_empty_file_says_that_a_listener_is_needed() {
     assert_eq!(problems("", &[]), "error[C013]: there is no `[listen.NAME]`, so no request can arrive\n");
     assert_eq!(problems("listen = 5\n", &[]).lines().count(), 1);
