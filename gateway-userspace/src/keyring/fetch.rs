@@ -104,6 +104,10 @@ async fn supervise(mut received: mpsc::UnboundedReceiver<Vec<Job>>) {
 /// Fetches the keys of one issuer for ever.
 async fn keep_fresh(job: Job) {
     let Some(origin) = job.issuer.origin().cloned() else { return };
+    let (Origin::Url(url) | Origin::Discovery(url)) = &origin;
+    if !transfer::is_protected(url) {
+        tracing::warn!(auth = %job.issuer.name(), %url, "keys come without TLS: whoever is on the way can sign tokens");
+    }
     let mut failures = 0;
     loop {
         let attempt = job.issuer.begin();
