@@ -236,10 +236,10 @@ fn an_api_key_passes_by_its_hash_and_never_reaches_upstream_or_log() {
     assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
     let created: serde_json::Value = serde_json::from_slice(&created.stdout).unwrap();
     let secret = created["secret"].as_str().expect("the secret, once");
-    let hash = created["hash"].as_str().expect("what goes into the configuration");
-    assert!(hash.starts_with("sha256:"));
+    let line = created["line"].as_str().expect("what goes into the configuration");
+    assert!(line.starts_with("keys.partner-a = \"sha256:"), "{line}");
     let gateway = Gateway::start(&format!(
-        "[auth.partners]\napi-key = [\"header:X-API-Key\", \"query:api_key\"]\nkeys.partner-a = \"{hash}\"\nconsumer-header = \"X-Consumer\"\n\
+        "[auth.partners]\napi-key = [\"header:X-API-Key\", \"query:api_key\"]\n{line}\nconsumer-header = \"X-Consumer\"\n\
          [route.all]\nmatch = \"/*\"\nto = \"{}\"\nauth = \"partners\"\n",
         echo.url()
     ));

@@ -64,6 +64,19 @@ fn malformed_requests_are_refused_and_never_forwarded_in_two_readings() {
 }
 
 #[test]
+fn a_length_beside_chunks_reaches_the_upstream_as_chunks_alone_and_ends_the_connection() {
+    let echo = Echo::start();
+    let gateway = gateway(&echo, "");
+    let smuggled = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    3\r\nabc\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answer = exchange(&gateway, smuggled.as_bytes());
+    assert_eq!(answer.matches("HTTP/1.1 ").count() - answer.matches(" HTTP/1.1\"").count(), 1, "{answer}");
+    assert!(!answer.contains("smuggled"), "{answer}");
+    assert!(!answer.contains("content-length\",\"4"), "{answer}");
+    assert!(answer.contains("connection: close"), "RFC 9112 §6.3: {answer}");
+}
+
+#[test]
 fn what_is_too_large_is_refused_with_its_own_status() {
     let echo = Echo::start();
     let gateway = gateway(&echo, "");

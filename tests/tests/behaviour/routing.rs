@@ -136,5 +136,5 @@ fn what_no_route_matches_is_404_in_json_and_a_wrong_method_405_with_allow() {
     assert_eq!(wrong.status, 405);
     let mut allowed: Vec<&str> = wrong.header("allow").split(", ").collect();
     allowed.sort_unstable();
-    assert_eq!(allowed, ["GET", "POST"]);
+    assert_eq!(allowed, ["GET", "HEAD", "POST"]);
 }
