@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use crate::header::Name;
+use crate::http::hop_by_hop;
 use crate::upstream::body::{Error, ResponseBody};
 
 /// The body of an answer, from wherever it comes. `B` is the body of requests, which an upstream connection carries.
@@ -47,7 +49,7 @@ impl<B: 'static> http_body::Body for Body<B> {
                 *this = Body::Empty;
                 Poll::Ready(Some(Ok(frame)))
             }
-            Body::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Body::Upstream(body) => Pin::new(body).poll_frame(cx).map_ok(clean),
         }
     }
 
@@ -65,5 +67,20 @@ impl<B: 'static> http_body::Body for Body<B> {
             Body::Fixed(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Body::Upstream(body) => body.size_hint(),
         }
+    }
+}
+
+/// Trailers must not say what only a header section may: a client that merges them would believe it.
+fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            let refused = |name: &&http::HeaderName| !hop_by_hop::may_be_trailer(Name::from_raw_ref(name));
+            let names: Vec<http::HeaderName> = trailers.keys().filter(refused).cloned().collect();
+            for name in names {
+                trailers.remove(name);
+            }
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }

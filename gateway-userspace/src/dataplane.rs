@@ -111,6 +111,14 @@ impl Dataplane {
         self.denylist.deny(&mut self.settings, prefix, entry)
     }
 
+    /// Denies many prefixes: a list at start, a feed. Several times faster than one by one.
+    ///
+    /// # Errors
+    /// As [`Dataplane::deny`], for the first entry that does not go in; those before it are in.
+    pub fn deny_many(&mut self, entries: &[(IpNet, DenyEntry)]) -> Result<(), Error> {
+        self.denylist.deny_many(&mut self.settings, entries)
+    }
+
     /// Takes a deny entry back. `Ok(false)` if there was none.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Sends a request to an upstream and hands back its answer.
 //!
-//! What crosses: method, path and query as the gateway decided them, all end-to-end fields in their order, bodies and
-//! their trailers. What does not: hop-by-hop fields, framing (made anew for each side, so that two readers can never
+//! What crosses: method, path and query as the gateway decided them, all end-to-end fields in their order, bodies, and
+//! trailers (in HTTP/1.1 where `TE` and `Trailer` ask for and announce them). What does not: hop-by-hop fields, framing (made anew for each side, so that two readers can never
 //! disagree about it), `Expect` (the gateway has answered it), and interim answers: the gateway's own 100 has been
 //! sent by then, and 103 is swallowed.
 //!

@@ -4,7 +4,7 @@ use gateway_common::settings::Settings;
 
 use super::Budgets;
 
-/// The least depth of a budget. The kernel's coarse clock stands still for up to a tick (10 ms at 100 Hz);
+/// The least depth of a budget. The kernel program's clock stands still for up to a tick (10 ms at 100 Hz);
 /// a shallower budget would refuse packets of a source that keeps its rate.
 const BURST_NS_MIN: u64 = 20_000_000;
 const SECOND_NS: u64 = 1_000_000_000;

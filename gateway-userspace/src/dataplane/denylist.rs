@@ -72,6 +72,9 @@ impl DenyEntry {
     }
 }
 
+/// Entries that are written in one call.
+const BATCH: usize = 4096;
+
 /// Entries, filter and counters of the bans.
 pub struct Denylist {
     tables: Tables,
@@ -114,6 +117,56 @@ impl Denylist {
         }
         if self.remember(prefix, entry)? {
             self.filter.add(settings, &marks(prefix))?;
+        }
+        Ok(())
+    }
+
+    /// Adds or replaces many entries, exact ones in batches.
+    pub fn deny_many(
+        &mut self,
+        settings: &mut SettingsMap,
+        entries: &[(IpNet, DenyEntry)],
+    ) -> Result<(), Error> {
+        for batch in entries.chunks(BATCH) {
+            let rows: Vec<_> = batch
+                .iter()
+                .map(|(prefix, entry)| {
+                    let prefix = canonical(*prefix);
+                    (Key::of(prefix), entry.value(prefix.prefix_len()))
+                })
+                .collect();
+            let written = self.tables.insert_exact(&rows).is_ok();
+            if let Err(error) = self.note_batch(settings, batch, written) {
+                // What the batch has written beyond the entry to blame must not come to life later.
+                for (key, _) in rows {
+                    if key.prefix().is_some_and(|prefix| !self.entries.contains_key(&prefix)) {
+                        self.tables.remove(key)?;
+                    }
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the entries of a batch as if each came alone. Where the batch has failed, writing them once
+    /// more tells which entry is to blame; prefixes were not in it.
+    fn note_batch(
+        &mut self,
+        settings: &mut SettingsMap,
+        batch: &[(IpNet, DenyEntry)],
+        written: bool,
+    ) -> Result<(), Error> {
+        for (prefix, entry) in batch {
+            let prefix = canonical(*prefix);
+            if !written || !Key::of(prefix).is_exact() {
+                self.deny(settings, prefix, *entry)?;
+                continue;
+            }
+            self.bans.retain(entry.ban_id)?;
+            if self.remember(prefix, *entry)? {
+                self.filter.add(settings, &marks(prefix))?;
+            }
         }
         Ok(())
     }

@@ -45,6 +45,11 @@ impl Key {
         }
     }
 
+    /// Whether it is the key of a source, in a hash map.
+    pub fn is_exact(self) -> bool {
+        matches!(self, Self::Source4(_) | Self::Source6(_))
+    }
+
     /// The prefix of a key, or `None` for a key that this program did not write.
     pub fn prefix(self) -> Option<IpNet> {
         match self {

@@ -1,4 +1,5 @@
-//! The parts of bpf(2) that `aya` does not offer: links whose errors are not papered over, and their info.
+//! The parts of bpf(2) that `aya` does not offer: links whose errors are not papered over, their info, and
+//! batches.
 //!
 //! `aya` falls back to netlink when the kernel rejects a link, and such an attachment cannot be pinned; and
 //! its link info leaves out the interface.
@@ -13,9 +14,12 @@ use std::{
     path::Path,
 };
 
+use gateway_common::KernelPod;
+
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const MAP_UPDATE_BATCH: libc::c_long = 26;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_UPDATE: libc::c_long = 29;
 const LINK_DETACH: libc::c_long = 34;
@@ -48,16 +52,16 @@ impl Attributes {
         self.with(offset, address as u32).with(offset + 4, (address >> 32) as u32)
     }
 
-    fn call(&self, command: libc::c_long) -> io::Result<libc::c_long> {
+    fn call(mut self, command: libc::c_long) -> io::Result<libc::c_long> {
         // SAFETY: the attributes are initialised, larger than any command reads, and outlive the call. What
         // they point to is kept alive by the callers, and is as large as they say.
         let result = unsafe {
-            libc::syscall(libc::SYS_bpf, command, &raw const self.0, mem::size_of::<Self>() as libc::c_uint)
+            libc::syscall(libc::SYS_bpf, command, &raw mut self.0, mem::size_of::<Self>() as libc::c_uint)
         };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
     }
 
-    fn call_for_fd(&self, command: libc::c_long) -> io::Result<OwnedFd> {
+    fn call_for_fd(self, command: libc::c_long) -> io::Result<OwnedFd> {
         let descriptor = self.call(command)?;
         // SAFETY: the command returned a new descriptor, which nobody else owns.
         Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
@@ -107,6 +111,26 @@ pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
         .with_pointer(8, info.as_mut_ptr())
         .call(OBJ_GET_INFO_BY_FD)?;
     Ok(LinkInfo { program_id: info[2], interface: info[4] })
+}
+
+/// Writes many entries of a hash map in one call (since Linux 5.6). On an error some may have been written.
+pub fn update_batch<K: KernelPod, V: KernelPod>(
+    map: BorrowedFd<'_>,
+    keys: &[K],
+    values: &[V],
+) -> io::Result<()> {
+    assert_eq!(keys.len(), values.len(), "a value for each key");
+    let count = u32::try_from(keys.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    if count == 0 {
+        return Ok(());
+    }
+    Attributes::new()
+        .with_pointer(16, keys.as_ptr())
+        .with_pointer(24, values.as_ptr())
+        .with(32, count)
+        .with(36, map.as_raw_fd() as u32)
+        .call(MAP_UPDATE_BATCH)
+        .map(drop)
 }
 
 /// Pins an object at a path.

@@ -240,10 +240,10 @@ async fn speak<H: Handler>(
             Box::pin(http2::run(wire, connection, clock, handler, entered)).await
         }
         (opening::Stream::Tls(tls), false) => {
-            Box::pin(http1::run(*tls, connection, clock, handler, entered)).await
+            Box::pin(http1::run(tls, connection, clock, handler, entered)).await
         }
         (opening::Stream::Tls(tls), true) => {
-            Box::pin(http2::run(*tls, connection, clock, handler, entered)).await
+            Box::pin(http2::run(tls, connection, clock, handler, entered)).await
         }
     };
     (peer, end)

@@ -61,6 +61,15 @@ pub struct KeySet {
     by_id: HashMap<Box<str>, usize>,
 }
 
+/// How one set differs from the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Keys that were not there before.
+    pub added: usize,
+    /// Keys that are there no more.
+    pub withdrawn: usize,
+}
+
 /// What looking for a key found.
 #[derive(Debug)]
 pub enum Selection<'a> {
@@ -120,14 +129,19 @@ impl KeySet {
     }
 
     /// Takes over keys of `before` that are in both, so that results remembered for them stay good, and withdraws
-    /// those that are gone.
-    pub fn succeed(&mut self, before: &KeySet) {
+    /// those that are gone. Says how many came and how many went.
+    pub fn succeed(&mut self, before: &KeySet) -> Change {
+        let mut kept = 0;
         for old in &before.keys {
             match self.keys.iter_mut().find(|new| new.same_as(old)) {
-                Some(new) => *new = old.clone(),
+                Some(new) => {
+                    *new = old.clone();
+                    kept += 1;
+                }
                 None => old.revoke(),
             }
         }
+        Change { added: self.keys.len() - kept, withdrawn: before.keys.len() - kept }
     }
 
     fn add(&mut self, key: Key) -> Result<(), KeyError> {

@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::discovery::{self, DiscoveryError};
-use super::document::{Author, DocumentError, KeySet, Skipped};
+use super::document::{Author, Change, DocumentError, KeySet, Skipped};
 use super::issuer::{Issuer, Origin};
+use super::key::KeyError;
 use super::transfer::{self, TransferError};
 
 /// Longest that one fetch may take: discovery, redirects and keys together.
@@ -104,14 +105,18 @@ async fn supervise(mut received: mpsc::UnboundedReceiver<Vec<Job>>) {
 /// Fetches the keys of one issuer for ever.
 async fn keep_fresh(job: Job) {
     let Some(origin) = job.issuer.origin().cloned() else { return };
+    let (Origin::Url(url) | Origin::Discovery(url)) = &origin;
+    if !transfer::is_protected(url) {
+        tracing::warn!(auth = %job.issuer.name(), %url, "keys come without TLS: whoever is on the way can sign tokens");
+    }
     let mut failures = 0;
     loop {
         let attempt = job.issuer.begin();
         match fetch(&origin, job.ca.as_deref(), TIMEOUT).await {
             Ok((keys, skipped)) => {
                 failures = 0;
-                report(job.issuer.name(), &keys, &skipped);
-                attempt.succeed(keys, Instant::now());
+                let change = attempt.succeed(keys, Instant::now());
+                report(job.issuer.name(), change, &skipped);
             }
             Err(error) => {
                 failures += 1;
@@ -173,10 +178,18 @@ fn random_fraction() -> f64 {
     f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
 }
 
-fn report(name: &str, keys: &KeySet, skipped: &[Skipped]) {
-    tracing::debug!(auth = %name, keys = keys.keys().len(), "keys fetched");
+/// Tells of keys that came and went. What is left out is told only then: issuers show the same set for months.
+fn report(name: &str, change: Change, skipped: &[Skipped]) {
+    if change == (Change { added: 0, withdrawn: 0 }) {
+        return;
+    }
+    tracing::info!(auth = %name, added = change.added, withdrawn = change.withdrawn, "the issuer's keys have changed");
     for key in skipped {
-        tracing::warn!(auth = %name, index = key.index, reason = %key.reason, "a key of the issuer is left out");
+        if key.reason == KeyError::NotForSignatures {
+            tracing::debug!(auth = %name, index = key.index, reason = %key.reason, "a key of the issuer is left out");
+        } else {
+            tracing::warn!(auth = %name, index = key.index, reason = %key.reason, "a key of the issuer is left out");
+        }
     }
 }
 

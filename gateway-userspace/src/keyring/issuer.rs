@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
-use super::document::KeySet;
+use super::document::{Change, KeySet};
 
 /// Least time between two fetches that unknown key ids caused. The first is immediate.
 pub const UNKNOWN_KEY_SPACING: Duration = Duration::from_secs(30);
@@ -238,16 +238,18 @@ pub(super) struct Attempt<'a>(&'a Issuer);
 
 impl Attempt<'_> {
     /// Puts new keys in force. Keys that are gone from the set stop working at once.
-    pub(super) fn succeed(self, mut keys: KeySet, now: Instant) {
+    pub(super) fn succeed(self, mut keys: KeySet, now: Instant) -> Change {
         let issuer = self.0;
-        {
+        let change = {
             let mut current = issuer.current.write().unwrap_or_else(PoisonError::into_inner);
-            keys.succeed(&current.keys);
+            let change = keys.succeed(&current.keys);
             *current = Current { keys: Arc::new(keys), fetched: Some(now) };
-        }
+            change
+        };
         issuer.succeeded.fetch_add(1, Ordering::Relaxed);
         *issuer.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
         issuer.gate().ended = Some(now);
+        change
     }
 
     /// Keeps the keys and notes why; says whether this is news.
@@ -364,10 +366,10 @@ mod tests {
         let now = Instant::now();
         issuer.begin().succeed(set("a"), now);
         let before = issuer.keys(now, STALE).expect("loaded").keys()[0].clone();
-        issuer.begin().succeed(set("a"), now);
+        assert_eq!(issuer.begin().succeed(set("a"), now), Change { added: 0, withdrawn: 0 });
         assert!(Arc::ptr_eq(&before, &issuer.keys(now, STALE).expect("loaded").keys()[0]));
         assert!(!before.is_revoked());
-        issuer.begin().succeed(set("b"), now);
+        assert_eq!(issuer.begin().succeed(set("b"), now), Change { added: 1, withdrawn: 1 });
         assert!(before.is_revoked());
     }
 }

@@ -101,6 +101,16 @@ pub fn keeps_protection(from: &str, to: &str) -> bool {
     }
 }
 
+/// Whether nobody on the way can exchange what is read from `url`: it has TLS, or does not leave this machine.
+pub fn is_protected(url: &str) -> bool {
+    Target::parse(url).is_some_and(|target| {
+        let host = target.bare_host();
+        target.tls
+            || host == "localhost"
+            || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
+    })
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Target {
     tls: bool,
@@ -275,6 +285,17 @@ mod tests {
             "https://",
         ] {
             assert_eq!(Target::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_tls_and_this_machine_count_as_protected() {
+        for good in ["https://a.example/", "http://localhost:1/", "http://127.0.0.9/", "http://[::1]:80/k"] {
+            assert!(is_protected(good), "{good}");
+        }
+        for bad in ["http://a.example/", "http://10.0.0.1/", "http://localhost.example/", "ftp://127.0.0.1/"]
+        {
+            assert!(!is_protected(bad), "{bad}");
         }
     }
 

@@ -183,8 +183,14 @@ impl Endpoint {
         self.addresses.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// For connections to come. A target whose name had none was down for that reason alone, and is up again.
     pub(super) fn set_addresses(&self, addresses: Arc<[SocketAddr]>) {
-        *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+        let mut known = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
+        if known.is_empty() {
+            self.failures.store(0, Ordering::Relaxed);
+            self.skipped_until_ms.store(0, Ordering::Relaxed);
+        }
+        *known = addresses;
     }
 
     /// Milliseconds since the epoch, from 1 on because 0 means "up".

@@ -87,3 +87,41 @@ async fn lookup(host: &str, port: u16) -> Result<Arc<[SocketAddr]>, Error> {
     addresses.dedup();
     if addresses.is_empty() { Err(Error::Empty) } else { Ok(addresses.into()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::upstream::config::Target;
+    use crate::upstream::connect;
+    use crate::upstream::endpoint::Standing;
+
+    fn endpoint(host: &str) -> Endpoint {
+        let target = Target { tls: false, host: host.into(), port: 8080, authority: host.into() };
+        Endpoint::new(Arc::from("users"), target, Instant::now())
+    }
+
+    #[tokio::test]
+    async fn a_name_that_gets_its_first_address_is_up_at_once() {
+        let endpoint = endpoint("localhost");
+        endpoint.failed(Instant::now(), &connect::Error::NoAddress);
+        assert_eq!(endpoint.standing(Instant::now()), Standing::Down);
+        assert!(refresh(&endpoint).await);
+        assert!(
+            endpoint.addresses().iter().all(|address| address.ip().is_loopback() && address.port() == 8080)
+        );
+        assert_eq!(endpoint.standing(Instant::now()), Standing::Up);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_no_longer_resolves_keeps_its_last_addresses() {
+        // Never resolves, and never leaves the machine: RFC 6761 §6.4, and too long a label besides.
+        let endpoint = endpoint(&format!("{}.invalid", "a".repeat(64)));
+        assert!(!refresh(&endpoint).await);
+        let last: Arc<[SocketAddr]> = Arc::new([SocketAddr::from(([10, 0, 0, 1], 8080))]);
+        endpoint.set_addresses(last.clone());
+        assert!(refresh(&endpoint).await);
+        assert_eq!(endpoint.addresses(), last);
+    }
+}

@@ -40,6 +40,9 @@ struct Arguments {
     /// Two samples of one second: whether it works, not how fast it is
     #[arg(long)]
     quick: bool,
+    /// Only these cases [default: all]
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Case::ALL.map(Case::slug)))]
+    case: Vec<String>,
     /// Write the figures as JSON too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -73,14 +76,17 @@ fn main() -> Result<()> {
 
     let mut all = Vec::new();
     for case in Case::ALL {
+        if !arguments.case.is_empty() && !arguments.case.iter().any(|slug| slug == case.slug()) {
+            continue;
+        }
         eprintln!("{}: {rounds} samples of {} s for each subject", case.name(), time.as_secs_f64());
         all.extend(measure(case, &present, &origin, &secrets, on, time, rounds)?);
     }
     let rows = report::rows(&all);
     print!("{}", report::table(&rows, &report::bars(&rows)));
-    if let Some(file) = arguments.json {
+    if let Some(file) = &arguments.json {
         let document = report::json(&rows, machine(&present, on, time, rounds), &missing);
-        std::fs::write(&file, format!("{document:#}\n"))
+        std::fs::write(file, format!("{document:#}\n"))
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())

@@ -29,7 +29,7 @@ impl Case {
         }
     }
 
-    /// For file names.
+    /// For file names and the command line.
     pub fn slug(self) -> &'static str {
         match self {
             Case::Plain => "plain",

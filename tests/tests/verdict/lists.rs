@@ -1,7 +1,10 @@
 //! Deny and allow entries of every length.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use gateway_common::verdict::Reason::{self, Allowed, Clean, DeniedPrefix, DeniedSource};
 use gateway_userspace::dataplane::DenyEntry;
+use ipnet::IpNet;
 use tests::{
     kernel::{Kernel, net},
     packet::{ACK, Packet},
@@ -275,4 +278,47 @@ fn a_full_list_says_so_and_keeps_what_it_has() {
     kernel.expect("old entry", &Packet::from("192.0.2.3").tcp(443, ACK).build(), DeniedSource);
     kernel.lift(net("192.0.2.3")).unwrap();
     kernel.deny(net("192.0.2.99"), DenyEntry::forever(1)).unwrap();
+}
+
+#[test]
+fn many_entries_at_once_are_the_same_as_one_by_one() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    let prefixes: Vec<IpNet> = (0..3000_u32)
+        .map(|number| match number % 4 {
+            0 => IpNet::from(IpAddr::from(Ipv4Addr::from(0x0b00_0000 + number * 977))),
+            1 => net(&format!("2001:db8:{number:x}:1::/64")),
+            2 => net(&format!("172.{}.{}.0/24", number >> 8, number & 255)),
+            _ => net(&format!("2a00:{number:x}::/36")),
+        })
+        .collect();
+    let entries: Vec<_> = prefixes.iter().map(|prefix| (*prefix, DenyEntry::forever(3))).collect();
+    kernel.deny_many(&entries).unwrap();
+    kernel.deny_many(&entries[..100]).unwrap();
+    assert_eq!(kernel.entries().len(), 3000);
+    for prefix in &prefixes {
+        let frame = Packet::from(&prefix.network().to_string()).tcp(443, ACK).build();
+        assert_eq!(kernel.send(&frame).1.dropped().packets, 1, "{prefix}");
+    }
+    for prefix in &prefixes {
+        assert!(kernel.lift(*prefix).unwrap());
+    }
+    assert_eq!(kernel.ban_counters(3).unwrap().unwrap().packets, 3000);
+}
+
+#[test]
+fn a_batch_that_does_not_fit_goes_in_as_far_as_there_is_room() {
+    let Some(mut kernel) = Kernel::load_with(|options| options.deny_capacity = 64) else { return };
+    // IPv4 does not fit, and the IPv6 entry behind it must not be left in the kernel alone.
+    let mut list: Vec<_> =
+        (0..100).map(|number| (net(&format!("192.0.2.{number}")), DenyEntry::forever(1))).collect();
+    list.push((net("2001:db8::/64"), DenyEntry::forever(1)));
+    let error = kernel.deny_many(&list).unwrap_err();
+    assert!(error.to_string().contains("room for 64"), "{error}");
+    for (prefix, _) in kernel.entries().collect::<Vec<_>>() {
+        let frame = Packet::from(&prefix.addr().to_string()).tcp(443, ACK).build();
+        kernel.expect("went in", &frame, DeniedSource);
+    }
+    assert_eq!(kernel.entries().len(), 64);
+    kernel.reopen();
+    assert_eq!(kernel.entries().len(), 64, "the maps hold what the mirror held");
 }

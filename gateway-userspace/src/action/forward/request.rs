@@ -1,6 +1,6 @@
 //! The request as an upstream gets it.
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TE, TRANSFER_ENCODING, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TE, TRANSFER_ENCODING, VIA};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Uri, Version};
 use http_body::Body as _;
@@ -49,6 +49,10 @@ impl Outbound {
         let path_and_query = match plan.config.protocol {
             Protocol::Http1 => {
                 frame_http1(&mut fields, &method, request.body());
+                if fields.contains_key(TE) {
+                    // RFC 9110 §10.1.4: whoever sends `TE` says that it is for this connection only.
+                    fields.insert(CONNECTION, HeaderValue::from_static("te"));
+                }
                 let mut uri = http::uri::Parts::default();
                 uri.path_and_query = Some(path_and_query);
                 *request.uri_mut() = Uri::from_parts(uri).map_err(|_invalid| Rejection::BadTarget)?;

@@ -1,14 +1,17 @@
 //! The four maps behind the denylist.
 
-use std::io;
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
-use aya::maps::{HashMap, LpmTrie, MapData, MapError, lpm_trie};
+use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, lpm_trie};
 use gateway_common::{
     denylist::DenyValue,
     maps::{self, Spec},
 };
 
-use crate::dataplane::{Error, error::into_io, load::Maps, prefix::Key, wire::Wire};
+use crate::dataplane::{Error, error::into_io, load::Maps, prefix::Key, syscall::update_batch, wire::Wire};
 
 type Exact<K> = HashMap<MapData, K, Wire<DenyValue>>;
 type Trie<K> = LpmTrie<MapData, K, Wire<DenyValue>>;
@@ -20,19 +23,27 @@ pub struct Tables {
     prefix4: Trie<[u8; 8]>,
     prefix6: Trie<[u8; 16]>,
     capacity: u32,
+    /// Descriptors of `deny4` and `deny6`, which the typed maps do not give out.
+    fds: [OwnedFd; 2],
 }
 
 impl Tables {
     pub fn open(maps: &mut Maps) -> Result<Self, Error> {
-        let deny4 = maps.take_data(&maps::DENY4)?;
+        let (deny4, deny6) = (maps.take_data(&maps::DENY4)?, maps.take_data(&maps::DENY6)?);
         let info = deny4.info().map_err(|error| Error::map("look at", maps::DENY4.name, error))?;
+        let clone = |map: &MapData| map.fd().as_fd().try_clone_to_owned();
+        let fds = [clone(&deny4), clone(&deny6)];
+        let failed = |source| Error::Map { doing: "open", map: maps::DENY4.name, source };
+        let [fd4, fd6] = fds.map(|fd| fd.map_err(failed));
         Ok(Self {
-            deny4: Exact::try_from(aya::maps::Map::HashMap(deny4))
+            deny4: Exact::try_from(Map::HashMap(deny4))
                 .map_err(|error| Error::map("use", maps::DENY4.name, error))?,
-            deny6: maps.take_as(&maps::DENY6)?,
+            deny6: Exact::try_from(Map::HashMap(deny6))
+                .map_err(|error| Error::map("use", maps::DENY6.name, error))?,
             prefix4: maps.take_as(&maps::DENY_PREFIX4)?,
             prefix6: maps.take_as(&maps::DENY_PREFIX6)?,
             capacity: info.max_entries(),
+            fds: [fd4?, fd6?],
         })
     }
 
@@ -45,6 +56,28 @@ impl Tables {
             Key::Prefix6(bits, data) => self.prefix6.insert(&lpm_trie::Key::new(bits, data), value, 0),
         }
         .map_err(|error| self.insert_error(key, error))
+    }
+
+    /// Writes exact entries in one call per family. On an error some may have been written. Keys of prefixes
+    /// are passed over: the kernel has no faster way for them.
+    pub fn insert_exact(&mut self, entries: &[(Key, DenyValue)]) -> io::Result<()> {
+        let (mut keys4, mut values4) = (Vec::new(), Vec::new());
+        let (mut keys6, mut values6) = (Vec::new(), Vec::new());
+        for (key, value) in entries {
+            match key {
+                Key::Source4(address) => {
+                    keys4.push(*address);
+                    values4.push(*value);
+                }
+                Key::Source6(network) => {
+                    keys6.push(*network);
+                    values6.push(*value);
+                }
+                Key::Prefix4(..) | Key::Prefix6(..) => {}
+            }
+        }
+        update_batch(self.fds[0].as_fd(), &keys4, &values4)?;
+        update_batch(self.fds[1].as_fd(), &keys6, &values6)
     }
 
     pub fn remove(&mut self, key: Key) -> Result<(), Error> {

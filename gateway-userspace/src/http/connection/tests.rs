@@ -257,7 +257,8 @@ fn the_task_of_a_connection_is_small() {
         };
         let accepting = accept::run(listener.clone(), socket, Rc::new(|_, _, _| {}), take);
         let (client, accepted) = tokio::join!(TcpStream::connect(address), accepting);
-        (client.unwrap(), accepted.unwrap());
+        client.unwrap();
+        accepted.unwrap();
         assert!((1..=1024).contains(&size.get()), "{} bytes", size.get());
     });
 }

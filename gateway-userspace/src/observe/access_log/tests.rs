@@ -254,19 +254,18 @@ fn a_full_disk_costs_lines_and_nothing_else() {
     assert_eq!(writer.dropped(), 1000);
 }
 
+/// A named pipe, and an end that keeps it open: reading and writing, so that opening does not wait for anybody.
+fn pipe(name: &str) -> (TestFile, std::fs::File) {
+    let pipe = TestFile::new(name);
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe.0, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+    let end = std::fs::File::options().read(true).write(true).open(&pipe.0).expect("opened");
+    (pipe, end)
+}
+
 #[test]
 fn a_reader_that_stops_never_stalls_a_request() {
-    let pipe = TestFile::new("pipe");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &pipe.0,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::from_raw_mode(0o600),
-        0,
-    )
-    .expect("a pipe");
-    // Both ends, so that opening does not wait for a reader; nobody reads until the end.
-    let reader = std::fs::File::options().read(true).write(true).open(&pipe.0).expect("opened");
+    let (pipe, reader) = pipe("stalled");
     let writer = Writer::start(Format::Json, Sink::File(pipe.0.clone())).expect("a writer");
     let log = writer.log();
     let lines = 20_000;
@@ -278,6 +277,22 @@ fn a_reader_that_stops_never_stalls_a_request() {
     drop(log);
     drop(writer);
     drop(reader);
+}
+
+#[test]
+fn a_reader_that_is_gone_costs_lines_and_nothing_else() {
+    let (pipe, reader) = pipe("closed");
+    let writer = Writer::start(Format::Json, Sink::File(pipe.0.clone())).expect("a writer");
+    drop(reader);
+    let log = writer.log();
+    for lost in 1..=3 {
+        log.write(&entry());
+        log.flush();
+        while writer.dropped() < lost {
+            std::thread::yield_now();
+        }
+    }
+    assert_eq!(writer.dropped(), 3);
 }
 
 #[test]

@@ -74,7 +74,8 @@ fn machine() -> Value {
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     json!({
         "cpu": model.map_or("unknown", |(_, name)| name),
-        "cpus": std::thread::available_parallelism().map_or(0, usize::from),
+        // Not `available_parallelism`: this thread is fixed to one of them.
+        "cpus": cpu.lines().filter(|line| line.starts_with("processor")).count(),
         "kernel": system.release().to_string_lossy(),
     })
 }

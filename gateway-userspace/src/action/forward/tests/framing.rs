@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, StreamBody};
 use super::{get, send};
 use crate::action::forward::forward;
 use crate::upstream::config::HostHeader;
-use crate::upstream::tests::raw::hears;
+use crate::upstream::tests::raw::{hears, says};
 use crate::upstream::tests::{
     TestBody, config, context, full_body, head, head_with, no_body, on_a_worker, open,
 };
@@ -105,5 +105,31 @@ fn a_replaced_path_keeps_the_query() {
             let request = heard.borrow_mut().remove(0);
             assert_eq!(request.lines().next(), Some(line));
         }
+    });
+}
+
+#[test]
+fn a_client_that_takes_trailers_gets_them_without_what_may_not_be_one() {
+    on_a_worker(async {
+        let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\n\
+                      x-sum: 7\r\nset-cookie: a=1\r\ncontent-length: 9\r\n\r\n";
+        let upstream = open(config(&[says(answer).await]));
+        let (head, body, _timing) = send(&upstream, head_with("GET", "/", &[("te", "trailers")]), no_body())
+            .await
+            .expect("an answer");
+        assert!(head.fields.contains(&crate::header::TRAILER));
+        let body = body.collect().await.expect("a body");
+        let trailers = body.trailers().expect("trailers");
+        assert_eq!((trailers.len(), trailers["x-sum"].as_bytes()), (1, &b"7"[..]));
+
+        let (address, heard) = hears().await;
+        send(&open(config(&[address])), head_with("GET", "/", &[("te", "trailers")]), no_body())
+            .await
+            .expect("an answer");
+        let request = heard.borrow_mut().remove(0);
+        assert!(
+            request.contains("\r\nte: trailers\r\n") && request.contains("\r\nconnection: te\r\n"),
+            "{request}"
+        );
     });
 }

@@ -74,15 +74,15 @@ fn a_client_that_sends_nothing_is_let_go_without_a_word_or_a_report() {
 fn an_idle_connection_is_closed_after_the_idle_time_and_not_after_the_header_time() {
     run(async {
         let front = Front::start(|settings| {
-            settings.limits.header_timeout = SHORT / 3;
-            settings.limits.idle_timeout = SHORT;
+            settings.limits.header_timeout = SHORT;
+            settings.limits.idle_timeout = 3 * SHORT;
         });
         let mut client = front.connect().await;
         client.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await;
         client.until("GET a /a").await;
         let answered = Instant::now();
         assert_eq!(client.rest().await, "");
-        assert!(answered.elapsed() >= SHORT * 9 / 10, "{:?}", answered.elapsed());
+        assert!(answered.elapsed() >= 2 * SHORT, "{:?}", answered.elapsed());
         assert_eq!(front.reports().await, []);
     });
 }
