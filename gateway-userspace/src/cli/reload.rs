@@ -35,7 +35,10 @@ pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
 
 fn text(reply: &Reloaded, dry_run: bool) -> String {
     if !reply.ok {
-        return format!("generation {} stays in force\n", reply.generation);
+        return format!(
+            "{} problem(s); the running configuration was not changed, generation {} stays in force\n",
+            reply.errors, reply.generation
+        );
     }
     let mut text = String::new();
     if reply.warnings > 0 {
@@ -79,7 +82,10 @@ mod tests {
         assert!(text(&reply, true).ends_with("put in force with: portcullis reload\n"));
         reply.changes.clear();
         assert_eq!(text(&reply, false), "nothing changes; generation 4 is in force\n");
-        reply.ok = false;
-        assert_eq!(text(&reply, false), "generation 4 stays in force\n");
+        (reply.ok, reply.errors) = (false, 2);
+        assert_eq!(
+            text(&reply, false),
+            "2 problem(s); the running configuration was not changed, generation 4 stays in force\n"
+        );
     }
 }

@@ -28,6 +28,9 @@ pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
         Ok(frame) => frame,
         Err(error) => return output.refused(&error),
     };
+    if !once {
+        output.raw("\u{1b}[2J");
+    }
     loop {
         std::thread::sleep(INTERVAL);
         let frame = match client::call(&socket, &GetTop {}) {

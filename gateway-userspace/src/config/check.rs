@@ -15,10 +15,10 @@ use super::model::Config;
 /// Checks a decoded configuration, of which parts may be missing when there are errors already.
 pub fn check(config: &Config, d: &mut Decoder<'_>) {
     references::check(d);
+    matches::check(d);
     let read_files = d.read_files;
     let report: &mut Report = &mut d.report;
     listeners::check(config, report);
-    matches::check(config, report);
     if read_files {
         certificates::check(config, report);
         listeners::check_interfaces(config, report);

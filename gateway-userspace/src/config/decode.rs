@@ -10,6 +10,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use crate::diagnostic::{Located, Place, Problem, Report, Sources};
+use crate::route::pattern::Pattern;
 
 use super::codes;
 use super::environment::Environment;
@@ -93,6 +94,8 @@ pub struct Decoder<'a> {
     pub references: Vec<Reference>,
     /// Named tables, usable or not.
     pub declared: Vec<Declared>,
+    /// Matches with their routes, usable or not.
+    pub matches: Vec<(Arc<str>, Located<Pattern>)>,
 }
 
 /// A route's reference to a named table.
@@ -120,7 +123,15 @@ impl<'a> Decoder<'a> {
     pub fn new(report: Report, environment: &'a Environment<'a>, read_files: bool) -> Decoder<'a> {
         let unread = [codes::SYNTAX, codes::UNREADABLE, codes::BAD_INCLUDE];
         let incomplete = report.problems.iter().any(|problem| unread.contains(&problem.code));
-        Decoder { report, environment, read_files, incomplete, references: Vec::new(), declared: Vec::new() }
+        Decoder {
+            report,
+            environment,
+            read_files,
+            incomplete,
+            references: Vec::new(),
+            declared: Vec::new(),
+            matches: Vec::new(),
+        }
     }
 
     /// Opens a table; unknown keys are reported now.

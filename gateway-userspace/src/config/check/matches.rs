@@ -1,27 +1,20 @@
 //! Matches of which neither is more specific than the other.
 
-use std::sync::Arc;
-
 use crate::config::codes;
-use crate::config::model::Config;
-use crate::diagnostic::{Located, Problem, Report};
+use crate::config::decode::Decoder;
+use crate::diagnostic::Problem;
 use crate::route::conflict::conflicts;
-use crate::route::pattern::Pattern;
 
 /// Reports every match that collides with an earlier one, in the router's own terms.
-pub fn check(config: &Config, report: &mut Report) {
-    let matches: Vec<(&Arc<str>, &Located<Pattern>)> = config
-        .route
-        .iter()
-        .flat_map(|route| route.matches.iter().map(move |pattern| (&route.name, pattern)))
-        .collect();
+pub fn check(d: &mut Decoder<'_>) {
+    let matches = &d.matches;
     for (first, second) in conflicts(matches.iter().map(|(_, pattern)| &pattern.value)) {
-        let ((other, first), (name, pattern)) = (matches[first], matches[second]);
+        let ((other, first), (name, pattern)) = (&matches[first], &matches[second]);
         let message = match other == name {
             true => format!("route `{name}` has this match twice"),
             false => format!("routes `{other}` and `{name}` match the same requests"),
         };
-        report.push(
+        d.report.push(
             Problem::error(codes::EQUAL_MATCHES, message, pattern.place.clone())
                 .label("neither of the two is more specific")
                 .related(first.place.clone(), format!("the match of `{other}`"))

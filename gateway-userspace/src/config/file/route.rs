@@ -127,6 +127,9 @@ pub static SPEC: Spec = Spec {
 pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Route> {
     let f = d.fields(&SPEC, format!("[route.{}]", name.value), node)?;
     let matches = f.get(d, "match", &MATCH);
+    for pattern in matches.iter().flatten() {
+        d.matches.push((name.value.clone(), pattern.clone()));
+    }
     let action = action(d, &f, &name);
     let auth = f.get(d, "auth", &value::NAMES);
     let limits = f.get(d, "limit", &value::NAMES);

@@ -96,6 +96,19 @@ help: order decides nothing here: add a method, a host or a longer path to one o
 }
 
 #[test]
+fn equal_matches_are_found_also_when_their_routes_have_other_problems() {
+    let text = "[route.a]\nmatch = \"/a\"\nto = \"b\"\n[route.b]\nmatch = \"/a\"\n";
+    assert_eq!(
+        found(text),
+        [
+            "5:6: error[C022]: an upstream address needs a scheme",
+            "6:1: error[C003]: [route.b] does not say what to do",
+            "7:9: error[C020]: routes `a` and `b` match the same requests",
+        ]
+    );
+}
+
+#[test]
 fn a_problem_within_a_match_points_at_its_part() {
     let text =
         "[listen.a]\naddress = \"[::]:80\"\n[route.r]\nmatch = \"GET a.example:80/u\"\nto = \"http://b\"\n";
