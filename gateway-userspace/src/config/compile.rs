@@ -40,7 +40,7 @@ pub struct Compiled {
     /// What the key fetcher has to do for it.
     pub jobs: Vec<crate::keyring::fetch::Job>,
     /// Counts of its limits, to be adopted when it is in force.
-    pub limit_states: Vec<(Arc<str>, Arc<rate_limit::State>)>,
+    pub limit_states: LimitStates,
     /// Problems that do not prevent it.
     pub warnings: Vec<Problem>,
 }
@@ -82,6 +82,9 @@ pub fn compile(config: Config, state: &State) -> Result<Compiled, Vec<Problem>> 
 
 /// Compiled objects by their names in the configuration.
 type ByName<T> = HashMap<Arc<str>, T>;
+
+/// Counts of limits by the limits' names.
+pub type LimitStates = Vec<(Arc<str>, Arc<rate_limit::State>)>;
 
 struct Compiler<'a> {
     state: &'a State,
@@ -130,7 +133,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn limits(&mut self, config: &Config) -> (ByName<Limit>, Vec<(Arc<str>, Arc<rate_limit::State>)>) {
+    fn limits(&mut self, config: &Config) -> (ByName<Limit>, LimitStates) {
         let now = Instant::now();
         let prepared = config.limit.iter().map(|limit| {
             let state = self.state.limits.prepare(&limit.value, now);

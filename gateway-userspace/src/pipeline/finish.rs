@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::abuse::signal::{Evidence, Signal};
+use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
 use crate::header::Value;
 use crate::http::body::RequestBody;
@@ -21,7 +22,6 @@ use crate::observe::metrics::{Finished, Label};
 use crate::observe::trace_context::TraceContext;
 use crate::request::head::Version;
 use crate::request::{Context, Head, Summary};
-use crate::upstream::body::Error;
 use crate::worker::{View, Worker};
 
 /// Longest method, host and path that a receipt keeps, in bytes.

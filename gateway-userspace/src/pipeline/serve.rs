@@ -147,8 +147,8 @@ fn finish_head(view: &View, context: &Context, record: &Record, head: &mut respo
 
 fn into_http(head: response::Head, body: Body) -> http::Response<Body> {
     let mut response = http::Response::new(body);
-    // A status outside 100 to 999 comes neither from a parsed upstream nor from our table.
-    *response.status_mut() = http::StatusCode::from_u16(head.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    *response.status_mut() = http::StatusCode::from_u16(head.status)
+        .expect("a parsed upstream and the table of rejections have statuses from 100 to 999 only");
     *response.headers_mut() = head.fields.into_raw();
     response
 }
