@@ -1,3 +1,5 @@
+//! HTTP/1 over an in-memory stream: deadlines, framing, refusals, draining, and what is reported of it.
+
 use super::*;
 
 fn status(response: &str) -> &str {

@@ -1,3 +1,5 @@
+//! The beginning of a connection: TLS, the PROXY protocol, and the one deadline over both.
+
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
