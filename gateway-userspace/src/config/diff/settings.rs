@@ -329,6 +329,7 @@ fn of_log(log: &Log) -> Vec<(String, String)> {
         LogSink::Stdout => "stdout".to_owned(),
         LogSink::Stderr => "stderr".to_owned(),
         LogSink::File(path) => format!("file:{}", path.display()),
+        LogSink::Syslog(receiver) => receiver.to_string(),
     };
     vec![pair("format", format), pair("to", to)]
 }
