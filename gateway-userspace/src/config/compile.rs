@@ -187,7 +187,7 @@ impl Compiler<'_> {
             route.auth.iter().map(|name| auth.get(&name.value).map(Authentication::share)).collect();
         let route_limits: Option<Vec<_>> =
             route.limits.iter().map(|name| limits.get(&name.value).cloned()).collect();
-        let (address_limits, identity_limits) = Limits::split(route_limits?);
+        let (address_limits, identity_limits) = Limits::split(route_limits?, !route.auth.is_empty());
         let authentication = authentication?;
         let realm = authentication.first().map_or_else(|| route.name.clone(), Authentication::realm);
         Some(Route {
