@@ -26,7 +26,7 @@ pub struct Snapshot {
     pub plans: Box<[Arc<Plan>]>,
     /// Headers that no client may set.
     pub identity_headers: IdentityHeaders,
-    /// The same names, which trailers may not bring in either.
+    /// The same names, with hyphens, which trailers may not bring in either.
     pub identity_trailers: Arc<[Name]>,
     /// Fields of answers to requests that found no route.
     pub headers: ResponseHeaders,

@@ -159,10 +159,13 @@ impl RequestBody {
         Ok(())
     }
 
+    /// As in a header section, names with an underscore go: an upstream may not tell them from those with a hyphen.
     fn filter_trailers(&self, trailers: http::HeaderMap) -> http::HeaderMap {
         let refused = self.refused_trailers.as_deref().unwrap_or_default();
         let mut fields = Fields::from_raw(trailers);
-        let bad = |name: &&Name| !hop_by_hop::may_be_trailer(name) || refused.contains(name);
+        let bad = |name: &&Name| {
+            !hop_by_hop::may_be_trailer(name) || name.as_str().contains('_') || refused.contains(name)
+        };
         let names: Vec<Name> = fields.iter().map(|(name, _)| name).filter(bad).cloned().collect();
         for name in &names {
             fields.remove(name);
