@@ -22,18 +22,18 @@ pub async fn respond(
     worker: &Worker,
     view: &Rc<View>,
     connection: &Connection,
-    context: &mut Context,
     record: &mut Record,
     mut head: Head,
     body: Incoming,
 ) -> Result<(response::Head, Body<RequestBody>), Rejection> {
-    if worker.deny.is_banned(context.client) {
+    if worker.deny.is_banned(record.context.client) {
         return Err(Rejection::Banned);
     }
     let snapshot = &view.shared;
     let found = snapshot.table.find(&head)?;
     let route = &snapshot.routes[found.route];
     record.route = Some(found.route);
+    let context = &mut record.context;
     context.route = Some(route.name.clone());
 
     check(&route.policies, context, &mut head).await?;
@@ -49,12 +49,13 @@ pub async fn respond(
                 .map(|replacement| found.replace_prefix(head.path(), replacement).into_owned());
             let mut body = RequestBody::new(body, &head.fields, &route.policies.requests)?;
             body.refuse_trailers(snapshot.identity_trailers.clone());
-            let fault = body.fault();
+            let watch = body.watch();
+            record.body = Some(watch.clone());
             let upstream = &view.upstreams[*plan];
             let (head, body, timing) = forward::forward(context, head, path.as_deref(), body, upstream)
                 .await
                 // The body knows better than the connection that carried it why it broke.
-                .map_err(|rejection| fault.get().map_or(rejection, Rejection::from))?;
+                .map_err(|rejection| watch.fault().map_or(rejection, Rejection::from))?;
             worker.cells.upstream_answered(view.labels.upstreams[*plan], timing.to_head);
             record.upstream = Some(timing);
             Ok((head, body))
