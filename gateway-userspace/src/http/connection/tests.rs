@@ -88,6 +88,7 @@ impl Origin {
                 names.sort_by_key(|name| name.as_str());
                 text(&format!("{names:?}"))
             }
+            "/client" if !connection.believes_headers() => text(&connection.peer().source.ip().to_string()),
             "/client" => {
                 let trusted = &connection.settings().trusted;
                 text(&client_address::client_address(connection.peer(), &head.fields, trusted).to_string())
