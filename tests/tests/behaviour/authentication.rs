@@ -279,9 +279,9 @@ fn address_rules_go_by_the_trusted_address() {
     assert_eq!((refused.status, refused.header("x-gateway-reason")), (403, "address-denied"));
 }
 
-/// Of an API key list with one key: its configuration and the key.
 const KEY: &str = "k-0123456789abcdef0123456789abcdef";
 
+/// A list with one API key.
 fn keys(name: &str, consumer: &str, digest: &str) -> String {
     format!(
         "[auth.{name}]\napi-key = [\"header:X-API-Key\"]\nkeys.{consumer} = \"sha256:{digest}\"\n\
