@@ -29,6 +29,8 @@ pub struct State {
     pub upstreams: Registry,
     /// Issuers and their keys.
     pub keyring: Keyring,
+    /// Token authentications and what they remember.
+    pub tokens: jwt::kept::Kept,
     /// What limits have counted.
     pub limits: States,
 }
@@ -105,16 +107,16 @@ impl Compiler<'_> {
 
     fn authentication(&mut self, auth: &model::Auth) -> Option<Authentication> {
         match &auth.kind {
-            AuthKind::Jwt(jwt) => match jwt::Authenticator::compile(jwt.clone(), &self.state.keyring) {
-                Ok((authenticator, skipped)) => {
-                    for key in skipped {
+            AuthKind::Jwt(jwt) => match self.state.tokens.compile(jwt, &self.state.keyring) {
+                Ok(authenticator) => {
+                    for key in authenticator.skipped() {
                         let message = format!(
                             "auth `{}`: key {} of the set was left out: {}",
                             auth.name, key.index, key.reason
                         );
                         self.warnings.push(Problem::warning(codes::BAD_KEYS, message, auth.place.clone()));
                     }
-                    Some(Authentication::Jwt(Arc::new(authenticator)))
+                    Some(Authentication::Jwt(authenticator))
                 }
                 Err(error) => {
                     let message = format!("auth `{}`: its keys cannot be used: {error}", auth.name);

@@ -216,6 +216,7 @@ pub fn log_writer(config: &Config) -> Result<Option<access_log::Writer>, Box<Pro
         LogSink::Stdout => access_log::Sink::Stdout,
         LogSink::Stderr => access_log::Sink::Stderr,
         LogSink::File(path) => access_log::Sink::File(path.clone()),
+        LogSink::Syslog(receiver) => access_log::Sink::Syslog(receiver.clone()),
     };
     access_log::Writer::start(format, sink).map(Some).map_err(|error| unusable(super::chain(&error)))
 }

@@ -1,7 +1,7 @@
 //! The body of a request on its way to the upstream: counted, never buffered.
 //!
 //! Size, upload rate, pauses and parts of a multipart body are watched while the bytes pass. When a limit is reached,
-//! the body fails; the upstream sees its request cut off, and [`RequestBody::fault`] tells whoever forwards it what
+//! the body fails; the upstream sees its request cut off, and [`RequestBody::received`] tells whoever forwards it what
 //! the client is to be answered. A `Content-Length` over the limit is refused before the upstream sees anything.
 
 use std::cell::Cell;
@@ -51,25 +51,36 @@ impl From<BodyFault> for Rejection {
     }
 }
 
-/// Where a body says why it failed; stays readable when the body is gone.
+/// What is known of a body from outside; stays readable when the body is gone.
 #[derive(Debug, Clone, Default)]
-pub struct Fault(Option<Rc<Cell<Option<BodyFault>>>>);
+pub struct Received(Option<Rc<Seen>>);
 
-impl Fault {
+#[derive(Debug, Default)]
+struct Seen {
+    fault: Cell<Option<BodyFault>>,
+    bytes: Cell<u64>,
+}
+
+impl Received {
     /// Why the body failed, if it did.
-    pub fn get(&self) -> Option<BodyFault> {
-        self.0.as_ref()?.get()
+    pub fn fault(&self) -> Option<BodyFault> {
+        self.0.as_ref()?.fault.get()
+    }
+
+    /// Bytes that have come so far, framing aside; of what is not read nothing is known.
+    pub fn bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |seen| seen.bytes.get())
     }
 }
 
 /// A request body under the limits of its route.
 ///
-/// A request without a body costs nothing; one with a body costs the cell of its [`Fault`], and a timer only if it
+/// A request without a body costs nothing; one with a body costs the cell of its [`Received`], and a timer only if it
 /// does not arrive at once.
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
-    fault: Fault,
+    received: Received,
     /// Bytes that may still come.
     left: u64,
     parts: Option<Counter>,
@@ -98,7 +109,7 @@ impl RequestBody {
         };
         Ok(RequestBody {
             incoming,
-            fault: Fault((!empty).then(Rc::default)),
+            received: Received((!empty).then(Rc::default)),
             left: limits.body_bytes_max,
             parts,
             limits: limits.clone(),
@@ -114,14 +125,14 @@ impl RequestBody {
         self.refused_trailers = Some(names);
     }
 
-    /// Where it will say why it failed.
-    pub fn fault(&self) -> Fault {
-        self.fault.clone()
+    /// Where it will say how much came, and why it failed.
+    pub fn received(&self) -> Received {
+        self.received.clone()
     }
 
     fn fail(&mut self, fault: BodyFault) -> BodyFault {
-        if let Some(cell) = &self.fault.0 {
-            cell.set(Some(fault));
+        if let Some(seen) = &self.received.0 {
+            seen.fault.set(Some(fault));
         }
         fault
     }
@@ -147,6 +158,9 @@ impl RequestBody {
     /// Counts bytes that came.
     fn count(&mut self, data: &Bytes) -> Result<(), BodyFault> {
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        if let Some(seen) = &self.received.0 {
+            seen.bytes.set(seen.bytes.get() + length);
+        }
         self.left = self.left.checked_sub(length).ok_or(BodyFault::TooLarge)?;
         if let Some(meter) = &mut self.meter {
             let now = Instant::now();
@@ -180,7 +194,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let this = &mut *self;
-        if let Some(fault) = this.fault.get() {
+        if let Some(fault) = this.received.fault() {
             return Poll::Ready(Some(Err(fault)));
         }
         if let (Some(meter), Some(gave_at)) = (&mut this.meter, this.gave_at.take()) {

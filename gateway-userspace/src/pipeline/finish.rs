@@ -15,7 +15,7 @@ use crate::abuse::signal::{Evidence, Signal};
 use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
 use crate::header::Value;
-use crate::http::body::RequestBody;
+use crate::http::body::{Received, RequestBody};
 use crate::http::rejection::{Appearance, Rejection};
 use crate::observe::access_log::{Entry, Upstream};
 use crate::observe::metrics::{Finished, Label};
@@ -42,6 +42,8 @@ pub struct Record {
     pub route: Option<usize>,
     /// Which upstream answered, and when.
     pub upstream: Option<UpstreamTiming>,
+    /// What came of its body.
+    pub received: Received,
     /// The trace that it belongs to.
     pub trace: Option<TraceContext>,
 }
@@ -70,6 +72,7 @@ impl Record {
             detail: None,
             route: None,
             upstream: None,
+            received: Received::default(),
             trace: None,
         }
     }
@@ -169,7 +172,7 @@ impl Sealed {
             status: *status,
             duration,
             response_bytes: *bytes,
-            request_bytes: 0,
+            request_bytes: record.received.bytes(),
             client: context.client,
             user_agent: summary.and_then(|summary| summary.user_agent.as_ref()).map(Value::as_bytes),
             referer: summary.and_then(|summary| summary.referer.as_ref()).map(Value::as_bytes),

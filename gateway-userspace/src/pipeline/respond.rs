@@ -49,12 +49,13 @@ pub async fn respond(
                 .map(|replacement| found.replace_prefix(head.path(), replacement).into_owned());
             let mut body = RequestBody::new(body, &head.fields, &route.policies.requests)?;
             body.refuse_trailers(snapshot.identity_trailers.clone());
-            let fault = body.fault();
+            let received = body.received();
+            record.received = received.clone();
             let upstream = &view.upstreams[*plan];
             let (head, body, timing) = forward::forward(context, head, path.as_deref(), body, upstream)
                 .await
                 // The body knows better than the connection that carried it why it broke.
-                .map_err(|rejection| fault.get().map_or(rejection, Rejection::from))?;
+                .map_err(|rejection| received.fault().map_or(rejection, Rejection::from))?;
             worker.cells.upstream_answered(view.labels.upstreams[*plan], timing.to_head);
             record.upstream = Some(timing);
             Ok((head, body))

@@ -52,6 +52,8 @@ fn a_refusal_is_429_in_json_with_the_numbers_that_a_client_needs() {
     assert_eq!(first.status, 200);
     assert_eq!(first.header("x-ratelimit-limit"), "2");
     assert_eq!(first.header("x-ratelimit-remaining"), "1");
+    assert_eq!(first.header("ratelimit-policy"), "\"tight\";q=2;w=60");
+    assert_eq!(first.header("ratelimit"), "\"tight\";r=1;t=30");
     assert_eq!(curl(&[&gateway.url("/")]).header("x-ratelimit-remaining"), "0");
 
     let refused = curl(&[&gateway.url("/")]);
@@ -62,6 +64,7 @@ fn a_refusal_is_429_in_json_with_the_numbers_that_a_client_needs() {
     assert_eq!(refused.json()["error"], "Too many requests");
     assert_eq!(refused.json()["retryAfter"], retry_after);
     assert_eq!(refused.header("x-ratelimit-remaining"), "0");
+    assert!(refused.header("ratelimit").starts_with("\"tight\";r=0;t="), "{}", refused.header("ratelimit"));
     let reset: u64 = refused.header("x-ratelimit-reset").parse().expect("epoch seconds");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     assert!((now..=now + 61).contains(&reset), "{reset} against {now}");

@@ -74,10 +74,10 @@ impl Origin {
                 text("soon")
             }
             "/body" => {
-                let fault = body.fault();
+                let received = body.received();
                 match body.collect().await {
                     Ok(body) => text(&format!("{} bytes", body.to_bytes().len())),
-                    Err(_) => return Err(fault.get().expect("a body that failed says why").into()),
+                    Err(_) => return Err(received.fault().expect("a body that failed says why").into()),
                 }
             }
             "/trailers" => {

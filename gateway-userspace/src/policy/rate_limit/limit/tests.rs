@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Config, Key, Limit, Limits, Rejection, tighter};
-use crate::header::Name;
+use super::{Config, Headers, Key, Limit, Limits, Rejection, tighter};
+use crate::header::{Name, Value};
 use crate::policy::rate_limit::States;
 use crate::request::context::LimitState;
 use crate::request::identity::Credential;
@@ -14,11 +14,17 @@ use crate::request::{Context, Head, Identity};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn config(name: &str, requests: u64, burst: u64, by: &[Key]) -> Config {
-    Config { name: name.into(), requests, per: 60 * SECOND, burst, by: by.to_vec() }
+    Config { name: name.into(), requests, per: 60 * SECOND, burst, by: by.to_vec(), headers: Headers::Both }
 }
 
 fn limit(config: &Config) -> Limit {
     Limit::new(config, States::new(Instant::now()).prepare(config, Instant::now()))
+}
+
+/// A state as [`config`] makes it.
+fn shown(name: &str, quota: u64, remaining: u64, reset_s: u64) -> LimitState {
+    let policy = Value::parse(format!("\"{name}\";q={quota};w=60").as_bytes());
+    LimitState { limit: name.into(), quota, remaining, reset_s, x_ratelimit: true, policy }
 }
 
 fn token(auth: &str, subject: &str, claims: serde_json::Value) -> Identity {
@@ -56,9 +62,9 @@ fn state_and_refusal_carry_the_right_numbers() {
     for remaining in (0..=20).rev() {
         let state = limit.check(&cx, &head, now).expect("within the burst");
         let reset_s = ((21 - remaining) * 600_u64).div_ceil(1000);
-        assert_eq!(state, LimitState { limit: "per-user".into(), quota: 100, remaining, reset_s });
+        assert_eq!(state, shown("per-user", 100, remaining, reset_s));
     }
-    let state = LimitState { limit: "per-user".into(), quota: 100, remaining: 0, reset_s: 13 };
+    let state = shown("per-user", 100, 0, 13);
     let refusal = Rejection::RateLimited { state, retry_after_s: 1 };
     assert_eq!(limit.check(&cx, &head, now), Err(refusal));
     assert!(limit.check(&cx, &head, now + SECOND).is_ok());
@@ -213,7 +219,7 @@ fn limits_that_need_an_identity_wait_for_authentication() {
 
 #[test]
 fn of_two_states_the_nearer_to_refusing_is_shown() {
-    let state = |remaining, reset_s| Some(LimitState { limit: "l".into(), quota: 9, remaining, reset_s });
+    let state = |remaining, reset_s| Some(shown("l", 9, remaining, reset_s));
     assert_eq!(tighter(None, None), None);
     assert_eq!(tighter(state(3, 1), None), state(3, 1));
     assert_eq!(tighter(state(3, 1), state(2, 1)), state(2, 1));
@@ -271,4 +277,20 @@ fn racing_requests_on_two_limits_pass_no_more_than_either_allows_and_leave_nothi
     assert_eq!(passed, 50);
     let (cx, head) = (sample::context("192.0.2.2", None), plain_head());
     assert_eq!(limits.0[0].check(&cx, &head, now).map(|state| state.remaining), Ok(1000 - 50 - 1));
+}
+
+#[test]
+fn a_consumer_is_one_with_all_its_keys_and_a_host_one_for_all_clients() {
+    let head = plain_head();
+    let first = sample::context("192.0.2.1", Some(api_key("a", "acme")));
+    let second = sample::context("192.0.2.2", Some(api_key("b", "acme")));
+    assert!(share(&[Key::Consumer], (&first, &head), (&second, &head)));
+    assert!(!share(&[Key::ApiKey], (&first, &head), (&second, &head)));
+    // Whoever brings a token is no consumer, whatever the token's subject is called.
+    let token = sample::context("192.0.2.3", Some(token("users", "acme", serde_json::json!({}))));
+    assert!(!share(&[Key::Consumer], (&first, &head), (&token, &head)));
+
+    assert!(share(&[Key::Host], (&first, &head), (&second, &head)));
+    let other = sample::head_for("other.example", "/", &[]);
+    assert!(!share(&[Key::Host], (&first, &head), (&first, &other)));
 }
