@@ -16,7 +16,8 @@ use crate::packet::{self, Header};
 const TARGET: &str = "kernel";
 
 /// Says that a ban has dropped its first packet on this CPU. The result has no meaning; a BPF-to-BPF call
-/// returns a number.
+/// returns a number. Not `#[cold]`: that puts it into a section of its own, and the loader takes a call
+/// between sections of functions for a call to what lies at the same offset of `.text`.
 #[inline(never)]
 pub fn first_drop(context: *mut xdp_md, header: u64, ban_id: u32) -> u64 {
     let context = packet::opaque(context);
@@ -25,10 +26,16 @@ pub fn first_drop(context: *mut xdp_md, header: u64, ban_id: u32) -> u64 {
     let cpu = unsafe { bpf_get_smp_processor_id() };
     if header.is_v6() {
         let Some(source) = packet::source6(&context, header) else { return 0 };
-        info!(&context, target: TARGET, "ban {} drops its first packet on CPU {}, from {:i}", ban_id, cpu, source);
+        info!(
+            &context, target: TARGET,
+            "ban {} drops its first packet on CPU {}, from {:i}", ban_id, cpu, source
+        );
     } else {
         let Some(source) = packet::source4(&context, header) else { return 0 };
-        info!(&context, target: TARGET, "ban {} drops its first packet on CPU {}, from {:i}", ban_id, cpu, source);
+        info!(
+            &context, target: TARGET,
+            "ban {} drops its first packet on CPU {}, from {:i}", ban_id, cpu, source
+        );
     }
     0
 }

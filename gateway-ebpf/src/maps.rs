@@ -1,5 +1,5 @@
-//! The maps, declared with the sizes that userspace checks. Declared as BTF maps, so that libbpf's tools
-//! can read the object too.
+//! The maps, declared with the sizes that userspace checks, as BTF maps: their keys and values have types.
+//! aya-log's ring is not here: it comes with that crate, is not pinned, and nobody checks it.
 
 use aya_ebpf::{
     btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},

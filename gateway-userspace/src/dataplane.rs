@@ -14,6 +14,7 @@ mod budgets;
 pub mod clock;
 mod counters;
 mod denylist;
+mod diagnostics;
 mod error;
 mod events;
 mod filter;
@@ -33,8 +34,8 @@ use gateway_common::verdict::Reason;
 use ipnet::IpNet;
 
 use self::{
-    allowlist::Allowlist, attach::Links, counters::KernelCounters, denylist::Denylist, events::Events,
-    load::Program, settings::SettingsMap,
+    allowlist::Allowlist, attach::Links, counters::KernelCounters, denylist::Denylist,
+    diagnostics::Diagnostics, events::Events, load::Program, settings::SettingsMap,
 };
 
 pub use self::{
@@ -55,6 +56,7 @@ pub struct Dataplane {
     allowlist: Allowlist,
     counters: KernelCounters,
     events: Events,
+    diagnostics: Diagnostics,
     links: Links,
 }
 
@@ -77,14 +79,14 @@ impl Dataplane {
     /// # Errors
     /// See [`Error`].
     pub fn load(options: &Options) -> Result<Self, Error> {
-        let (program, mut maps) = load::load(options)?;
+        let (program, mut maps, diagnostics) = load::load(options)?;
         let mut settings = SettingsMap::open(&mut maps, options)?;
         let denylist = Denylist::open(&mut maps, &mut settings)?;
         let allowlist = Allowlist::open(&mut maps)?;
         let counters = KernelCounters::open(&mut maps)?;
         let events = Events::open(&mut maps)?;
         let links = Links::new(options);
-        Ok(Self { program, settings, denylist, allowlist, counters, events, links })
+        Ok(Self { program, settings, denylist, allowlist, counters, events, diagnostics, links })
     }
 
     /// Attaches to every interface of the options, taking over links that are there.
@@ -217,6 +219,18 @@ impl Dataplane {
     /// Takes the sampled drops out of the ring, oldest first, at most `limit`.
     pub fn drain_events(&mut self, limit: usize) -> Vec<Event> {
         self.events.drain(limit)
+    }
+
+    /// For how many drops under one reason on one CPU an event of [`Dataplane::drain_events`] stands, the
+    /// first of a ban excepted.
+    pub fn drops_per_event(&self) -> u64 {
+        self.settings.drops_per_event()
+    }
+
+    /// Takes out what the program has said in words since the last call, oldest first: one line for each
+    /// ban and CPU, when it drops its first packet. At most some 500; lines that found no room are lost.
+    pub fn drain_diagnostics(&mut self) -> Vec<String> {
+        self.diagnostics.drain()
     }
 
     // === impl Dataplane: interfaces ===

@@ -10,6 +10,7 @@ mod kernel;
 mod log;
 mod metrics;
 mod reload;
+mod shed;
 mod workers;
 
 use std::cell::RefCell;

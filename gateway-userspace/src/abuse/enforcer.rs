@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::admin::api::KernelStatus;
+use crate::admin::api::{KernelStatus, ShedSource};
 
 /// One entry of the kernel's denylist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,10 @@ pub trait Enforcer: Send {
     fn entries(&mut self) -> Vec<Entry>;
     /// Sweeps what has expired and looks for drift; called about every second.
     fn tick(&mut self);
+    /// The sources that the packet budgets shed most, for `portcullis top`.
+    fn shed(&mut self, _count: usize) -> Vec<ShedSource> {
+        Vec::new()
+    }
     /// For `portcullis status`.
     fn status(&mut self) -> KernelStatus;
 }

@@ -217,6 +217,11 @@ impl Handle {
         self.ask(move |owner| owner.sources(count)).await
     }
 
+    /// The sources over a packet budget, for `portcullis top`.
+    pub async fn shed(&self, count: usize) -> Result<Vec<api::ShedSource>, Stopped> {
+        self.ask(move |owner| owner.enforcer.shed(count)).await
+    }
+
     /// What is known about one address, for `portcullis explain`: the ban that covers it, else why it is never banned.
     pub async fn explain(&self, address: std::net::IpAddr) -> Result<String, Stopped> {
         self.ask(move |owner| owner.explain(address)).await

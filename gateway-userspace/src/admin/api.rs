@@ -103,7 +103,7 @@ pub struct KernelStatus {
     pub counters: Vec<Counter>,
     /// Entries in the denylist.
     pub entries: usize,
-    /// Entries found to differ between kernel and userspace at the last look.
+    /// Entries that the kernel was found not to enforce since the start; each was written again at once.
     pub drift: u64,
 }
 
@@ -338,6 +338,8 @@ pub struct Top {
     pub kernel: Vec<Counter>,
     /// Sources with the highest scores or most drops.
     pub sources: Vec<SourceTop>,
+    /// Sources that the packet budgets shed in the last minute or two, heaviest first. They have no ban.
+    pub shed: Vec<ShedSource>,
     /// Connections open now.
     pub connections: u64,
 }
@@ -364,6 +366,17 @@ pub struct SourceTop {
     pub dropped: u64,
     /// Ban id.
     pub ban: Option<u32>,
+}
+
+/// One source over a packet budget.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShedSource {
+    /// Address, or /64. It can be forged.
+    pub source: IpNet,
+    /// Verdict: `over_packets` or `over_syns`, `observed_packets` or `observed_syns`.
+    pub reason: String,
+    /// Packets, estimated from samples.
+    pub packets_estimated: u64,
 }
 
 command!(GetStatus => Status, "status", mutates: false);

@@ -84,7 +84,11 @@ fn text(before: &Top, now: &Top) -> String {
             ban,
         ]);
     }
-    for table in [kernel, sources].iter().filter(|table| !table.is_empty()) {
+    let mut shed = Table::new(&["over budget", "packets, about", "verdict"]);
+    for source in &now.shed {
+        shed.row([source.source.to_string(), source.packets_estimated.to_string(), source.reason.clone()]);
+    }
+    for table in [kernel, sources, shed].iter().filter(|table| !table.is_empty()) {
         text.push_str(&format!("\n{}", table.text()));
     }
     text
@@ -93,7 +97,7 @@ fn text(before: &Top, now: &Top) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::api::{Counter, RouteTop};
+    use crate::admin::api::{Counter, RouteTop, ShedSource};
 
     #[test]
     fn a_frame_shows_rates_since_the_one_before() {
@@ -102,11 +106,17 @@ mod tests {
             routes: vec![RouteTop { route: "users".into(), by_class: [0, ok, 0, 2, 0], seconds }],
             kernel: vec![Counter { verdict: "drop".into(), packets }],
             sources: vec![],
+            shed: vec![ShedSource {
+                source: "192.0.2.7/32".parse().unwrap(),
+                reason: "over_syns".into(),
+                packets_estimated: 2048,
+            }],
             connections: 3,
         };
         let text = text(&frame(1000, 10, 1.0, 5), &frame(3000, 110, 1.5, 25));
         let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[3], ["users", "50", "50", "0", "0", "0", "5.0", "112"]);
         assert_eq!(rows[6], ["drop", "10", "25"]);
+        assert_eq!(rows[9], ["192.0.2.7/32", "2048", "over_syns"]);
     }
 }

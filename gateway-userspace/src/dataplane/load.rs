@@ -18,7 +18,7 @@ use gateway_common::{
 };
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::{Error, Options, mapped, pins};
+use super::{Error, Options, diagnostics::Diagnostics, mapped, pins};
 
 /// The object file, aligned as the parser wants it; empty if it was not there when this was built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
@@ -56,8 +56,8 @@ impl Maps {
     }
 }
 
-/// Loads both programs and opens or makes the maps.
-pub fn load(options: &Options) -> Result<(Program, Maps), Error> {
+/// Loads both programs and opens or makes the maps. What the program says in words is not among the maps.
+pub fn load(options: &Options) -> Result<(Program, Maps, Diagnostics), Error> {
     if OBJECT.is_empty() {
         return Err(Error::NoProgram);
     }
@@ -74,11 +74,12 @@ pub fn load(options: &Options) -> Result<(Program, Maps), Error> {
     }
     let mut ebpf = loader.load(OBJECT).map_err(load_error)?;
     let maps = specs.iter().map(|spec| (spec.name, ebpf.take_map(spec.name))).collect();
+    let diagnostics = Diagnostics::open(&mut ebpf)?;
     load_program(&mut ebpf, maps::PROBE_PROGRAM)?;
     let program = load_program(&mut ebpf, maps::PROGRAM)?;
     let attached = program.fd().and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
     let attached = attached.map_err(program_error)?;
-    Ok((Program { ebpf, attached, pin_root: options.pin_root.clone() }, Maps { maps }))
+    Ok((Program { ebpf, attached, pin_root: options.pin_root.clone() }, Maps { maps }, diagnostics))
 }
 
 /// The maps with the sizes that the options ask for.

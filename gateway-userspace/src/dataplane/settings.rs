@@ -53,6 +53,11 @@ impl SettingsMap {
         self.current.mode == mode(true)
     }
 
+    /// One drop in this many becomes an event.
+    pub fn drops_per_event(&self) -> u64 {
+        u64::from(self.current.event_mask) + 1
+    }
+
     /// Number of filter lines that the program uses.
     pub fn filter_lines(&self) -> u32 {
         self.current.filter_mask + 1

@@ -101,6 +101,7 @@ impl Backend for Gateway {
         let stopped = keeper::Refusal::from;
         let kernel = self.keeper.kernel_status().await.map_err(stopped)?;
         let sources = self.keeper.sources(TOP_SOURCES).await.map_err(stopped)?;
+        let shed = self.keeper.shed(TOP_SOURCES).await.map_err(stopped)?;
         let totals = self.registry.totals();
         let routes = self.registry.routes().into_iter().map(|route| api::RouteTop {
             route: if route.name.is_empty() { String::from("(none)") } else { route.name.to_string() },
@@ -112,6 +113,7 @@ impl Backend for Gateway {
             routes: routes.collect(),
             kernel: kernel.counters,
             sources,
+            shed,
             connections: totals.connections,
         })
     }

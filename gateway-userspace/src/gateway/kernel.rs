@@ -1,25 +1,35 @@
 //! The kernel stage behind the abuse loop: [`Dataplane`] as an [`Enforcer`], and whether there is one at all.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway_common::verdict::Reason;
 use ipnet::IpNet;
 
 use crate::abuse::enforcer::{Enforcer, Entry, NoKernel};
-use crate::admin::api::{self, KernelStatus};
+use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
 use crate::dataplane::{AttachMode, Budgets, Dataplane, DenyEntry, Error, Mode, Options, clock};
 use crate::observe::readiness;
 
+use super::shed::Shed;
+
 /// Entries that each second's housekeeping asks the kernel about.
 const RECONCILE_SAMPLE: usize = 64;
+/// Sampled drops that each second's housekeeping takes out of the ring, which holds some 5400.
+const EVENTS_PER_TICK: usize = 8192;
 
 /// The kernel stage, or why there is none.
 #[derive(Clone)]
 pub enum Kernel {
-    /// It is attached. Locked for a map operation at a time; the keeper is its one writer.
-    On(Arc<Mutex<Dataplane>>),
+    /// It is attached.
+    On {
+        /// Locked for a map operation at a time; the keeper is its one writer.
+        dataplane: Arc<Mutex<Dataplane>>,
+        /// Entries found not to be enforced since the start; all were repaired.
+        drift: Arc<AtomicU64>,
+    },
     /// It is off.
     Off {
         /// Why.
@@ -39,7 +49,9 @@ impl Kernel {
             return Ok(off("[shield] names no interfaces", false));
         }
         match Dataplane::open(&options(shield)) {
-            Ok(dataplane) => Ok(Kernel::On(Arc::new(Mutex::new(dataplane)))),
+            Ok(dataplane) => {
+                Ok(Kernel::On { dataplane: Arc::new(Mutex::new(dataplane)), drift: Arc::default() })
+            }
             Err(error @ (Error::Privilege { .. } | Error::NoProgram)) => Ok(off(&error.to_string(), true)),
             Err(error) => Err(error),
         }
@@ -48,7 +60,11 @@ impl Kernel {
     /// What the abuse loop writes to.
     pub fn enforcer(&self) -> Box<dyn Enforcer> {
         match self {
-            Kernel::On(dataplane) => Box::new(KernelEnforcer { dataplane: dataplane.clone(), drift: 0 }),
+            Kernel::On { dataplane, drift } => Box::new(KernelEnforcer {
+                dataplane: dataplane.clone(),
+                drift: drift.clone(),
+                shed: Shed::new(Instant::now()),
+            }),
             Kernel::Off { because, .. } => Box::new(NoKernel { because: because.to_string() }),
         }
     }
@@ -56,7 +72,7 @@ impl Kernel {
     /// For `/readyz`.
     pub fn readiness(&self) -> readiness::Kernel {
         match self {
-            Kernel::On(dataplane) => {
+            Kernel::On { dataplane, .. } => {
                 let attached = lock(dataplane).attachments();
                 let interfaces: Vec<String> =
                     attached.iter().map(|at| format!("{} {}", at.interface, mode(at.mode))).collect();
@@ -69,7 +85,7 @@ impl Kernel {
 
     /// Takes over what a reload may change: budgets, and whether verdicts drop.
     pub fn reconfigure(&self, shield: &Shield) -> Result<(), Error> {
-        let Kernel::On(dataplane) = self else { return Ok(()) };
+        let Kernel::On { dataplane, .. } = self else { return Ok(()) };
         let mut dataplane = lock(dataplane);
         dataplane.set_budgets(&budgets(shield))?;
         dataplane.set_enforcing(shield.enforce)
@@ -78,7 +94,8 @@ impl Kernel {
 
 struct KernelEnforcer {
     dataplane: Arc<Mutex<Dataplane>>,
-    drift: u64,
+    drift: Arc<AtomicU64>,
+    shed: Shed,
 }
 
 impl Enforcer for KernelEnforcer {
@@ -139,6 +156,7 @@ impl Enforcer for KernelEnforcer {
 
     fn tick(&mut self) {
         let mut dataplane = lock(&self.dataplane);
+        listen(&mut dataplane, &mut self.shed);
         if let Err(error) = dataplane.sweep(clock::monotonic_ns()) {
             tracing::warn!(error = told(error), "cannot sweep the kernel's denylist");
         }
@@ -147,7 +165,7 @@ impl Enforcer for KernelEnforcer {
                 for prefix in &round.drifted {
                     tracing::error!(%prefix, "the kernel did not enforce a ban; it was written again");
                 }
-                self.drift += round.drifted.len() as u64;
+                self.drift.fetch_add(round.drifted.len() as u64, Relaxed);
             }
             Err(error) => tracing::warn!(error = told(error), "cannot ask the kernel what it enforces"),
         }
@@ -163,6 +181,11 @@ impl Enforcer for KernelEnforcer {
             }
             Err(error) => tracing::warn!(error = told(error), "cannot attach the kernel stage again"),
         }
+    }
+
+    fn shed(&mut self, count: usize) -> Vec<ShedSource> {
+        self.shed.turn(Instant::now());
+        self.shed.top(count)
     }
 
     fn status(&mut self) -> KernelStatus {
@@ -185,8 +208,20 @@ impl Enforcer for KernelEnforcer {
                 })
                 .collect(),
             entries: dataplane.entries().len(),
-            drift: self.drift,
+            drift: self.drift.load(Relaxed),
         }
+    }
+}
+
+/// Takes in what the program has told since the last second: lines for the log, sampled drops for the table.
+fn listen(dataplane: &mut Dataplane, shed: &mut Shed) {
+    for line in dataplane.drain_diagnostics() {
+        tracing::info!(target: "kernel", "{line}");
+    }
+    let packets = dataplane.drops_per_event();
+    shed.turn(Instant::now());
+    for event in dataplane.drain_events(EVENTS_PER_TICK) {
+        shed.note(event.source, event.reason, packets);
     }
 }
 

@@ -18,12 +18,12 @@ pub fn register(registry: &Registry, gateway: &Gateway) {
 }
 
 fn kernel(registry: &Registry, kernel: Kernel) {
-    let Kernel::On(dataplane) = kernel else { return };
+    let Kernel::On { dataplane, drift } = kernel else { return };
     let lock = move |dataplane: &std::sync::Mutex<crate::dataplane::Dataplane>| {
         let dataplane = dataplane.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         (dataplane.counters().unwrap_or_default(), dataplane.attachments())
     };
-    let attached = dataplane.clone();
+    let (attached, weighed) = (dataplane.clone(), dataplane.clone());
     registry.counter_fn(
         names::XDP_PACKETS,
         "Packets seen by the kernel stage since its maps were made, by verdict",
@@ -35,6 +35,21 @@ fn kernel(registry: &Registry, kernel: Kernel) {
                 .map(|(reason, tally)| Sample::new([reason.name()], tally.packets as f64))
                 .collect()
         },
+    );
+    registry.counter_fn(
+        names::XDP_BYTES,
+        "Bytes of the packets seen by the kernel stage since its maps were made, by verdict",
+        &["verdict"],
+        move || {
+            let (counters, _) = lock(&weighed);
+            counters.iter().map(|(reason, tally)| Sample::new([reason.name()], tally.bytes as f64)).collect()
+        },
+    );
+    registry.gauge_fn(
+        names::BANS_DRIFT,
+        "Entries that the kernel was found not to enforce since the start; each was repaired at once",
+        &[],
+        move || vec![Sample::new([], drift.load(Relaxed) as f64)],
     );
     registry.gauge_fn(
         names::XDP_ATTACHED,

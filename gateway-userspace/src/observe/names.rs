@@ -18,9 +18,11 @@ pub const CONNECTIONS: &str = "portcullis_connections_total";
 pub const TLS_HANDSHAKES_FAILED: &str = "portcullis_tls_handshakes_failed_total";
 /// Packets seen by the kernel stage, by verdict.
 pub const XDP_PACKETS: &str = "portcullis_xdp_packets_total";
+/// Bytes of these packets.
+pub const XDP_BYTES: &str = "portcullis_xdp_bytes_total";
 /// Whether the kernel stage is attached, by interface and mode.
 pub const XDP_ATTACHED: &str = "portcullis_xdp_attached";
-/// Entries of the kernel's denylist that differ from what userspace believes.
+/// Entries of the kernel's denylist found missing or different, and repaired, since the start.
 pub const BANS_DRIFT: &str = "portcullis_bans_drift";
 /// Bans in force.
 pub const BANS_ACTIVE: &str = "portcullis_bans_active";

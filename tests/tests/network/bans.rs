@@ -33,6 +33,13 @@ fn the_denial_that_fills_the_rule_is_followed_by_silence_while_others_are_served
     assert_eq!(ban["evidence"][0]["path"], "/closed");
     assert!(ban["packets"].as_u64().is_some_and(|packets| packets >= 2), "{ban}");
 
+    let told = Instant::now();
+    let line = format!("ban {} drops its first packet on CPU ", ban["id"]);
+    while !stage.gateway.said().lines().any(|said| said.contains(&line) && said.contains("kernel")) {
+        assert!(told.elapsed() < Duration::from_secs(5), "the log tells that the ban bites");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+
     let unbanned = Instant::now();
     assert!(stage.gateway.cli(&["unban", &stage.address(0).to_string()]).status.success());
     assert!(stage.connects(0, Duration::from_secs(2)));
@@ -169,7 +176,7 @@ fn the_packet_budget_sheds_and_never_bans() {
     let target = std::net::SocketAddr::from((host.gateway, 9));
     host.run(move || {
         let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
-        for _ in 0..500 {
+        for _ in 0..8_000 {
             let _ = socket.send_to(b"x", target);
         }
     })
@@ -180,7 +187,25 @@ fn the_packet_budget_sheds_and_never_bans() {
         .filter(|line| line.starts_with("portcullis_xdp_packets_total{") && line.contains("over_packets"))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum();
-    assert!(dropped >= 400.0, "{metrics}");
+    assert!(dropped >= 4_000.0, "{metrics}");
+    assert!(metrics.contains("portcullis_xdp_bytes_total{verdict=\"over_packets\"}"), "{metrics}");
+    assert!(
+        metrics.lines().any(|line| line.starts_with("portcullis_bans_drift") && line.ends_with(" 0")),
+        "{metrics}"
+    );
+    let asked = Instant::now();
+    let shed = loop {
+        let top = stage.gateway.cli_json(&["top"]);
+        if let Some(shed) = top["shed"].as_array().and_then(|shed| shed.first()) {
+            break shed.clone();
+        }
+        assert!(asked.elapsed() < Duration::from_secs(5), "top names the source over budget: {top}");
+    };
+    assert_eq!(shed["source"], format!("{}/32", stage.address(0)));
+    assert_eq!(shed["reason"], "over_packets");
+    let estimated = shed["packets_estimated"].as_f64().unwrap_or_default();
+    // One in 1024 is sampled on each CPU, the first included.
+    assert!((estimated - dropped).abs() <= 4.0 * 1024.0, "{estimated} of {dropped}");
     assert_eq!(stage.gateway.cli_json(&["bans"])["bans"].as_array().map(Vec::len), Some(0));
     std::thread::sleep(Duration::from_secs(3));
     assert!(stage.connects(0, Duration::from_secs(2)), "the budget fills again");

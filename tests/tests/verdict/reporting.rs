@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use gateway_common::verdict::Reason;
 use gateway_userspace::dataplane::{DenyEntry, clock};
 use tests::{
-    kernel::{Kernel, net},
+    kernel::{Kernel, XDP_DROP, net},
     packet::{ACK, Packet},
 };
 
@@ -71,6 +71,52 @@ fn the_first_drop_of_a_ban_is_an_event_and_later_ones_are_sampled() {
     // Per CPU, and the test may move from one to another.
     assert!((99..=110).contains(&sampled), "{sampled}");
     assert_eq!(kernel.drain_events(10), []);
+}
+
+#[test]
+fn the_first_drop_of_a_ban_is_told_in_words_and_no_other_packet_is() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(7)).unwrap();
+    kernel.deny(net("2001:db8::/48"), DenyEntry::forever(4_000_000_000)).unwrap();
+    kernel.deny(net("192.0.2.9"), DenyEntry::forever(9).observed()).unwrap();
+    kernel.test_run(&frame("192.0.2.9"), 3).unwrap();
+    kernel.test_run(&frame("192.0.2.2"), 3).unwrap();
+    assert_eq!(kernel.drain_diagnostics(), [""; 0], "nothing was dropped yet");
+
+    kernel.test_run(&frame("192.0.2.1"), 1_000).unwrap();
+    kernel.test_run(&frame("2001:db8::1"), 1_000).unwrap();
+    let mut lines = kernel.drain_diagnostics();
+    // Once per CPU, and the test may move from one to another.
+    lines.dedup_by_key(|line| line.split(" on CPU ").next().map(str::to_owned));
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("ban 7 drops its first packet on CPU "), "{lines:?}");
+    assert!(lines[0].ends_with(", from 192.0.2.1"), "{lines:?}");
+    assert!(lines[1].starts_with("ban 4000000000 drops its first packet on CPU "), "{lines:?}");
+    assert!(lines[1].ends_with(", from 2001:db8::1"), "{lines:?}");
+}
+
+#[test]
+fn a_full_ring_of_words_loses_words_and_no_verdict() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    for ban in 1..=2_000_u32 {
+        let source = format!("10.1.{}.{}", ban / 250, ban % 250);
+        kernel.deny(net(&source), DenyEntry::forever(ban)).unwrap();
+        assert_eq!(kernel.test_run(&frame(&source), 1).unwrap().0, XDP_DROP);
+    }
+    let told = kernel.drain_diagnostics().len();
+    assert!((400..2_000).contains(&told), "{told}");
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(5_000)).unwrap();
+    kernel.test_run(&frame("192.0.2.1"), 1).unwrap();
+    assert_eq!(kernel.drain_diagnostics().len(), 1, "there is room again");
+}
+
+#[test]
+fn a_program_that_takes_over_tells_in_words_too() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(7)).unwrap();
+    kernel.reopen();
+    kernel.test_run(&frame("192.0.2.1"), 1).unwrap();
+    assert_eq!(kernel.drain_diagnostics().len(), 1);
 }
 
 #[test]
