@@ -27,7 +27,7 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How long an unused connection is kept, default 60 s.
     pub keep_alive: Duration,
-    /// Idle connections kept for each worker and target, default 32.
+    /// Idle connections kept for each worker and target, default 256.
     pub idle_connections: usize,
     /// CA certificates for the targets' TLS, in place of the system's.
     pub ca: Option<PathBuf>,
@@ -79,7 +79,7 @@ impl Config {
             response_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             keep_alive: Duration::from_secs(60),
-            idle_connections: 32,
+            idle_connections: 256,
             ca: None,
         }
     }

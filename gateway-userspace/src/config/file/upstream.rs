@@ -76,7 +76,7 @@ pub const KEEP_ALIVE: Key = Key::new(
 pub const IDLE_CONNECTIONS: Key = Key::new(
     "idle-connections",
     Takes::Number(0, 100_000),
-    Presence::Default("32"),
+    Presence::Default("256"),
     "Unused connections kept for each worker and target.",
 );
 /// `ca`

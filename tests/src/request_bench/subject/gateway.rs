@@ -60,5 +60,8 @@ fn config(setup: &Setup<'_>) -> String {
 }
 
 fn route(name: &str, matches: &str, upstream: &str, rules: &str) -> String {
-    format!("[route.{name}]\nmatch = \"{matches}\"\nto = [\"http://{upstream}\"]\n{rules}")
+    // As many as there are requests at a time, as for nginx; haproxy keeps all.
+    format!(
+        "[route.{name}]\nmatch = \"{matches}\"\nto = [\"http://{upstream}\"]\nidle-connections = 64\n{rules}"
+    )
 }
