@@ -151,6 +151,12 @@ impl Fields {
         self.0.is_empty()
     }
 
+    /// Makes room for `more` fields at once, where so many are about to be added.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        // Without room for that many, adding them fails where it would have failed anyway.
+        let _ = self.0.try_reserve(more);
+    }
+
     pub(crate) fn from_raw(raw: http::HeaderMap) -> Fields {
         Fields(raw)
     }

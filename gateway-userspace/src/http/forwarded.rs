@@ -10,6 +10,9 @@ use super::connection::Connection;
 use crate::header::{self, Fields, Name, Value};
 use crate::request::{Head, Scheme};
 
+/// Fields that a request gets on its way: those set here, and the request id, `Host` and `Via`.
+const FIELDS_TO_COME: usize = 8;
+
 /// Sets `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP`, and continues or removes `Forwarded`.
 /// `client` is what [`super::client_address::client_address`] found.
 pub fn tell_upstream(head: &mut Head, connection: &Connection, client: IpAddr) {
@@ -20,6 +23,8 @@ pub fn tell_upstream(head: &mut Head, connection: &Connection, client: IpAddr) {
     };
     let source = connection.source_value();
     let fields = &mut head.fields;
+    // Grown once and not field by field.
+    fields.reserve(FIELDS_TO_COME);
     if connection.believes_headers() {
         extend(fields, &header::X_FORWARDED_FOR, source);
         if fields.contains(&header::FORWARDED) {

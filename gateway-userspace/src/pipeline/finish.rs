@@ -223,12 +223,33 @@ const ADDRESS_BYTES: usize = 64;
 
 impl Address {
     fn of(address: SocketAddr) -> Address {
-        let mut bytes = [0; ADDRESS_BYTES];
-        let mut rest = &mut bytes[..];
-        // What does not fit is cut off, which no address is.
-        let _ = write!(rest, "{address}");
-        let length = ADDRESS_BYTES - rest.len();
-        Address { bytes, length }
+        let mut text = Address { bytes: [0; ADDRESS_BYTES], length: 0 };
+        match address {
+            // A fifth of what the formatting machinery takes.
+            SocketAddr::V4(address) => {
+                for (octet, end) in address.ip().octets().into_iter().zip(*b"...:") {
+                    text.number(octet.into());
+                    text.push(&[end]);
+                }
+                text.number(address.port());
+            }
+            SocketAddr::V6(address) => {
+                let mut rest = &mut text.bytes[..];
+                // What does not fit is cut off, which no address is.
+                let _ = write!(rest, "{address}");
+                text.length = ADDRESS_BYTES - rest.len();
+            }
+        }
+        text
+    }
+
+    fn number(&mut self, number: u16) {
+        self.push(itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes[self.length..][..bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
     }
 
     fn as_str(&self) -> &str {
@@ -290,4 +311,17 @@ impl http_body::Body for Body {
 /// At most `bytes` of a text, whole characters.
 fn cut(text: &str, bytes: usize) -> String {
     text[..text.floor_char_boundary(bytes)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_look_as_everywhere_else() {
+        for text in ["0.0.0.0:0", "255.255.255.255:65535", "127.0.0.1:8080", "[2001:db8::1]:443"] {
+            let address: SocketAddr = text.parse().expect("an address");
+            assert_eq!(Address::of(address).as_str(), text);
+        }
+    }
 }

@@ -3,12 +3,22 @@
 /// Writes `text` as the inside of a JSON string. Bytes that are not UTF-8 become U+FFFD. Beside what JSON asks for,
 /// DEL, the C1 controls, the line separators U+2028 and U+2029 and the bidirectional overrides are escaped.
 pub fn json(text: &[u8], out: &mut Vec<u8>) {
+    // Nearly every text is plain, and the whole of it is looked at faster than one character after the other.
+    if text.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
+        out.extend_from_slice(text);
+        return;
+    }
     for chunk in text.utf8_chunks() {
         json_text(chunk.valid(), out);
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
+}
+
+/// Printable ASCII that stands for itself in a JSON string.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')
 }
 
 fn json_text(text: &str, out: &mut Vec<u8>) {

