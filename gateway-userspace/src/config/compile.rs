@@ -12,6 +12,7 @@ use super::model::{self, AuthKind, Config, UpstreamRef};
 use super::snapshot::{Action, Authentication, Route, RoutePolicies, Snapshot};
 use crate::action::respond::Respond;
 use crate::diagnostic::{Place, Problem};
+use crate::header::Name;
 use crate::http::client_address::TrustedProxies;
 use crate::keyring::Keyring;
 use crate::policy::identity_headers::IdentityHeaders;
@@ -74,7 +75,7 @@ pub fn compile(config: Config, state: &State) -> Result<Compiled, Vec<Problem>> 
         routes: routes.into_iter().flatten().collect(),
         plans: plans.into(),
         identity_headers: IdentityHeaders::new(identity_header_names(&config)),
-        identity_trailers: identity_header_names(&config).collect(),
+        identity_trailers: identity_header_names(&config).filter_map(|name| with_hyphens(&name)).collect(),
         headers: ResponseHeaders::new(&config.headers, &Default::default()),
         trusted: Arc::new(TrustedProxies::new(&config.gateway.trusted_proxies)),
         config,
@@ -189,7 +190,7 @@ impl Compiler<'_> {
             route.auth.iter().map(|name| auth.get(&name.value).map(Authentication::share)).collect();
         let route_limits: Option<Vec<_>> =
             route.limits.iter().map(|name| limits.get(&name.value).cloned()).collect();
-        let (address_limits, identity_limits) = Limits::split(route_limits?);
+        let (address_limits, identity_limits) = Limits::split(route_limits?, !route.auth.is_empty());
         let authentication = authentication?;
         let realm = authentication.first().map_or_else(|| route.name.clone(), Authentication::realm);
         Some(Route {
@@ -246,8 +247,13 @@ impl Authentication {
     }
 }
 
+/// Trailers with an underscore are dropped, so only the name with hyphens is left to refuse.
+fn with_hyphens(name: &Name) -> Option<Name> {
+    Name::parse(&name.as_str().replace('_', "-"))
+}
+
 /// Every header that some authentication sets, on whatever route.
-fn identity_header_names(config: &Config) -> impl Iterator<Item = crate::header::Name> {
+fn identity_header_names(config: &Config) -> impl Iterator<Item = Name> {
     config.auth.iter().flat_map(|auth| match &auth.kind {
         AuthKind::Jwt(jwt) => jwt.headers.iter().map(|mapped| mapped.header.clone()).collect::<Vec<_>>(),
         AuthKind::ApiKey(keys) => keys.consumer_header.iter().cloned().collect(),

@@ -1,7 +1,7 @@
 //! The body of a request on its way to the upstream: counted, never buffered.
 //!
 //! Size, upload rate, pauses and parts of a multipart body are watched while the bytes pass. When a limit is reached,
-//! the body fails; the upstream sees its request cut off, and [`RequestBody::received`] tells whoever forwards it what
+//! the body fails; the upstream sees its request cut off, and [`RequestBody::watch`] tells whoever forwards it what
 //! the client is to be answered. A `Content-Length` over the limit is refused before the upstream sees anything.
 
 use std::cell::Cell;
@@ -51,9 +51,9 @@ impl From<BodyFault> for Rejection {
     }
 }
 
-/// What is known of a body from outside; stays readable when the body is gone.
+/// Where a body says how it fares; stays readable when the body is gone.
 #[derive(Debug, Clone, Default)]
-pub struct Received(Option<Rc<Seen>>);
+pub struct Watch(Option<Rc<Seen>>);
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -61,13 +61,13 @@ struct Seen {
     bytes: Cell<u64>,
 }
 
-impl Received {
+impl Watch {
     /// Why the body failed, if it did.
     pub fn fault(&self) -> Option<BodyFault> {
         self.0.as_ref()?.fault.get()
     }
 
-    /// Bytes that have come so far, framing aside; of what is not read nothing is known.
+    /// Bytes that have come so far.
     pub fn bytes(&self) -> u64 {
         self.0.as_ref().map_or(0, |seen| seen.bytes.get())
     }
@@ -75,12 +75,12 @@ impl Received {
 
 /// A request body under the limits of its route.
 ///
-/// A request without a body costs nothing; one with a body costs the cell of its [`Received`], and a timer only if it
+/// A request without a body costs nothing; one with a body costs what its [`Watch`] reads, and a timer only if it
 /// does not arrive at once.
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
-    received: Received,
+    watch: Watch,
     /// Bytes that may still come.
     left: u64,
     parts: Option<Counter>,
@@ -109,7 +109,7 @@ impl RequestBody {
         };
         Ok(RequestBody {
             incoming,
-            received: Received((!empty).then(Rc::default)),
+            watch: Watch((!empty).then(Rc::default)),
             left: limits.body_bytes_max,
             parts,
             limits: limits.clone(),
@@ -125,13 +125,13 @@ impl RequestBody {
         self.refused_trailers = Some(names);
     }
 
-    /// Where it will say how much came, and why it failed.
-    pub fn received(&self) -> Received {
-        self.received.clone()
+    /// Where it will say how it fares.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     fn fail(&mut self, fault: BodyFault) -> BodyFault {
-        if let Some(seen) = &self.received.0 {
+        if let Some(seen) = &self.watch.0 {
             seen.fault.set(Some(fault));
         }
         fault
@@ -158,8 +158,8 @@ impl RequestBody {
     /// Counts bytes that came.
     fn count(&mut self, data: &Bytes) -> Result<(), BodyFault> {
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        if let Some(seen) = &self.received.0 {
-            seen.bytes.set(seen.bytes.get() + length);
+        if let Some(seen) = &self.watch.0 {
+            seen.bytes.set(seen.bytes.get().saturating_add(length));
         }
         self.left = self.left.checked_sub(length).ok_or(BodyFault::TooLarge)?;
         if let Some(meter) = &mut self.meter {
@@ -173,10 +173,13 @@ impl RequestBody {
         Ok(())
     }
 
+    /// As in a header section, names with an underscore go: an upstream may not tell them from those with a hyphen.
     fn filter_trailers(&self, trailers: http::HeaderMap) -> http::HeaderMap {
         let refused = self.refused_trailers.as_deref().unwrap_or_default();
         let mut fields = Fields::from_raw(trailers);
-        let bad = |name: &&Name| !hop_by_hop::may_be_trailer(name) || refused.contains(name);
+        let bad = |name: &&Name| {
+            !hop_by_hop::may_be_trailer(name) || name.as_str().contains('_') || refused.contains(name)
+        };
         let names: Vec<Name> = fields.iter().map(|(name, _)| name).filter(bad).cloned().collect();
         for name in &names {
             fields.remove(name);
@@ -194,7 +197,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let this = &mut *self;
-        if let Some(fault) = this.received.fault() {
+        if let Some(fault) = this.watch.fault() {
             return Poll::Ready(Some(Err(fault)));
         }
         if let (Some(meter), Some(gave_at)) = (&mut this.meter, this.gave_at.take()) {

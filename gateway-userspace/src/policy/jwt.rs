@@ -179,6 +179,20 @@ fn bearer(head: &Head) -> Result<Option<&[u8]>, CredentialFault> {
     Ok(Some(token))
 }
 
+/// Removes what may be read as a bearer token, however it is written, and so also what [`bearer`] finds to be none.
+pub fn remove_bearer(head: &mut Head) {
+    let is_bearer = |value: &header::Value| {
+        value
+            .as_bytes()
+            .trim_ascii_start()
+            .get(..6)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+    };
+    if head.fields.get_all(&header::AUTHORIZATION).any(is_bearer) {
+        head.fields.remove(&header::AUTHORIZATION);
+    }
+}
+
 fn refusal(fault: CredentialFault) -> Rejection {
     Rejection::BadCredential(Challenge::Bearer, fault)
 }

@@ -101,3 +101,20 @@ fn of_concurrent_requests_exactly_the_quota_passes() {
     });
     assert_eq!(passed, 50);
 }
+
+#[test]
+fn strangers_do_not_use_up_what_the_clients_of_a_route_share() {
+    let gateway = Gateway::start(
+        "[auth.keys]\napi-key = [\"header:X-API-Key\"]\n\
+         keys.a = \"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\n\
+         [limit.shared]\nrate = \"3/h\"\nby = \"route\"\n\
+         [limit.guesses]\nrate = \"10/h\"\nby = \"address\"\n\
+         [route.all]\nmatch = \"/*\"\nrespond = { status = 200 }\nauth = \"keys\"\nlimit = [\"shared\", \"guesses\"]\n",
+    );
+    let ask = |key: &str| curl(&["-H", &format!("X-API-Key: {key}"), &gateway.url("/")]).status;
+    for _ in 0..6 {
+        assert_eq!(ask("wrong"), 401);
+    }
+    assert_eq!([ask("test"), ask("test"), ask("test"), ask("test")], [200, 200, 200, 429]);
+    assert_eq!(ask("wrong"), 429, "guessing is limited by address");
+}

@@ -230,3 +230,65 @@ fn request_id_and_trace_go_on_and_a_strangers_id_is_not_believed() {
         "{headers}"
     );
 }
+
+/// The value of a metric without labels.
+fn metric(gateway: &Gateway, name: &str) -> String {
+    let text = gateway.operations("/metrics").1;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+    line.unwrap_or_default()
+}
+
+#[test]
+fn a_request_that_its_client_gives_up_is_logged_and_counted_as_over() {
+    // Takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gateway = Gateway::start(&format!(
+        "[route.slow]\nmatch = \"/*\"\nto = \"http://{}\"\n",
+        silent.local_addr().unwrap()
+    ));
+    let body = "12345";
+    let request = format!("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let mut client = std::net::TcpStream::connect(gateway.address()).unwrap();
+    std::io::Write::write_all(&mut client, request.as_bytes()).unwrap();
+    let (mut upstream, _) = silent.accept().unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(body.as_bytes()) {
+        let mut bytes = [0; 1024];
+        let read = std::io::Read::read(&mut upstream, &mut bytes).unwrap();
+        assert_ne!(read, 0, "the gateway closed early");
+        seen.extend_from_slice(&bytes[..read]);
+    }
+    assert_eq!(metric(&gateway, "http_server_active_requests"), "1");
+    drop(client);
+
+    let lines = log_lines(&gateway, 1);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["http.response.status_code"], 499);
+    assert_eq!(lines[0]["deny.detail"], "client-left");
+    assert_eq!(lines[0]["http.route"], "slow");
+    assert_eq!(lines[0]["http.request.body.size"], 5);
+    assert_eq!(metric(&gateway, "http_server_active_requests"), "0");
+}
+
+#[test]
+fn an_answer_that_was_sent_whole_is_not_logged_as_incomplete_in_whatever_version() {
+    let nginx = tests::nginx::Nginx::start("location / { return 200 whole; }");
+    let echo = Echo::start();
+    let gateway = Gateway::start(&format!(
+        "[route.nginx]\nmatch = \"/all\"\nto = \"{}\"\n[route.echo]\nmatch = \"/echo\"\nto = \"{}\"\n\
+         [route.own]\nmatch = \"/own\"\nrespond = {{ status = 200, body = \"own\" }}\n",
+        nginx.url(),
+        echo.url()
+    ));
+    for path in ["/all", "/echo", "/own", "/nowhere"] {
+        for version in ["--http1.0", "--http1.1", "--http2-prior-knowledge"] {
+            curl(&[version, &gateway.url(path)]);
+            curl(&[version, "--head", &gateway.url(path)]);
+        }
+    }
+    let lines = log_lines(&gateway, 24);
+    assert_eq!(lines.len(), 24);
+    for line in lines {
+        assert_eq!(line.get("deny.detail"), None, "{line}");
+    }
+}

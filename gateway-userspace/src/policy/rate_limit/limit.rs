@@ -56,9 +56,10 @@ impl Limit {
         }
     }
 
-    /// Whether the limit counts by something that only authentication brings out.
-    pub fn needs_identity(&self) -> bool {
-        self.by.iter().any(Key::needs_identity)
+    /// Whether the limit waits for authentication: it counts by what only that brings out, or counts all clients of a
+    /// route as one, so that whoever is not let in must not use up what those who are share.
+    fn waits_for_authentication(&self) -> bool {
+        self.by.iter().any(Key::needs_identity) || self.by.iter().all(|key| *key == Key::Route)
     }
 
     fn take(&self, cx: &Context, head: &Head, now_ns: u64) -> Outcome {
@@ -117,9 +118,11 @@ fn policy(config: &Config) -> Value {
 }
 
 impl Limits {
-    /// Parts a route's limits into those that apply before authentication and those that need an identity.
-    pub fn split(limits: impl IntoIterator<Item = Limit>) -> (Limits, Limits) {
-        let (after, before): (Vec<Limit>, Vec<Limit>) = limits.into_iter().partition(Limit::needs_identity);
+    /// Parts a route's limits into those that apply before authentication and those that wait for it. On a route that
+    /// authenticates nobody there is nothing to wait for, and all are charged together or not at all.
+    pub fn split(limits: impl IntoIterator<Item = Limit>, authenticates: bool) -> (Limits, Limits) {
+        let waits = |limit: &Limit| authenticates && limit.waits_for_authentication();
+        let (after, before): (Vec<Limit>, Vec<Limit>) = limits.into_iter().partition(waits);
         (Limits(before.into()), Limits(after.into()))
     }
 

@@ -166,7 +166,7 @@ fn a_refused_request_consumes_nothing_of_the_other_limits() {
     let wide = config("wide", 100, 99, &[Key::Route]);
     let narrow = config("narrow", 2, 1, &[Key::Address]);
     let make = |config: &Config| Limit::new(config, states.prepare(config, Instant::now()));
-    let (limits, after) = Limits::split([make(&wide), make(&narrow)]);
+    let (limits, after) = Limits::split([make(&wide), make(&narrow)], false);
     assert!(after.is_empty());
     let (head, now) = (plain_head(), Instant::now());
     let abuser = sample::context("192.0.2.1", None);
@@ -191,7 +191,7 @@ fn the_headers_show_the_least_left_and_the_refusal_the_most_specific_limit() {
     let slow = make(&Config { per: 3600 * SECOND, ..config("route", 1, 1, &[Key::Route]) });
     let quick = make(&config("address", 2, 1, &[Key::Address]));
     let roomy = make(&config("roomy", 9, 8, &[Key::Address]));
-    let (limits, _) = Limits::split([slow, roomy, quick]);
+    let (limits, _) = Limits::split([slow, roomy, quick], false);
     let (cx, head, now) = (sample::context("192.0.2.1", None), plain_head(), Instant::now());
     let state = limits.check(&cx, &head, now).expect("room").expect("a limit");
     assert_eq!((&*state.limit, state.remaining), ("route", 1));
@@ -208,9 +208,13 @@ fn limits_that_need_an_identity_wait_for_authentication() {
         config("a", 1, 0, &[Key::Address]),
         config("b", 1, 0, &[Key::User]),
         config("c", 1, 0, &[Key::Route, Key::Claim("tier".into())]),
+        config("shared by all, whom strangers must not starve", 1, 0, &[Key::Route]),
+        config("e", 1, 0, &[Key::Route, Key::Address]),
     ];
-    let (before, after) = Limits::split(limits.iter().map(limit));
-    assert_eq!((before.0.len(), after.0.len()), (1, 2));
+    let (before, after) = Limits::split(limits.iter().map(limit), true);
+    assert_eq!((before.0.len(), after.0.len()), (2, 3));
+    let (before, after) = Limits::split(limits.iter().map(limit), false);
+    assert_eq!((before.0.len(), after.0.len()), (5, 0), "who asks nobody charges all together");
     assert_eq!(
         Limits::default().check(&sample::context("192.0.2.1", None), &plain_head(), Instant::now()),
         Ok(None)
@@ -258,10 +262,10 @@ fn racing_requests_on_two_limits_pass_no_more_than_either_allows_and_leave_nothi
     let now = Instant::now();
     let states = States::new(now);
     let make = |config: &Config| Limit::new(config, states.prepare(config, now));
-    let (limits, _) = Limits::split([
-        make(&config("wide", 1000, 999, &[Key::Route])),
-        make(&config("narrow", 50, 49, &[Key::Address])),
-    ]);
+    let (limits, _) = Limits::split(
+        [make(&config("wide", 1000, 999, &[Key::Route])), make(&config("narrow", 50, 49, &[Key::Address]))],
+        false,
+    );
     let passed: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|_| {
