@@ -1,6 +1,6 @@
 //! The command line: arguments in, an [`Exit`] out.
 //!
-//! Verbs either work on files (`check`, `explain C014`, `key create`) or ask the running gateway over its admin socket.
+//! Verbs either work on files (`check`, `diff OLD NEW`, `explain C014`, `key create`) or ask the running gateway over its admin socket.
 //! Every verb that changes something prints the command that undoes it.
 
 mod allow;
@@ -9,12 +9,14 @@ mod bans;
 mod check;
 mod completions;
 mod demo;
+mod diff;
 mod exit;
 mod explain;
 mod key;
 mod output;
 mod reload;
 mod run;
+mod schema;
 mod status;
 mod table;
 mod top;
@@ -81,6 +83,8 @@ enum Verb {
     Check(check::Arguments),
     /// Put the configuration in force, or say what would change.
     Reload(reload::Arguments),
+    /// Say what a reload would change, or what differs between two files.
+    Diff(diff::Arguments),
     /// Say what would happen to a request, or what a code such as C014 means.
     Explain(explain::Arguments),
     /// Drop everything from an address or a network.
@@ -99,6 +103,8 @@ enum Verb {
     Top(top::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
+    /// Print a JSON Schema of the configuration, for editors.
+    Schema,
     /// Print the reference of the configuration.
     #[command(hide = true)]
     Reference,
@@ -123,6 +129,7 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Demo(arguments) => demo::run(output, &arguments),
         Verb::Check(arguments) => check::run(common, output, &arguments),
         Verb::Reload(arguments) => reload::run(common, output, &arguments),
+        Verb::Diff(arguments) => diff::run(common, output, &arguments),
         Verb::Explain(arguments) => explain::run(common, output, &arguments),
         Verb::Ban(arguments) => ban::ban(common, output, &arguments),
         Verb::Unban(arguments) => ban::unban(common, output, &arguments),
@@ -132,6 +139,7 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Status => status::run(common, output),
         Verb::Top(arguments) => top::run(common, output, &arguments),
         Verb::Completions(arguments) => completions::run(output, &arguments),
+        Verb::Schema => schema::run(output),
         Verb::Reference => {
             output.raw(&config::reference::markdown());
             Exit::Done

@@ -23,6 +23,7 @@ mod near;
 mod overrides;
 mod read;
 pub mod reference;
+pub mod schema;
 mod secret;
 pub mod snapshot;
 mod substitute;

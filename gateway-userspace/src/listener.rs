@@ -21,6 +21,7 @@ use connection_count::ConnectionCount;
 
 use crate::config::model::{Listen, ListenLimits};
 use crate::http::client_address::TrustedProxies;
+use crate::policy::ip_access::Access;
 use crate::tls::Tls;
 
 /// What a connection needs to know of its listener.
@@ -36,6 +37,8 @@ pub struct Settings {
     pub proxy_protocol: bool,
     /// Whether a host that the certificate served does not cover is answered with 421.
     pub check_server_name: bool,
+    /// Which client addresses are admitted, if not all.
+    pub access: Option<Access>,
     /// Deadlines and sizes.
     pub limits: ListenLimits,
     /// Whose forwarding headers and PROXY protocol are believed.
@@ -51,6 +54,7 @@ impl Settings {
             http2: listen.http2,
             proxy_protocol: listen.proxy_protocol,
             check_server_name: listen.check_server_name,
+            access: Access::new(&listen.access),
             limits: listen.limits.clone(),
             trusted,
         }

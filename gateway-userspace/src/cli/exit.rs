@@ -12,7 +12,7 @@ pub enum Exit {
     Done = 0,
     /// The operation failed.
     Failed = 1,
-    /// `reload --dry-run --exit-code`: there are differences.
+    /// `diff --exit-code`, `reload --dry-run --exit-code`: there are differences.
     Differs = 2,
     /// `status`: the gateway is not running (as in LSB).
     NotRunning = 3,

@@ -18,17 +18,22 @@ pub struct Arguments {
 
 /// Asks for a reload.
 pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
-    let reply = match client::call(&common.socket(), &Reload { dry_run: arguments.dry_run }) {
+    ask(common, output, arguments.dry_run, arguments.exit_code)
+}
+
+/// Asks the gateway to reload, or with `dry_run` what a reload would change; `exit_code` tells of differences.
+pub fn ask(common: &Common, output: &Output, dry_run: bool, exit_code: bool) -> Exit {
+    let reply = match client::call(&common.socket(), &Reload { dry_run }) {
         Ok(reply) => reply,
         Err(error) => return output.refused(&error),
     };
     if !reply.ok && !common.json {
         eprint!("{}", reply.report);
     }
-    output.answer(&reply, || text(&reply, arguments.dry_run));
+    output.answer(&reply, || text(&reply, dry_run));
     match reply.ok {
         false => Exit::Config,
-        true if arguments.exit_code && !reply.changes.is_empty() => Exit::Differs,
+        true if exit_code && !reply.changes.is_empty() => Exit::Differs,
         true => Exit::Done,
     }
 }

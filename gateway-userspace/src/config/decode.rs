@@ -66,6 +66,17 @@ pub enum Presence {
     Default(&'static str),
 }
 
+impl Takes {
+    /// Whether an array may stand there, and whether a table may. Descriptions of values say so by their words.
+    pub fn structure(self) -> (bool, bool) {
+        match self {
+            Takes::Table(_) => (true, true),
+            Takes::Value(describe) => (describe.contains("array"), describe.starts_with("a table")),
+            Takes::Number(..) | Takes::Word(_) => (false, false),
+        }
+    }
+}
+
 impl Key {
     /// A key of a spec.
     pub const fn new(name: &'static str, takes: Takes, presence: Presence, doc: &'static str) -> Key {

@@ -1,5 +1,6 @@
 //! The tables of a configuration file, each in its own module: its keys with their documentation, and its decoder.
 
+pub mod access;
 pub mod admin;
 pub mod api_key;
 pub mod auth;

@@ -73,6 +73,8 @@ pub struct Listen {
     pub proxy_protocol: bool,
     /// Whether a host other than the TLS server name's certificate is answered with 421, default true.
     pub check_server_name: bool,
+    /// Which client addresses are admitted, whatever the route.
+    pub access: policy::ip_access::config::Config,
     /// Deadlines and sizes.
     pub limits: ListenLimits,
 }

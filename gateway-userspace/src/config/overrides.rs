@@ -100,7 +100,7 @@ impl Overrides<'_, '_> {
         // `substituted` lets a text stand for a number or a boolean, as with `${…}`.
         let plain = Value::Text { text: text.to_owned(), substituted: true };
         let plain = Node { place: Place { file, span: 0..text.len() }, value: plain };
-        let (array, table) = takes_structure(key.takes);
+        let (array, table) = key.takes.structure();
         let trimmed = text.trim();
         if array && trimmed.starts_with('[') && trimmed.ends_with(']') {
             tree::parse_value(self.report, file, text)
@@ -123,15 +123,6 @@ impl Overrides<'_, '_> {
                 None => problem,
             });
         }
-    }
-}
-
-/// Whether a key takes an array, and whether it takes a table.
-fn takes_structure(takes: Takes) -> (bool, bool) {
-    match takes {
-        Takes::Table(_) => (true, true),
-        Takes::Value(describe) => (describe.contains("array"), describe.starts_with("a table")),
-        _ => (false, false),
     }
 }
 

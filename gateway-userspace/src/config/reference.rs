@@ -22,6 +22,8 @@ Order never matters.
   its parts, `_` for `-`. Arrays and tables are written as in TOML.
 - **One or several**: where an array is taken, one value without brackets is taken too.
 - `portcullis check` shows every problem in one run; `portcullis explain C014` describes a code.
+- `portcullis schema` prints a JSON Schema: `#:schema ./portcullis.schema.json` at the top of a file gives editors with
+  Taplo completion and documentation.
 ";
 
 /// The page.

@@ -32,6 +32,9 @@ pub async fn respond(
     if worker.deny.is_banned(record.context.client) {
         return Err(Rejection::Banned);
     }
+    if let Some(access) = &connection.settings().access {
+        access.check(context.client)?;
+    }
     let snapshot = &view.shared;
     let found = snapshot.table.find(&head)?;
     let route = &snapshot.routes[found.route];

@@ -9,7 +9,7 @@ use gateway_userspace::demo::services::Service;
 use serde_json::json;
 use tests::curl::{Answer, curl};
 use tests::echo::Echo;
-use tests::gateway::Gateway;
+use tests::gateway::{Gateway, free_port};
 
 /// An issuer that answers on loopback, whose keys can be rotated and whose answers can be stopped.
 struct Issuing {
@@ -277,6 +277,23 @@ fn address_rules_go_by_the_trusted_address() {
     assert_eq!(curl(&["-H", spoof, &gateway.url("/inside")]).status, 200);
     let refused = curl(&["-H", spoof, &gateway.url("/outside")]);
     assert_eq!((refused.status, refused.header("x-gateway-reason")), (403, "address-denied"));
+}
+
+#[test]
+fn the_rules_of_a_listener_hold_on_every_route_and_a_header_gets_nobody_past_them() {
+    let closed = free_port();
+    let gateway = Gateway::start(&format!(
+        "[listen.closed]\naddress = \"0.0.0.0:{closed}\"\naccess = [\"allow 10.0.0.0/8\", \"deny all\"]\n\
+         [route.all]\nmatch = \"/*\"\nrespond = {{ status = 200 }}\n"
+    ));
+    assert_eq!(curl(&[&gateway.url("/")]).status, 200, "the other listener has no rules");
+    let url = format!("http://127.0.0.1:{closed}");
+    for path in ["/", "/nothing/here"] {
+        let refused = curl(&["-H", "X-Forwarded-For: 10.0.0.1", &format!("{url}{path}")]);
+        assert_eq!(refused.status, 403, "{path}");
+        assert_eq!(refused.header("content-type"), "application/problem+json");
+        assert_eq!(refused.header("x-gateway-reason"), "address-denied");
+    }
 }
 
 const KEY: &str = "k-0123456789abcdef0123456789abcdef";

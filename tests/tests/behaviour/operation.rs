@@ -20,6 +20,51 @@ fn configuration(port: u16, body: &str) -> String {
 }
 
 #[test]
+fn diff_tells_what_a_reload_would_change_and_changes_nothing() {
+    let gateway = Gateway::start_with(|_, port| configuration(port, "one"));
+    let diff = |arguments: &[&str]| gateway.cli(&[&["diff", "--exit-code"], arguments].concat());
+    assert_eq!(diff(&[]).status.code(), Some(0));
+    let file = gateway.folder.join("gateway.toml");
+    let before = gateway.folder.join("before.toml");
+    std::fs::copy(&file, &before).unwrap();
+    gateway.write_configuration(&configuration(gateway.port, "two").replace("1000000/s", "5/s"));
+
+    let changed = diff(&[]);
+    let text = String::from_utf8_lossy(&changed.stdout).into_owned();
+    assert_eq!(changed.status.code(), Some(2), "{text}");
+    assert!(text.contains("~ limit l (rate 1000000/s → 5/s"), "{text}");
+    assert!(text.contains("~ route all (respond"), "{text}");
+    assert_eq!(curl(&[&gateway.url("/")]).body, "one", "nothing is in force");
+
+    // The same of two files, which needs no gateway.
+    let files = [before.to_str().unwrap(), file.to_str().unwrap()];
+    let without = tests::gateway::run(&["diff", "--exit-code", "--json", files[0], files[1]]);
+    assert_eq!(without.status.code(), Some(2));
+    let json: serde_json::Value = serde_json::from_slice(&without.stdout).expect("JSON");
+    let lines: Vec<&str> =
+        json["changes"].as_array().unwrap().iter().filter_map(|line| line.as_str()).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.iter().all(|line| text.contains(line)), "{lines:?} against {text}");
+    assert_eq!(tests::gateway::run(&["diff", "--exit-code", files[0], files[0]]).status.code(), Some(0));
+    assert_eq!(tests::gateway::run(&["diff", files[0]]).status.code(), Some(64), "one file is no comparison");
+    std::fs::write(&before, "[listen.a]\nadress = 1\n").unwrap();
+    let broken = tests::gateway::run(&["diff", files[0], files[1]]);
+    assert_eq!(broken.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&broken.stderr).contains("before.toml:2:1"));
+}
+
+#[test]
+fn the_schema_for_editors_is_json_and_knows_the_tables() {
+    let output = tests::gateway::run(&["schema"]);
+    assert!(output.status.success());
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let tables: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+    for table in ["listen", "route", "upstream", "auth", "limit", "shield", "log", "include"] {
+        assert!(tables.contains(&table), "{table} is not in {tables:?}");
+    }
+}
+
+#[test]
 fn a_reload_takes_effect_and_a_bad_one_changes_nothing_and_says_why() {
     let gateway = Gateway::start_with(|_, port| configuration(port, "one"));
     gateway.write_configuration(&configuration(gateway.port, "two"));

@@ -72,7 +72,8 @@ fn of_gateway(gateway: &Gateway) -> Vec<(String, String)> {
 }
 
 fn of_listen(listen: &Listen) -> Vec<(String, String)> {
-    let Listen { name: _, place: _, address, tls, http2, proxy_protocol, check_server_name, limits } = listen;
+    let Listen { name: _, place: _, address, tls, http2, proxy_protocol, check_server_name, access, limits } =
+        listen;
     let ListenLimits {
         handshake_timeout,
         header_timeout,
@@ -94,6 +95,7 @@ fn of_listen(listen: &Listen) -> Vec<(String, String)> {
         pair("http2", http2),
         pair("proxy-protocol", proxy_protocol),
         pair("check-server-name", check_server_name),
+        pair("access", show_access(access)),
         pair("handshake-timeout", show_duration(*handshake_timeout)),
         pair("header-timeout", show_duration(*header_timeout)),
         pair("idle-timeout", show_duration(*idle_timeout)),
@@ -123,17 +125,12 @@ fn of_route(route: &Route) -> Vec<(String, String)> {
             values.push(pair("respond", format!("{status} {content_type} {body:?}")));
         }
     }
-    let ip_access::config::Config { rules } = access;
-    let rules = rules.iter().map(|ip_access::config::Rule { allow, prefix }| {
-        let prefix = prefix.map_or_else(|| "all".to_owned(), |prefix| prefix.to_string());
-        format!("{} {prefix}", if *allow { "allow" } else { "deny" })
-    });
     let request_limits::config::Config { body_bytes_max, parts_max, body_rate_min, body_grace } = requests;
     let names = auth.iter().map(|name| &*name.value);
     values.extend([
         pair("auth", if *public { "none".to_owned() } else { joined(names) }),
         pair("limit", joined(limits.iter().map(|name| &name.value))),
-        pair("access", joined(rules)),
+        pair("access", show_access(access)),
         pair("max-body", show_size(*body_bytes_max)),
         pair("max-parts", joined(parts_max)),
         pair("min-upload-rate", format!("{}/s", show_size(*body_rate_min))),
@@ -153,6 +150,14 @@ fn show_pattern(pattern: &Pattern) -> String {
     };
     let methods = if methods.is_empty() { String::new() } else { format!("{} ", methods.join(",")) };
     format!("{methods}{host}{}", path.text)
+}
+
+fn show_access(access: &ip_access::config::Config) -> String {
+    let ip_access::config::Config { rules } = access;
+    joined(rules.iter().map(|ip_access::config::Rule { allow, prefix }| {
+        let prefix = prefix.map_or_else(|| "all".to_owned(), |prefix| prefix.to_string());
+        format!("{} {prefix}", if *allow { "allow" } else { "deny" })
+    }))
 }
 
 fn of_upstream(upstream: &upstream::config::Config) -> Vec<(String, String)> {

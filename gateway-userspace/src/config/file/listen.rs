@@ -2,7 +2,7 @@
 
 use crate::config::codes;
 use crate::config::decode::{Decoder, Fields, Key, Presence, Spec, Takes};
-use crate::config::file::TableName;
+use crate::config::file::{TableName, access};
 use crate::config::model::{Certificate, Listen, ListenLimits};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
@@ -48,6 +48,13 @@ pub static SPEC: Spec = Spec {
             Takes::Value(value::BOOLEAN.describe),
             Presence::Default("true"),
             "Whether a request for a host that the connection's certificate does not serve is answered with 421.",
+        ),
+        Key::new(
+            "access",
+            Takes::Value(access::RULES.describe),
+            Presence::Default("[]"),
+            "Which client addresses are admitted, on any route, by rules as in `[route.NAME]`; others get 403. A \
+             connection that stands keeps the rules that it began with.",
         ),
         Key::new(
             "handshake-timeout",
@@ -140,6 +147,7 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Liste
     let http2 = f.get(d, "http2", &value::BOOLEAN);
     let proxy_protocol = f.get(d, "proxy-protocol", &value::BOOLEAN);
     let check_server_name = f.get(d, "check-server-name", &value::BOOLEAN);
+    let access = f.get(d, "access", &access::RULES);
     let limits = limits(d, &f);
     Some(Listen {
         name: name.value,
@@ -149,6 +157,7 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Liste
         http2: http2?,
         proxy_protocol: proxy_protocol?,
         check_server_name: check_server_name?,
+        access: access?,
         limits: limits?,
     })
 }

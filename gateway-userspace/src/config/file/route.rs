@@ -4,22 +4,18 @@ mod respond;
 
 use crate::config::codes;
 use crate::config::decode::{Decoder, Fields, Key, Presence, Reference, Spec, Takes};
-use crate::config::file::{TableName, headers, upstream};
+use crate::config::file::{TableName, access, headers, upstream};
 use crate::config::model::{Action, Route, UpstreamRef};
 use crate::config::tree::Node;
 use crate::config::value::{self, Type};
 use crate::diagnostic::{Located, Problem};
-use crate::policy::{ip_access, request_limits};
+use crate::policy::request_limits;
 use crate::route::pattern::Pattern;
 
 /// Most matches of one route.
 const MATCHES_MAX: usize = 256;
-/// Most access rules of one route.
-const ACCESS_MAX: usize = 1024;
 
 const MATCH: Type<Vec<Located<Pattern>>> = Type { describe: "a match, or an array of them", decode: matches };
-const ACCESS: Type<ip_access::config::Config> =
-    Type { describe: "an array of rules, such as `[\"allow 10.0.0.0/8\", \"deny all\"]`", decode: access };
 const PREFIX: Type<Box<str>> = Type { describe: "a path", decode: prefix };
 
 /// The keys of `[route.NAME]`.
@@ -71,7 +67,7 @@ pub static SPEC: Spec = Spec {
         ),
         Key::new(
             "access",
-            Takes::Value(ACCESS.describe),
+            Takes::Value(access::RULES.describe),
             Presence::Default("[]"),
             "Which client addresses are admitted: rules `allow` or `deny` with a network, an address or `all`. The \
              first that matches decides; if none does, the address is admitted.",
@@ -134,7 +130,7 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Route
     let action = action(d, &f, &name);
     let auth = f.get(d, "auth", &value::NAMES);
     let limits = f.get(d, "limit", &value::NAMES);
-    let access = f.get(d, "access", &ACCESS);
+    let access = f.get(d, "access", &access::RULES);
     let requests = requests(d, &f);
     let headers = f.with(d, "headers", headers::decode_of_route);
     let log = f.get(d, "log", &value::BOOLEAN);
@@ -247,44 +243,6 @@ fn matches(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Located<Pattern>>> {
     };
     d.report.push(problem);
     None
-}
-
-fn access(d: &mut Decoder<'_>, node: &Node) -> Option<ip_access::config::Config> {
-    let rules = value::one_or_many(d, node, |d, node| Some((access_rule(d, node)?, node.place.clone())))?;
-    if rules.len() > ACCESS_MAX {
-        let message = format!("more than {ACCESS_MAX} access rules");
-        d.report.push(Problem::error(codes::TOO_MANY, message, node.place.clone()));
-        return None;
-    }
-    let last = rules.iter().position(|(rule, _)| rule.prefix.is_none());
-    if let Some((last, (_, place))) = last.and_then(|last| Some((last, rules.get(last + 1)?))) {
-        let problem = Problem::warning(codes::UNREACHABLE_ACCESS, "this rule is never tried", place.clone());
-        d.report.push(problem.related(rules[last].1.clone(), "this one matches every address"));
-    }
-    Some(ip_access::config::Config { rules: rules.into_iter().map(|(rule, _)| rule).collect() })
-}
-
-fn access_rule(d: &mut Decoder<'_>, node: &Node) -> Option<ip_access::config::Rule> {
-    let text = d.text(node, "a rule such as `allow 10.0.0.0/8`")?;
-    let rule = text.trim().split_once(' ').and_then(|(verb, what)| {
-        let allow = match verb {
-            "allow" => true,
-            "deny" => false,
-            _ => return None,
-        };
-        let prefix = match what.trim() {
-            "all" => None,
-            prefix => Some(value::parse_prefix(prefix)?),
-        };
-        Some(ip_access::config::Rule { allow, prefix })
-    });
-    if rule.is_none() {
-        let message = format!("`{text}` is not an access rule");
-        let problem = Problem::error(codes::BAD_ACCESS, message, node.place.clone());
-        d.report
-            .push(problem.help("write `allow` or `deny`, and a network, an address or `all`: \"deny all\""));
-    }
-    rule
 }
 
 fn prefix(d: &mut Decoder<'_>, node: &Node) -> Option<Box<str>> {

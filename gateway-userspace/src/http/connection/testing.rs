@@ -18,6 +18,7 @@ pub(crate) fn settings() -> Settings {
         http2: true,
         proxy_protocol: false,
         check_server_name: true,
+        access: None,
         limits: ListenLimits::default(),
         trusted: Arc::default(),
     }
@@ -53,6 +54,7 @@ impl Connection {
         let peer = Peer { tls: Some(Arc::new(session)), ..Peer::clone(&self.peer) };
         let settings = Settings {
             tls: Some(tls),
+            access: None,
             name: self.settings.name.clone(),
             limits: self.settings.limits.clone(),
             trusted: self.settings.trusted.clone(),

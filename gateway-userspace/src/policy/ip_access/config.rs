@@ -1,4 +1,4 @@
-//! `access` of a route: `["allow 10.0.0.0/8", "deny all"]`.
+//! `access` of a listener or a route: `["allow 10.0.0.0/8", "deny all"]`.
 
 use ipnet::IpNet;
 
