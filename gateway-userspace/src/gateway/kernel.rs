@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::abuse::enforcer::{Enforcer, Entry, NoKernel};
 use crate::admin::api::{self, KernelStatus};
 use crate::config::model::{Attach, Budget, Shield};
-use crate::dataplane::{AttachMode, Budgets, Dataplane, DenyEntry, Error, Mode, Options, clock};
+use crate::dataplane::{self, AttachMode, Budgets, Claim, Dataplane, DenyEntry, Error, Mode, Options, clock};
 use crate::observe::readiness;
 
 /// Entries that each second's housekeeping asks the kernel about.
@@ -19,7 +19,10 @@ const RECONCILE_SAMPLE: usize = 64;
 #[derive(Clone)]
 pub enum Kernel {
     /// It is attached. Locked for a map operation at a time; the keeper is its one writer.
-    On(Arc<Mutex<Dataplane>>),
+    On(
+        Arc<Mutex<Dataplane>>,
+        #[expect(dead_code, reason = "held as long as the stage is, not used")] Arc<Claim>,
+    ),
     /// It is off.
     Off {
         /// Why.
@@ -38,17 +41,46 @@ impl Kernel {
         if shield.interfaces.is_empty() {
             return Ok(off("[shield] names no interfaces", false));
         }
-        match Dataplane::open(&options(shield)) {
-            Ok(dataplane) => Ok(Kernel::On(Arc::new(Mutex::new(dataplane)))),
+        let open = || Ok((Claim::take(&shield.pins)?, Dataplane::open(&options(shield))?));
+        match open() {
+            Ok((claim, dataplane)) => Ok(Kernel::On(Arc::new(Mutex::new(dataplane)), Arc::new(claim))),
             Err(error @ (Error::Privilege { .. } | Error::NoProgram)) => Ok(off(&error.to_string(), true)),
             Err(error) => Err(error),
         }
     }
 
+    /// What an earlier run, or another gateway, left attached although this one has no kernel stage: it enforces what
+    /// it was told last, and nothing that is said to this gateway changes it. In one sentence with the way out.
+    pub fn left_behind(&self, shield: Option<&Shield>) -> Option<String> {
+        let Kernel::Off { .. } = self else { return None };
+        let pins = shield.map_or(Options::default().pin_root, |shield| shield.pins.clone());
+        let interfaces = dataplane::attached_by(&pins);
+        (!interfaces.is_empty()).then(|| {
+            format!(
+                "a kernel stage that this gateway does not control is attached to {}; if no other gateway needs it, \
+                 take it off with: rm -r {}",
+                interfaces.join(", "),
+                pins.display()
+            )
+        })
+    }
+
+    /// What stays in force when this process has ended, with the way to take it off.
+    pub fn stays(&self, shield: Option<&Shield>) -> Option<String> {
+        let Kernel::On(dataplane, _) = self else { return None };
+        let attached: Vec<_> = lock(dataplane).attachments().into_iter().map(|at| at.interface).collect();
+        let pins = shield.map_or(Options::default().pin_root, |shield| shield.pins.clone());
+        Some(format!(
+            "the kernel stage stays attached to {} and goes on enforcing; take it off with: rm -r {}",
+            attached.join(", "),
+            pins.display()
+        ))
+    }
+
     /// What the abuse loop writes to.
     pub fn enforcer(&self) -> Box<dyn Enforcer> {
         match self {
-            Kernel::On(dataplane) => Box::new(KernelEnforcer { dataplane: dataplane.clone(), drift: 0 }),
+            Kernel::On(dataplane, _) => Box::new(KernelEnforcer { dataplane: dataplane.clone(), drift: 0 }),
             Kernel::Off { because, .. } => Box::new(NoKernel { because: because.to_string() }),
         }
     }
@@ -56,7 +88,7 @@ impl Kernel {
     /// For `/readyz`.
     pub fn readiness(&self) -> readiness::Kernel {
         match self {
-            Kernel::On(dataplane) => {
+            Kernel::On(dataplane, _) => {
                 let attached = lock(dataplane).attachments();
                 let interfaces: Vec<String> =
                     attached.iter().map(|at| format!("{} {}", at.interface, mode(at.mode))).collect();
@@ -69,7 +101,7 @@ impl Kernel {
 
     /// Takes over what a reload may change: budgets, and whether verdicts drop.
     pub fn reconfigure(&self, shield: &Shield) -> Result<(), Error> {
-        let Kernel::On(dataplane) = self else { return Ok(()) };
+        let Kernel::On(dataplane, _) = self else { return Ok(()) };
         let mut dataplane = lock(dataplane);
         dataplane.set_budgets(&budgets(shield))?;
         dataplane.set_enforcing(shield.enforce)
