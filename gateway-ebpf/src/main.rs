@@ -6,13 +6,15 @@
 //! stack behind it knows better, and a filter that drops what it does not understand locks its owner out.
 //!
 //! Limits: at most two VLAN tags, one program per interface. Needs Linux 5.11 (coarse clock); the stated
-//! floor is 5.15. Nothing is logged per packet: counters and a sampled ring tell what happened.
+//! floor is 5.15. Nothing is logged per packet: counters and a sampled ring tell what happened, and the first
+//! drop of a ban is told in words.
 #![no_std]
 #![no_main]
 
 mod allowlist;
 mod budget;
 mod denylist;
+mod diagnostic;
 mod exemptions;
 mod filter;
 mod maps;

@@ -10,7 +10,7 @@ use gateway_common::{settings::MODE_ENFORCE, verdict::Reason};
 use crate::{
     allowlist,
     denylist::Finding,
-    exemptions,
+    diagnostic, exemptions,
     maps::SETTINGS,
     packet::{self, Header},
     report,
@@ -28,8 +28,8 @@ impl Outcome {
 
 /// Decides about a packet that was found listed or over budget.
 #[inline(never)]
-pub fn settle(context: *mut xdp_md, header: u64, finding: u64, now_ns: u64) -> u64 {
-    let context = packet::opaque(context);
+pub fn settle(raw: *mut xdp_md, header: u64, finding: u64, now_ns: u64) -> u64 {
+    let context = packet::opaque(raw);
     let header = Header(header);
     let Some(settings) = SETTINGS.get(0) else { return Outcome::PASS };
     if allowlist::holds(&context, header) {
@@ -42,6 +42,13 @@ pub fn settle(context: *mut xdp_md, header: u64, finding: u64, now_ns: u64) -> u
     }
     let found = Finding::reason(finding);
     let reason = if settings.mode == MODE_ENFORCE { found } else { report::observed(found) };
-    report::refused(&context, settings, header, reason, Finding::ban_id(finding), now_ns);
-    if report::is_drop(reason) { Outcome::DROP } else { Outcome::GO_ON }
+    let ban_id = Finding::ban_id(finding);
+    let first_of_ban = report::refused(&context, settings, header, reason, ban_id, now_ns);
+    if !report::is_drop(reason) {
+        return Outcome::GO_ON;
+    }
+    if first_of_ban {
+        diagnostic::first_drop(raw, header.0, ban_id);
+    }
+    Outcome::DROP
 }

@@ -21,7 +21,8 @@ pub fn counted(context: &XdpContext, reason: Reason) {
     count(reason as u32, frame_bytes(context));
 }
 
-/// Counts a packet that is dropped or observed, for its ban too, and samples it.
+/// Counts a packet that is dropped or observed, for its ban too, and samples it. Returns whether it was the
+/// first of its ban on this CPU.
 #[inline(always)]
 pub fn refused(
     context: &XdpContext,
@@ -30,13 +31,14 @@ pub fn refused(
     reason: u32,
     ban_id: u32,
     now_ns: u64,
-) {
+) -> bool {
     let bytes = frame_bytes(context);
     let nth = count(reason, bytes);
     let first_of_ban = ban_id != 0 && count_ban(ban_id, bytes, now_ns);
     if first_of_ban || nth & u64::from(settings.event_mask) == 0 {
         send(context, header, reason, ban_id, bytes, now_ns);
     }
+    first_of_ban
 }
 
 /// Whether packets with the reason of this number are dropped.

@@ -11,7 +11,8 @@ use http_body::{Frame, SizeHint};
 
 use crate::header::Name;
 use crate::http::hop_by_hop;
-use crate::upstream::body::{Error, ResponseBody};
+pub use crate::upstream::body::Error;
+use crate::upstream::body::ResponseBody;
 
 /// The body of an answer, from wherever it comes. `B` is the body of requests, which an upstream connection carries.
 #[derive(Debug)]

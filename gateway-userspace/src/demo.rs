@@ -84,11 +84,12 @@ fn invite(stage: &Stage, screen: &mut Screen) -> Result<(), Error> {
   # be the abuser: 20 denials, then silence
   for i in $(seq 25); do ip netns exec {abuser} curl -m1 -s -o /dev/null -w '%{{http_code}}\\n' --cacert {folder}/certificate.pem --resolve {name}:{port}:{from_abuser} https://{name}:{port}/v1/users/42; done
 
-  portcullis bans --socket {socket}
-  portcullis unban {address} --socket {socket}
-  portcullis top --socket {socket}
+  {binary} bans --socket {socket}
+  {binary} unban {address} --socket {socket}
+  {binary} top --socket {socket}
   curl http://{operations}/metrics
   cat {folder}/gateway.toml",
+        binary = std::env::current_exe().map_or_else(|_| String::from("portcullis"), |path| path.display().to_string()),
         address = stage.abuser.address,
         operations = stage.operations,
     ));

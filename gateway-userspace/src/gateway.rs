@@ -38,6 +38,7 @@ use crate::listener::{self, BindError, Listener};
 use crate::observe::metrics::Registry;
 use crate::observe::operations::{self, Operations};
 use crate::observe::readiness::Readiness;
+use crate::policy::jwt::kept::Kept;
 use crate::policy::rate_limit::States;
 use crate::upstream::registry;
 use crate::{abuse, dataplane, worker};
@@ -110,6 +111,7 @@ async fn control(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
     let state = Arc::new(State {
         upstreams: registry::Registry::new(),
         keyring: Keyring::new(),
+        tokens: Kept::default(),
         limits: States::new(Instant::now()),
     });
     let ready = reload::prepare(path, &state).map_err(|report| Error::Config(Box::new(report)))?;

@@ -182,6 +182,8 @@ names! {
     PROXY_AUTHENTICATE = "proxy-authenticate";
     PROXY_AUTHORIZATION = "proxy-authorization";
     PROXY_CONNECTION = "proxy-connection";
+    RATELIMIT = "ratelimit";
+    RATELIMIT_POLICY = "ratelimit-policy";
     REFERER = "referer";
     RETRY_AFTER = "retry-after";
     SERVER = "server";

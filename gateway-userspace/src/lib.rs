@@ -2,6 +2,7 @@
 //!
 //! The modules stand in the order in which data flows: coming in, deciding, going out, keeping out, seeing, running.
 
+// 1 Coming in
 pub mod listener;
 pub mod tls;
 
@@ -10,24 +11,32 @@ pub mod http;
 pub mod request;
 pub mod response;
 
+// 2 Deciding
+pub mod pipeline;
+
 pub mod keyring;
 pub mod policy;
 pub mod route;
 
+// 3 Going out
 pub mod action;
 pub mod upstream;
 
+// 4 Keeping out
 pub mod abuse;
 pub mod dataplane;
 
+// 5 Seeing
 pub mod observe;
 
+// 6 Running
 pub mod admin;
-pub mod cli;
 pub mod config;
-pub mod demo;
 pub mod diagnostic;
 pub mod gateway;
 pub mod lock;
-pub mod pipeline;
 pub mod worker;
+
+// Using it
+pub mod cli;
+pub mod demo;

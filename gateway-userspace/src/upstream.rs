@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod exchange;
 pub mod plan;
 mod pool;
+pub mod proxy_protocol;
 pub mod registry;
 mod resolve;
 pub mod tls;
@@ -67,7 +68,7 @@ impl<B: ClientBody> Upstreams<B> {
         let mut known = self.pools.borrow_mut();
         known.retain(|_key, pool| pool.strong_count() > 0);
         let pools = plan.targets.iter().map(|target| {
-            let key = Key::of(target, plan.config.protocol);
+            let key = Key::of(target, &plan.config);
             match known.get(&key).and_then(Weak::upgrade) {
                 Some(pool) => {
                     pool.adjust(&plan.config);

@@ -24,6 +24,7 @@ use crate::http::rejection::Rejection;
 use crate::request::{Context, Head};
 use crate::upstream::body::ClientBody;
 use crate::upstream::exchange::Error;
+use crate::upstream::proxy_protocol::Addresses;
 use crate::upstream::{Upstream, connect};
 
 /// How an upstream did.
@@ -53,7 +54,7 @@ pub async fn forward<B: ClientBody>(
     let without_body = head.method() == "HEAD";
     let (outbound, request) = Outbound::prepare(head, path, body, &plan)?;
     let answer = upstream
-        .send(request, |request, target| outbound.address(request, target))
+        .send(request, addresses(context), |request, target| outbound.address(request, target))
         .await
         .map_err(|error| refusal(context, &plan.config.name, &error))?;
     let mut head = response::accept(answer.head, without_body)?;
@@ -62,6 +63,13 @@ pub async fn forward<B: ClientBody>(
     }
     let timing = UpstreamTiming { address: answer.address, to_head: started.elapsed() };
     Ok((head, Body::from(answer.body), timing))
+}
+
+/// For an upstream that is told by the PROXY protocol. The port is known only of a client that no header names.
+fn addresses(context: &Context) -> Addresses {
+    let peer = &context.peer;
+    let port = if peer.source.ip().to_canonical() == context.client { peer.source.port() } else { 0 };
+    Addresses::new(SocketAddr::new(context.client, port), peer.local)
 }
 
 /// What the client is told. The cause stays in the diagnostic log.

@@ -100,8 +100,8 @@ codes! {
     OPEN_ROUTE = "C030", "route without authentication",
         "Some authentication is defined, and this route asks for none. Write auth = \"none\" to say that this is meant.";
     LIMIT_WITHOUT_IDENTITY = "C032", "limit by an identity that the route does not establish",
-        "The limit counts by user, key or claim, and the route authenticates nobody: it falls back to the client's \
-        address, or for a claim to one bucket for all.";
+        "The limit counts by user, consumer, key or claim, and the route authenticates nobody: it falls back to the \
+        client's address.";
     LITERAL_SECRET = "C033", "secret in the configuration",
         "A secret stands in the file itself, and so in backups and version control. Use \"${VARIABLE}\", \
         \"file:/path\" or \"cred:name\" (systemd LoadCredential=).";
@@ -148,8 +148,8 @@ codes! {
     BAD_LOCATION = "C057", "not a place where an API key stands",
         "\"header:X-API-Key\", \"query:key\" or \"cookie:key\"; a bare name means a header.";
     BAD_LIMIT_KEY = "C058", "not something to count by",
-        "A limit counts by \"user\", \"key\", \"address\", \"route\", \"claim:NAME\", \"header:NAME\" or \
-        \"cookie:NAME\", or by an array of these together.";
+        "A limit counts by \"user\", \"consumer\", \"key\", \"address\", \"host\", \"route\", \"claim:NAME\", \
+        \"header:NAME\" or \"cookie:NAME\", or by an array of these together.";
     TOO_MANY = "C059", "too many",
         "There is a limit on how many of these there may be.";
     BAD_INCLUDE = "C060", "include that matches nothing",

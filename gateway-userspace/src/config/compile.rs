@@ -12,6 +12,7 @@ use super::model::{self, AuthKind, Config, UpstreamRef};
 use super::snapshot::{Action, Authentication, Route, RoutePolicies, Snapshot};
 use crate::action::respond::Respond;
 use crate::diagnostic::{Place, Problem};
+use crate::header::Name;
 use crate::http::client_address::TrustedProxies;
 use crate::keyring::Keyring;
 use crate::policy::identity_headers::IdentityHeaders;
@@ -29,6 +30,8 @@ pub struct State {
     pub upstreams: Registry,
     /// Issuers and their keys.
     pub keyring: Keyring,
+    /// Token authentications and what they remember.
+    pub tokens: jwt::kept::Kept,
     /// What limits have counted.
     pub limits: States,
 }
@@ -40,7 +43,7 @@ pub struct Compiled {
     /// What the key fetcher has to do for it.
     pub jobs: Vec<crate::keyring::fetch::Job>,
     /// Counts of its limits, to be adopted when it is in force.
-    pub limit_states: Vec<(Arc<str>, Arc<rate_limit::State>)>,
+    pub limit_states: LimitStates,
     /// Problems that do not prevent it.
     pub warnings: Vec<Problem>,
 }
@@ -72,7 +75,7 @@ pub fn compile(config: Config, state: &State) -> Result<Compiled, Vec<Problem>> 
         routes: routes.into_iter().flatten().collect(),
         plans: plans.into(),
         identity_headers: IdentityHeaders::new(identity_header_names(&config)),
-        identity_trailers: identity_header_names(&config).collect(),
+        identity_trailers: identity_header_names(&config).filter_map(|name| with_hyphens(&name)).collect(),
         headers: ResponseHeaders::new(&config.headers, &Default::default()),
         trusted: Arc::new(TrustedProxies::new(&config.gateway.trusted_proxies)),
         config,
@@ -82,6 +85,9 @@ pub fn compile(config: Config, state: &State) -> Result<Compiled, Vec<Problem>> 
 
 /// Compiled objects by their names in the configuration.
 type ByName<T> = HashMap<Arc<str>, T>;
+
+/// Counts of limits by the limits' names.
+pub type LimitStates = Vec<(Arc<str>, Arc<rate_limit::State>)>;
 
 struct Compiler<'a> {
     state: &'a State,
@@ -102,16 +108,16 @@ impl Compiler<'_> {
 
     fn authentication(&mut self, auth: &model::Auth) -> Option<Authentication> {
         match &auth.kind {
-            AuthKind::Jwt(jwt) => match jwt::Authenticator::compile(jwt.clone(), &self.state.keyring) {
-                Ok((authenticator, skipped)) => {
-                    for key in skipped {
+            AuthKind::Jwt(jwt) => match self.state.tokens.compile(jwt, &self.state.keyring) {
+                Ok(authenticator) => {
+                    for key in authenticator.skipped() {
                         let message = format!(
                             "auth `{}`: key {} of the set was left out: {}",
                             auth.name, key.index, key.reason
                         );
                         self.warnings.push(Problem::warning(codes::BAD_KEYS, message, auth.place.clone()));
                     }
-                    Some(Authentication::Jwt(Arc::new(authenticator)))
+                    Some(Authentication::Jwt(authenticator))
                 }
                 Err(error) => {
                     let message = format!("auth `{}`: its keys cannot be used: {error}", auth.name);
@@ -130,7 +136,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn limits(&mut self, config: &Config) -> (ByName<Limit>, Vec<(Arc<str>, Arc<rate_limit::State>)>) {
+    fn limits(&mut self, config: &Config) -> (ByName<Limit>, LimitStates) {
         let now = Instant::now();
         let prepared = config.limit.iter().map(|limit| {
             let state = self.state.limits.prepare(&limit.value, now);
@@ -184,7 +190,7 @@ impl Compiler<'_> {
             route.auth.iter().map(|name| auth.get(&name.value).map(Authentication::share)).collect();
         let route_limits: Option<Vec<_>> =
             route.limits.iter().map(|name| limits.get(&name.value).cloned()).collect();
-        let (address_limits, identity_limits) = Limits::split(route_limits?);
+        let (address_limits, identity_limits) = Limits::split(route_limits?, !route.auth.is_empty());
         let authentication = authentication?;
         let realm = authentication.first().map_or_else(|| route.name.clone(), Authentication::realm);
         Some(Route {
@@ -241,8 +247,13 @@ impl Authentication {
     }
 }
 
+/// Trailers with an underscore are dropped, so only the name with hyphens is left to refuse.
+fn with_hyphens(name: &Name) -> Option<Name> {
+    Name::parse(&name.as_str().replace('_', "-"))
+}
+
 /// Every header that some authentication sets, on whatever route.
-fn identity_header_names(config: &Config) -> impl Iterator<Item = crate::header::Name> {
+fn identity_header_names(config: &Config) -> impl Iterator<Item = Name> {
     config.auth.iter().flat_map(|auth| match &auth.kind {
         AuthKind::Jwt(jwt) => jwt.headers.iter().map(|mapped| mapped.header.clone()).collect::<Vec<_>>(),
         AuthKind::ApiKey(keys) => keys.consumer_header.iter().cloned().collect(),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::diagnostic::{Located, Place};
+use crate::observe::access_log::syslog::Receiver;
 use crate::policy;
 use crate::route::pattern::Pattern;
 use crate::upstream;
@@ -178,6 +179,8 @@ pub enum LogSink {
     Stderr,
     /// A file, reopened on SIGUSR1.
     File(PathBuf),
+    /// Syslog.
+    Syslog(Receiver),
 }
 
 /// `[auth.NAME]`

@@ -26,7 +26,7 @@ pub struct Snapshot {
     pub plans: Box<[Arc<Plan>]>,
     /// Headers that no client may set.
     pub identity_headers: IdentityHeaders,
-    /// The same names, which trailers may not bring in either.
+    /// The same names, with hyphens, which trailers may not bring in either.
     pub identity_trailers: Arc<[Name]>,
     /// Fields of answers to requests that found no route.
     pub headers: ResponseHeaders,
@@ -56,7 +56,7 @@ pub struct RoutePolicies {
     pub address_limits: Limits,
     /// Ways to authenticate, any of which is enough; empty: the route is open.
     pub authentication: Box<[Authentication]>,
-    /// Limits that need an identity.
+    /// Limits that need an identity, and those that all clients of the route share.
     pub identity_limits: Limits,
     /// Sizes and rates of the body, heeded while it is read.
     pub requests: Arc<request_limits::config::Config>,

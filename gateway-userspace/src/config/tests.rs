@@ -1,5 +1,6 @@
 //! Whole configurations in, models and problems out.
 
+mod documents;
 mod examples;
 mod files;
 mod model;

@@ -47,6 +47,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Without the kernel stage there is nothing to show.
+    #[error("the gateway runs without its kernel stage: {because}")]
+    NoKernel {
+        /// Why.
+        because: String,
+    },
+    /// Its admin socket does not answer.
+    #[error("the gateway's admin socket did not answer")]
+    Admin(#[from] crate::admin::client::Error),
     /// The gateway ended or did not become ready.
     #[error("the gateway did not become ready within {READY_WITHIN:?}; it said:\n{log}")]
     NotReady {
@@ -104,6 +113,7 @@ impl Stage {
         let mut stage =
             Stage { polite, abuser, issuer, port, operations, folder, tls, gateway, _services: services };
         stage.wait_until_ready()?;
+        stage.check_kernel()?;
         said(&format!(
             "the gateway listens with TLS on port {port}, its kernel stage on {}",
             interfaces.join(" and ")
@@ -124,6 +134,14 @@ impl Stage {
     /// The admin socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.join("admin.sock")
+    }
+
+    fn check_kernel(&self) -> Result<(), Error> {
+        let status = crate::admin::client::call(&self.socket(), &crate::admin::api::GetStatus {})?;
+        match status.kernel.on {
+            true => Ok(()),
+            false => Err(Error::NoKernel { because: status.kernel.off_because.unwrap_or_default() }),
+        }
     }
 
     fn wait_until_ready(&mut self) -> Result<(), Error> {

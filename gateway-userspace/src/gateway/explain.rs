@@ -24,7 +24,9 @@ pub async fn explain(gateway: &Gateway, request: api::Explain) -> Result<Explana
     let mut steps = Steps::default();
     let ban = gateway.keeper.explain(client).await.map_err(crate::abuse::keeper::Refusal::from)?;
     steps.add("ban", ban);
+    let banned = gateway.keeper.deny().is_banned(client);
     let outcome = match head_of(&request)? {
+        _ if banned => String::from("dropped by the kernel stage where it is on, else 403 banned"),
         Ok(head) => match follow(&snapshot, &head, client, &mut steps).await {
             Ok(outcome) => outcome,
             Err(rejection) => refused(&rejection),
@@ -99,7 +101,7 @@ async fn follow(
     }
     authenticate(route, head, steps).await?;
     for limit in &snapshot.config.route[found.route].limits {
-        steps.add("limit", format!("{} is charged", limit.value));
+        steps.add("limit", format!("{} would be charged", limit.value));
     }
     Ok(match &route.action {
         Action::Respond(_) => String::from("answered by the gateway"),

@@ -102,11 +102,11 @@ impl Gateway {
         }
         let added = match self.bind_added(&listeners) {
             Ok(added) => added,
-            Err(problem) => return Err(with(report, vec![problem])),
+            Err(problem) => return Err(with(report, vec![*problem])),
         };
         let log = match self.changed_log(&before.config, &compiled.snapshot.config) {
             Ok(log) => log,
-            Err(problem) => return Err(with(report, vec![problem])),
+            Err(problem) => return Err(with(report, vec![*problem])),
         };
         // From here on nothing fails.
         if let Some(shield) = &compiled.snapshot.config.shield
@@ -133,12 +133,14 @@ impl Gateway {
     fn bind_added(
         &self,
         wanted: &[(SocketAddr, listener::Settings)],
-    ) -> Result<HashMap<SocketAddr, Vec<std::net::TcpListener>>, Problem> {
+    ) -> Result<HashMap<SocketAddr, Vec<std::net::TcpListener>>, Box<Problem>> {
         let known = self.listeners.borrow();
         let mut added = HashMap::new();
         for (address, settings) in wanted.iter().filter(|(address, _)| !known.contains_key(address)) {
-            let sockets = listener::bind(&settings.name, *address, self.workers.count())
-                .map_err(|error| Problem::unplaced(codes::ADDRESS_UNAVAILABLE, super::chain(&error)))?;
+            let sockets =
+                listener::bind(&settings.name, *address, self.workers.count()).map_err(|error| {
+                    Box::new(Problem::unplaced(codes::ADDRESS_UNAVAILABLE, super::chain(&error)))
+                })?;
             added.insert(*address, sockets);
         }
         Ok(added)
@@ -174,7 +176,7 @@ impl Gateway {
         &self,
         before: &Config,
         after: &Config,
-    ) -> Result<Option<Option<access_log::Writer>>, Problem> {
+    ) -> Result<Option<Option<access_log::Writer>>, Box<Problem>> {
         if before.log.format == after.log.format && before.log.to == after.log.to {
             return Ok(None);
         }
@@ -198,8 +200,8 @@ pub fn bound_address(sockets: &[std::net::TcpListener], configured: SocketAddr) 
 }
 
 /// The writer of the access log; none if it is off.
-pub fn log_writer(config: &Config) -> Result<Option<access_log::Writer>, Problem> {
-    let unusable = |what: String| Problem::unplaced(codes::UNREADABLE, what);
+pub fn log_writer(config: &Config) -> Result<Option<access_log::Writer>, Box<Problem>> {
+    let unusable = |what: String| Box::new(Problem::unplaced(codes::UNREADABLE, what));
     let format = match &config.log.format {
         LogFormat::Json => access_log::Format::Json,
         LogFormat::Seed => access_log::Format::Seed,
@@ -214,6 +216,7 @@ pub fn log_writer(config: &Config) -> Result<Option<access_log::Writer>, Problem
         LogSink::Stdout => access_log::Sink::Stdout,
         LogSink::Stderr => access_log::Sink::Stderr,
         LogSink::File(path) => access_log::Sink::File(path.clone()),
+        LogSink::Syslog(receiver) => access_log::Sink::Syslog(receiver.clone()),
     };
     access_log::Writer::start(format, sink).map(Some).map_err(|error| unusable(super::chain(&error)))
 }

@@ -3,15 +3,15 @@
 //! The body is `application/problem+json` (RFC 9457) with the members that older clients of such gateways read
 //! (`error`, `requestId`, `retryAfter`) beside the standard ones: one body for both.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::rejection::{Appearance, Challenge, Rejection};
 use crate::header::{self, Name, Value};
+use crate::policy::response_headers;
 use crate::request::RequestId;
-use crate::request::context::LimitState;
 use crate::response;
 
 /// Methods named in `Allow` when one is refused that the gateway never forwards; routes may take fewer.
@@ -81,18 +81,9 @@ pub fn render(
         fields.set(header::CONNECTION, Value::from_static("close"));
     }
     if let Rejection::RateLimited { state, .. } = rejection {
-        set_limit_fields(&mut head.fields, state, at);
+        response_headers::limit::set(&mut head.fields, state, at);
     }
     (head, body(rejection, appearance, retry_after, id))
-}
-
-/// `X-RateLimit-Limit`, `-Remaining` and `-Reset`: when the whole quota is there again, in seconds since 1970, as the
-/// widely used APIs that have these fields understand it.
-pub fn set_limit_fields(fields: &mut header::Fields, state: &LimitState, at: SystemTime) {
-    let now_s = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    fields.set(header::X_RATELIMIT_LIMIT, Value::from(state.quota));
-    fields.set(header::X_RATELIMIT_REMAINING, Value::from(state.remaining));
-    fields.set(header::X_RATELIMIT_RESET, Value::from(now_s.saturating_add(state.reset_s)));
 }
 
 /// Whether an answer with this status to this method has no body (RFC 9110 §6.4.1), and so none may be sent.
@@ -162,8 +153,11 @@ fn allow(rejection: &Rejection) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
     use crate::http::rejection::CredentialFault;
+    use crate::request::context::LimitState;
 
     fn rendered(rejection: &Rejection) -> (response::Head, serde_json::Value) {
         let id = RequestId(Value::from_static("0193-abc"));
@@ -178,7 +172,14 @@ mod tests {
 
     #[test]
     fn a_rejection_is_a_problem_with_the_members_that_older_clients_read() {
-        let state = LimitState { limit: "per-user".into(), quota: 100, remaining: 0, reset_s: 60 };
+        let state = LimitState {
+            limit: "per-user".into(),
+            quota: 100,
+            remaining: 0,
+            reset_s: 60,
+            x_ratelimit: true,
+            policy: None,
+        };
         let (head, body) = rendered(&Rejection::RateLimited { state, retry_after_s: 18 });
         assert_eq!(
             body,
@@ -195,7 +196,7 @@ mod tests {
             (header::RETRY_AFTER, "18"),
             (header::X_RATELIMIT_LIMIT, "100"),
             (header::X_RATELIMIT_REMAINING, "0"),
-            (header::X_RATELIMIT_RESET, "1060"),
+            (header::X_RATELIMIT_RESET, "1061"),
         ] {
             assert_eq!(field(&head, &name), Some(value), "{name:?}");
         }

@@ -1,7 +1,7 @@
 //! The body of a request on its way to the upstream: counted, never buffered.
 //!
 //! Size, upload rate, pauses and parts of a multipart body are watched while the bytes pass. When a limit is reached,
-//! the body fails; the upstream sees its request cut off, and [`RequestBody::fault`] tells whoever forwards it what
+//! the body fails; the upstream sees its request cut off, and [`RequestBody::watch`] tells whoever forwards it what
 //! the client is to be answered. A `Content-Length` over the limit is refused before the upstream sees anything.
 
 use std::cell::Cell;
@@ -51,25 +51,36 @@ impl From<BodyFault> for Rejection {
     }
 }
 
-/// Where a body says why it failed; stays readable when the body is gone.
+/// Where a body says how it fares; stays readable when the body is gone.
 #[derive(Debug, Clone, Default)]
-pub struct Fault(Option<Rc<Cell<Option<BodyFault>>>>);
+pub struct Watch(Option<Rc<Seen>>);
 
-impl Fault {
+#[derive(Debug, Default)]
+struct Seen {
+    fault: Cell<Option<BodyFault>>,
+    bytes: Cell<u64>,
+}
+
+impl Watch {
     /// Why the body failed, if it did.
-    pub fn get(&self) -> Option<BodyFault> {
-        self.0.as_ref()?.get()
+    pub fn fault(&self) -> Option<BodyFault> {
+        self.0.as_ref()?.fault.get()
+    }
+
+    /// Bytes that have come so far.
+    pub fn bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |seen| seen.bytes.get())
     }
 }
 
 /// A request body under the limits of its route.
 ///
-/// A request without a body costs nothing; one with a body costs the cell of its [`Fault`], and a timer only if it
+/// A request without a body costs nothing; one with a body costs what its [`Watch`] reads, and a timer only if it
 /// does not arrive at once.
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
-    fault: Fault,
+    watch: Watch,
     /// Bytes that may still come.
     left: u64,
     parts: Option<Counter>,
@@ -98,7 +109,7 @@ impl RequestBody {
         };
         Ok(RequestBody {
             incoming,
-            fault: Fault((!empty).then(Rc::default)),
+            watch: Watch((!empty).then(Rc::default)),
             left: limits.body_bytes_max,
             parts,
             limits: limits.clone(),
@@ -114,14 +125,14 @@ impl RequestBody {
         self.refused_trailers = Some(names);
     }
 
-    /// Where it will say why it failed.
-    pub fn fault(&self) -> Fault {
-        self.fault.clone()
+    /// Where it will say how it fares.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     fn fail(&mut self, fault: BodyFault) -> BodyFault {
-        if let Some(cell) = &self.fault.0 {
-            cell.set(Some(fault));
+        if let Some(seen) = &self.watch.0 {
+            seen.fault.set(Some(fault));
         }
         fault
     }
@@ -147,6 +158,9 @@ impl RequestBody {
     /// Counts bytes that came.
     fn count(&mut self, data: &Bytes) -> Result<(), BodyFault> {
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        if let Some(seen) = &self.watch.0 {
+            seen.bytes.set(seen.bytes.get().saturating_add(length));
+        }
         self.left = self.left.checked_sub(length).ok_or(BodyFault::TooLarge)?;
         if let Some(meter) = &mut self.meter {
             let now = Instant::now();
@@ -159,10 +173,13 @@ impl RequestBody {
         Ok(())
     }
 
+    /// As in a header section, names with an underscore go: an upstream may not tell them from those with a hyphen.
     fn filter_trailers(&self, trailers: http::HeaderMap) -> http::HeaderMap {
         let refused = self.refused_trailers.as_deref().unwrap_or_default();
         let mut fields = Fields::from_raw(trailers);
-        let bad = |name: &&Name| !hop_by_hop::may_be_trailer(name) || refused.contains(name);
+        let bad = |name: &&Name| {
+            !hop_by_hop::may_be_trailer(name) || name.as_str().contains('_') || refused.contains(name)
+        };
         let names: Vec<Name> = fields.iter().map(|(name, _)| name).filter(bad).cloned().collect();
         for name in &names {
             fields.remove(name);
@@ -180,7 +197,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let this = &mut *self;
-        if let Some(fault) = this.fault.get() {
+        if let Some(fault) = this.watch.fault() {
             return Poll::Ready(Some(Err(fault)));
         }
         if let (Some(meter), Some(gave_at)) = (&mut this.meter, this.gave_at.take()) {

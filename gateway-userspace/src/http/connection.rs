@@ -227,8 +227,12 @@ async fn speak<H: Handler>(
     handler: &Rc<H>,
     entered: &Entered,
 ) -> (Arc<Peer>, End) {
-    let opening::Opened { stream, http2, peer, settings } = opened;
-    let connection = Rc::new(Connection::new(peer, settings));
+    let opening::Opened { stream, http2, peer, unnamed, settings } = opened;
+    let mut connection = Connection::new(peer, settings);
+    // A balancer that speaks the PROXY protocol passes requests on as they are, so what they say of their way is the
+    // client's own word, whoever opened the connection.
+    connection.believes_headers &= !unnamed;
+    let connection = Rc::new(connection);
     let peer = connection.peer.clone();
     clock.opened(http2);
     // Boxed, so that a connection's task has the size of what it speaks and not of the largest.

@@ -32,6 +32,7 @@ pub fn tell_upstream(head: &mut Head, connection: &Connection, client: IpAddr) {
         let is_port = |value: &[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         keep_or_set(fields, header::X_FORWARDED_PORT, connection.port_value().clone(), is_port);
     } else {
+        remove_family(fields);
         fields.set(header::X_FORWARDED_FOR, source.clone());
         fields.remove(&header::FORWARDED);
         fields.set(header::X_FORWARDED_PROTO, scheme);
@@ -41,6 +42,15 @@ pub fn tell_upstream(head: &mut Head, connection: &Connection, client: IpAddr) {
     let is_source = client == connection.peer().source.ip().to_canonical();
     let real = if is_source { source.clone() } else { address_value(client) };
     fields.set(header::X_REAL_IP, real);
+}
+
+/// Removes every `X-Forwarded-…`: frameworks believe many more than those that are set here (`-Prefix`, `-Ssl`, `-User`).
+fn remove_family(fields: &mut Fields) {
+    let names = fields.iter().map(|(name, _)| name);
+    let family: Vec<Name> = names.filter(|name| name.as_str().starts_with("x-forwarded-")).cloned().collect();
+    for name in &family {
+        fields.remove(name);
+    }
 }
 
 /// An address as a field value.
@@ -108,6 +118,8 @@ mod tests {
         ("x-forwarded-host", "admin.example.com"),
         ("x-forwarded-port", "443"),
         ("x-real-ip", "6.6.6.6"),
+        ("x-forwarded-prefix", "/admin"),
+        ("x-forwarded-user", "root"),
     ];
 
     #[test]
@@ -123,6 +135,7 @@ mod tests {
             assert_eq!(all(&head, &name), [value], "{name:?}");
         }
         assert!(!head.fields.contains(&header::FORWARDED));
+        assert!(!head.fields.iter().any(|(_, value)| matches!(value.as_bytes(), b"/admin" | b"root")));
     }
 
     #[test]

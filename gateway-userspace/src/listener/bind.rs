@@ -16,8 +16,7 @@ pub struct BindError {
     pub listener: String,
     /// The address from the configuration.
     pub address: SocketAddr,
-    /// Why.
-    #[source]
+    /// Why; part of the message, so not a source of its own.
     pub cause: BindCause,
 }
 

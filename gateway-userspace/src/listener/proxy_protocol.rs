@@ -4,7 +4,7 @@
 //! connection that begins otherwise is refused. After HAProxy's `proxy-protocol.txt` (2020/03/05), strictly: version 1
 //! takes exactly one space between fields and no leading zeros, version 2 takes only stream protocols, and a header
 //! may be at most [`HEADER_BYTES_MAX`] long. `UNKNOWN`, `AF_UNIX` and `LOCAL` say nothing about the client, so
-//! the socket's own addresses stay. TLVs are skipped.
+//! the socket's own addresses stay, and forwarding headers are not believed. TLVs are skipped.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

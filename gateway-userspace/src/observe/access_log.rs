@@ -7,6 +7,7 @@
 pub mod entry;
 mod escape;
 mod format;
+pub mod syslog;
 pub mod template;
 mod time;
 pub mod writer;

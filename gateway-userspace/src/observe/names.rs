@@ -1,4 +1,4 @@
-//! Every metric name, once.
+//! Every metric name, once. What each means, with its labels, is in `docs/metrics-reference.md`.
 
 /// Time from the end of a request's head to the end of the response, seconds.
 pub const HTTP_SERVER_REQUEST_DURATION: &str = "http_server_request_duration_seconds";
@@ -24,7 +24,7 @@ pub const XDP_ATTACHED: &str = "portcullis_xdp_attached";
 pub const BANS_DRIFT: &str = "portcullis_bans_drift";
 /// Bans in force.
 pub const BANS_ACTIVE: &str = "portcullis_bans_active";
-/// Bans made, by reason.
+/// Bans made, by who made them.
 pub const BANS: &str = "portcullis_bans_total";
 /// Abuse signals lost because the queue was full.
 pub const ABUSE_SIGNALS_DROPPED: &str = "portcullis_abuse_signals_dropped_total";
@@ -40,5 +40,31 @@ pub const ACCESS_LOG_DROPPED: &str = "portcullis_access_log_dropped_total";
 pub const CONFIG_GENERATION: &str = "portcullis_config_generation";
 /// 1 if the last reload succeeded.
 pub const CONFIG_LAST_RELOAD_SUCCESS: &str = "portcullis_config_last_reload_success";
-/// Version and features of this build.
+/// Version of this build.
 pub const BUILD_INFO: &str = "portcullis_build_info";
+
+#[cfg(test)]
+mod tests {
+    /// What stands between backticks at the beginning of a table's row.
+    fn documented() -> Vec<&'static str> {
+        let rows = include_str!("../../../docs/metrics-reference.md").lines();
+        rows.filter_map(|row| row.strip_prefix("| `")?.split_once("` |").map(|(name, _)| name))
+            .filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+            .collect()
+    }
+
+    /// The values of this file's constants.
+    fn named() -> Vec<&'static str> {
+        let lines = include_str!("names.rs").lines().filter(|line| line.starts_with("pub const "));
+        lines.filter_map(|line| line.split('"').nth(1)).collect()
+    }
+
+    #[test]
+    fn every_metric_is_in_the_reference_and_the_reference_has_no_other() {
+        let (mut documented, mut named) = (documented(), named());
+        assert!(named.len() > 15, "{named:?}");
+        documented.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(documented, named);
+    }
+}

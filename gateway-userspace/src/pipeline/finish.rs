@@ -12,16 +12,16 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::abuse::signal::{Evidence, Signal};
+use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
 use crate::header::Value;
-use crate::http::body::RequestBody;
+use crate::http::body::{RequestBody, Watch};
 use crate::http::rejection::{Appearance, Rejection};
 use crate::observe::access_log::{Entry, Upstream};
 use crate::observe::metrics::{Finished, Label};
 use crate::observe::trace_context::TraceContext;
 use crate::request::head::Version;
 use crate::request::{Context, Head, Summary};
-use crate::upstream::body::Error;
 use crate::worker::{View, Worker};
 
 /// Longest method, host and path that a receipt keeps, in bytes.
@@ -29,7 +29,13 @@ const EVIDENCE_METHOD_BYTES: usize = 16;
 const EVIDENCE_HOST_BYTES: usize = 255;
 const EVIDENCE_PATH_BYTES: usize = 256;
 
-/// What is being found out about a request.
+/// What the log and the metrics say of a client that left before its answer began, as NGINX does.
+const CLIENT_LEFT: u16 = 499;
+
+/// What is being found out about a request, from its head to the end of its answer.
+///
+/// It is written when it is dropped, and so exactly once, however the request ends: with the last byte of the answer,
+/// with a client that leaves in the middle of it or while the upstream is still asked, or with a panic.
 pub struct Record {
     worker: Rc<Worker>,
     view: Rc<View>,
@@ -38,27 +44,32 @@ pub struct Record {
     summary: Option<Summary>,
     refusal: Option<Appearance>,
     detail: Option<&'static str>,
+    /// Status of the answer, once its head is decided.
+    status: Option<u16>,
+    /// Bytes of the answer's body.
+    bytes: u64,
+    /// Whether the answer broke off.
+    broken: bool,
+    /// What the policies found out.
+    pub context: Context,
     /// Index of the route, once found.
     pub route: Option<usize>,
+    /// How the request's body fares, once it is forwarded.
+    pub body: Option<Watch>,
     /// Which upstream answered, and when.
     pub upstream: Option<UpstreamTiming>,
     /// The trace that it belongs to.
     pub trace: Option<TraceContext>,
 }
 
-/// A record that waits for the end of the answer.
-struct Sealed {
-    record: Record,
-    context: Context,
-    status: u16,
-    bytes: u64,
-    /// Whether the answer broke off.
-    broken: bool,
-}
-
 impl Record {
     /// Begins with what every request has, even one that is not understood.
-    pub fn open(worker: Rc<Worker>, view: Rc<View>, parts: &http::request::Parts) -> Record {
+    pub fn open(
+        worker: Rc<Worker>,
+        view: Rc<View>,
+        parts: &http::request::Parts,
+        context: Context,
+    ) -> Record {
         worker.cells.request_started();
         Record {
             worker,
@@ -68,7 +79,12 @@ impl Record {
             summary: None,
             refusal: None,
             detail: None,
+            status: None,
+            bytes: 0,
+            broken: false,
+            context,
             route: None,
+            body: None,
             upstream: None,
             trace: None,
         }
@@ -80,7 +96,7 @@ impl Record {
     }
 
     /// The gateway itself ended the request.
-    pub fn refused(&mut self, context: &Context, rejection: &Rejection) {
+    pub fn refused(&mut self, rejection: &Rejection) {
         let appearance = rejection.appearance();
         self.refusal = Some(appearance);
         if let Rejection::BadCredential(_, fault) = rejection {
@@ -88,16 +104,17 @@ impl Record {
         }
         if let Some(kind) = rejection.signal() {
             self.worker.reporter.report(Signal {
-                source: context.peer.socket_address(),
-                trusted_proxy: context.peer.trusted,
+                source: self.context.peer.socket_address(),
+                trusted_proxy: self.context.peer.trusted,
                 kind,
                 at: std::time::Instant::now(),
-                evidence: Some(Box::new(self.evidence(context, appearance))),
+                evidence: Some(Box::new(self.evidence(appearance))),
             });
         }
     }
 
-    fn evidence(&self, context: &Context, appearance: Appearance) -> Evidence {
+    fn evidence(&self, appearance: Appearance) -> Evidence {
+        let context = &self.context;
         let (host, path) =
             self.summary.as_ref().map_or(("", ""), |summary| (summary.authority(), summary.path()));
         Evidence {
@@ -114,79 +131,78 @@ impl Record {
     }
 
     /// The answer's head is decided; the rest is known when its body ends.
-    pub fn seal(self, context: Context, status: u16) -> Seal {
-        Seal(Some(Sealed { record: self, context, status, bytes: 0, broken: false }))
+    pub fn answered(&mut self, status: u16) {
+        self.status = Some(status);
     }
 }
 
-/// Writes the record when it is dropped.
-pub struct Seal(Option<Sealed>);
-
-impl Drop for Seal {
+impl Drop for Record {
     fn drop(&mut self) {
-        if let Some(sealed) = &self.0 {
-            sealed.write();
+        if self.status.is_none() {
+            // The client of a request that panicked gets a 500; otherwise only a client that left ends it like this.
+            let panics = std::thread::panicking();
+            self.detail = Some(if panics { "panicked" } else { "client-left" });
+            self.status = Some(if panics { 500 } else { CLIENT_LEFT });
         }
+        self.write();
     }
 }
 
-impl Sealed {
+impl Record {
     fn write(&self) {
-        let Sealed { record, context, status, .. } = self;
-        let Record { worker, view, .. } = record;
+        let Record { worker, view, context, .. } = self;
+        let status = self.status.unwrap_or(CLIENT_LEFT);
         let duration = context.started.elapsed();
-        let reason = record.refusal.map(|appearance| appearance.reason);
+        let reason = self.refusal.map(|appearance| appearance.reason);
         worker.cells.request_finished(&Finished {
-            route: record.route.map_or(Label::NONE, |index| view.labels.routes[index]),
-            method: record.method.as_str(),
-            version: record.version(),
-            status: *status,
+            route: self.route.map_or(Label::NONE, |index| view.labels.routes[index]),
+            method: self.method.as_str(),
+            version: self.version(),
+            status,
             duration,
             rejection: reason,
         });
         let limit = context.limit.as_ref().map(|state| &state.limit);
         if let Some(label) = limit.and_then(|name| view.labels.limits.get(name)) {
-            worker.cells.limit_decided(*label, *status == 429 && reason.is_some());
+            worker.cells.limit_decided(*label, status == 429 && reason.is_some());
         }
-        if record.route.is_none_or(|index| view.shared.routes[index].log) {
-            self.log(duration, reason);
+        if self.route.is_none_or(|index| view.shared.routes[index].log) {
+            self.log(status, duration, reason);
         }
     }
 
-    fn log(&self, duration: Duration, reason: Option<&'static str>) {
-        let Some(log) = self.record.worker.log() else { return };
-        let Sealed { record, context, status, bytes, broken } = self;
-        let summary = record.summary.as_ref();
-        let upstream = record.upstream.map(|timing| (Address::of(timing.address), timing.to_head));
+    fn log(&self, status: u16, duration: Duration, reason: Option<&'static str>) {
+        let Some(log) = self.worker.log() else { return };
+        let context = &self.context;
+        let summary = self.summary.as_ref();
+        let upstream = self.upstream.map(|timing| (Address::of(timing.address), timing.to_head));
         log.write(&Entry {
             time: context.started_at,
-            method: record.method.as_str(),
+            method: self.method.as_str(),
             scheme: summary.map_or("", |summary| summary.scheme.as_str()),
             host: summary.map_or("", Summary::authority),
             path: summary.map_or("", Summary::path),
-            version: record.version().as_str(),
+            version: self.version().as_str(),
             route: context.route.as_deref(),
-            status: *status,
+            status,
             duration,
-            response_bytes: *bytes,
-            request_bytes: 0,
+            response_bytes: self.bytes,
+            request_bytes: self.body.as_ref().map_or(0, Watch::bytes),
             client: context.client,
             user_agent: summary.and_then(|summary| summary.user_agent.as_ref()).map(Value::as_bytes),
             referer: summary.and_then(|summary| summary.referer.as_ref()).map(Value::as_bytes),
             user: context.identity.as_ref().map(|identity| &*identity.principal),
             request_id: context.id.as_str(),
-            trace: record.trace.as_ref().map(|trace| (trace.trace_id(), trace.span_id())),
+            trace: self.trace.as_ref().map(|trace| (trace.trace_id(), trace.span_id())),
             upstream: upstream
                 .as_ref()
                 .map(|(address, to_head)| Upstream { address: address.as_str(), duration: Some(*to_head) }),
             limit: context.limit.as_ref().map(|state| &*state.limit),
             reason,
-            detail: if *broken { Some("response-incomplete") } else { record.detail },
+            detail: if self.broken { Some("response-incomplete") } else { self.detail },
         });
     }
-}
 
-impl Record {
     fn version(&self) -> Version {
         match self.version {
             http::Version::HTTP_2 => Version::Http2,
@@ -220,16 +236,23 @@ impl Address {
     }
 }
 
-/// The body of every answer: counts what is sent and writes the record at the end.
+/// The body of every answer: counts what is sent and keeps the record until its end.
 pub struct Body {
     inner: crate::action::Body<RequestBody>,
-    seal: Seal,
+    record: Record,
 }
 
 impl Body {
     /// `bodiless` leaves the body out, whatever it is (RFC 9110 §6.4.1).
-    pub fn new(inner: crate::action::Body<RequestBody>, seal: Seal, bodiless: bool) -> Body {
-        Body { inner: if bodiless { crate::action::Body::Empty } else { inner }, seal }
+    pub fn new(inner: crate::action::Body<RequestBody>, record: Record, bodiless: bool) -> Body {
+        Body { inner: if bodiless { crate::action::Body::Empty } else { inner }, record }
+    }
+}
+
+impl Drop for Body {
+    /// A body that is dropped before its end was not sent whole, whoever is to blame.
+    fn drop(&mut self) {
+        self.record.broken |= !http_body::Body::is_end_stream(&self.inner);
     }
 }
 
@@ -243,11 +266,14 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
-        if let (Poll::Ready(Some(frame)), Some(sealed)) = (&polled, &mut this.seal.0) {
-            match frame {
-                Ok(frame) => sealed.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
-                Err(_) => sealed.broken = true,
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
+            Poll::Ready(Some(Err(_))) => this.record.broken = true,
+            // Not every body knows that it has ended.
+            Poll::Ready(None) => this.inner = crate::action::Body::Empty,
+            Poll::Pending => {}
         }
         polled
     }

@@ -1,19 +1,22 @@
 //! What decides a request: its route, the route's policies in their order, and its action.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hyper::body::Incoming;
 
 use super::finish::Record;
 use crate::action::{Body, forward};
 use crate::config::snapshot::{Action, Authentication, RoutePolicies};
+use crate::header::AUTHORIZATION;
 use crate::http::body::RequestBody;
 use crate::http::connection::Connection;
 use crate::http::forwarded;
-use crate::http::rejection::{Challenge, Rejection};
+use crate::http::rejection::{Challenge, CredentialFault, Rejection};
+use crate::policy::api_key::config::Location;
 use crate::policy::jwt;
 use crate::policy::rate_limit::tighter;
-use crate::request::{Context, Head};
+use crate::request::{Context, Head, Identity};
 use crate::response;
 use crate::worker::{View, Worker};
 
@@ -22,18 +25,18 @@ pub async fn respond(
     worker: &Worker,
     view: &Rc<View>,
     connection: &Connection,
-    context: &mut Context,
     record: &mut Record,
     mut head: Head,
     body: Incoming,
 ) -> Result<(response::Head, Body<RequestBody>), Rejection> {
-    if worker.deny.is_banned(context.client) {
+    if worker.deny.is_banned(record.context.client) {
         return Err(Rejection::Banned);
     }
     let snapshot = &view.shared;
     let found = snapshot.table.find(&head)?;
     let route = &snapshot.routes[found.route];
     record.route = Some(found.route);
+    let context = &mut record.context;
     context.route = Some(route.name.clone());
 
     check(&route.policies, context, &mut head).await?;
@@ -49,12 +52,13 @@ pub async fn respond(
                 .map(|replacement| found.replace_prefix(head.path(), replacement).into_owned());
             let mut body = RequestBody::new(body, &head.fields, &route.policies.requests)?;
             body.refuse_trailers(snapshot.identity_trailers.clone());
-            let fault = body.fault();
+            let watch = body.watch();
+            record.body = Some(watch.clone());
             let upstream = &view.upstreams[*plan];
             let (head, body, timing) = forward::forward(context, head, path.as_deref(), body, upstream)
                 .await
                 // The body knows better than the connection that carried it why it broke.
-                .map_err(|rejection| fault.get().map_or(rejection, Rejection::from))?;
+                .map_err(|rejection| watch.fault().map_or(rejection, Rejection::from))?;
             worker.cells.upstream_answered(view.labels.upstreams[*plan], timing.to_head);
             record.upstream = Some(timing);
             Ok((head, body))
@@ -74,50 +78,93 @@ async fn check(policies: &RoutePolicies, context: &mut Context, head: &mut Head)
     Ok(())
 }
 
-/// Any of the ways is enough. The first credential that is there decides: a wrong token is not made good by a key.
+/// Any of the ways is enough. A credential that one way cannot place may be another's (a second issuer, a second list of
+/// keys), so the next one is asked; one that is known and not good decides: an expired token is not made good by a key.
+/// Of several refusals the client is told the first.
 async fn authenticate(
     ways: &[Authentication],
     context: &mut Context,
     head: &mut Head,
 ) -> Result<(), Rejection> {
-    let mut challenge = None;
-    for way in ways {
-        let identity = match way {
-            Authentication::Jwt(tokens) => {
-                match tokens.authenticate(head, context.started_at, context.started).await {
-                    jwt::Outcome::Absent => None,
-                    jwt::Outcome::Accepted(identity) => Some(identity),
-                    jwt::Outcome::Refused(rejection) => return Err(rejection),
-                }
+    let (mut refused, mut challenge) = (None, None);
+    for (index, way) in ways.iter().enumerate() {
+        match way.judge(head, context).await {
+            None => challenge = challenge.or(Some(way.challenge())),
+            Some(Ok(identity)) => {
+                context.identity = Some(identity);
+                strip(ways, index, head);
+                return Ok(());
             }
-            Authentication::ApiKey(keys) => keys.authenticate(head).transpose()?,
-        };
-        if let Some(identity) = identity {
-            context.identity = Some(identity);
-            ways.iter().for_each(|way| way.strip(head));
-            return Ok(());
+            Some(Err(rejection)) if may_be_anothers(&rejection) => refused = refused.or(Some(rejection)),
+            Some(Err(rejection)) => return Err(refused.unwrap_or(rejection)),
         }
-        challenge = challenge.or(Some(way.challenge()));
     }
-    challenge.map_or(Ok(()), |challenge| Err(Rejection::NoCredential(challenge)))
+    match refused.or(challenge.map(Rejection::NoCredential)) {
+        Some(rejection) => Err(rejection),
+        None => Ok(()),
+    }
+}
+
+/// Whether a way only says that the credential is none of its own.
+fn may_be_anothers(rejection: &Rejection) -> bool {
+    use CredentialFault as F;
+    let Rejection::BadCredential(_, fault) = rejection else { return false };
+    match fault {
+        F::Issuer
+        | F::Audience
+        | F::Algorithm
+        | F::UnknownKey
+        | F::Signature
+        | F::UnknownCredential
+        | F::Malformed => true,
+        F::Repeated | F::Expired | F::NotYetValid | F::Critical => false,
+    }
+}
+
+/// Removes credentials from what goes upstream: the one that was accepted where its configuration says so, and every
+/// other that nobody has judged, since an upstream behind a gateway takes a token that it sees for a verified one.
+fn strip(ways: &[Authentication], accepted: usize, head: &mut Head) {
+    let keep: &[Location] = match &ways[accepted] {
+        Authentication::Jwt(tokens) => {
+            if !tokens.config().forward {
+                head.fields.remove(&AUTHORIZATION);
+            }
+            &[Location::Header(AUTHORIZATION)]
+        }
+        Authentication::ApiKey(keys) => {
+            keys.strip(head);
+            keys.locations()
+        }
+    };
+    let others = ways.iter().enumerate().filter(|(index, _)| *index != accepted);
+    for (_, other) in others {
+        match other {
+            Authentication::Jwt(_) if keep.contains(&Location::Header(AUTHORIZATION)) => {}
+            Authentication::Jwt(_) => jwt::remove_bearer(head),
+            Authentication::ApiKey(keys) => keys.remove(head, keep),
+        }
+    }
 }
 
 impl Authentication {
+    /// Who the request's credential of this kind belongs to; `None` when it has none.
+    async fn judge(&self, head: &Head, context: &Context) -> Option<Result<Arc<Identity>, Rejection>> {
+        match self {
+            Authentication::Jwt(tokens) => {
+                match tokens.authenticate(head, context.started_at, context.started).await {
+                    jwt::Outcome::Absent => None,
+                    jwt::Outcome::Accepted(identity) => Some(Ok(identity)),
+                    jwt::Outcome::Refused(rejection) => Some(Err(rejection)),
+                }
+            }
+            Authentication::ApiKey(keys) => keys.authenticate(head),
+        }
+    }
+
     fn challenge(&self) -> Challenge {
         match self {
             Authentication::Jwt(_) => Challenge::Bearer,
             Authentication::ApiKey(_) => Challenge::ApiKey,
-        }
-    }
-
-    /// Removes the credential from what goes upstream, where the configuration says so.
-    fn strip(&self, head: &mut Head) {
-        match self {
-            Authentication::Jwt(tokens) if !tokens.config().forward => {
-                head.fields.remove(&crate::header::AUTHORIZATION);
-            }
-            Authentication::Jwt(_) => {}
-            Authentication::ApiKey(keys) => keys.strip(head),
         }
     }
 }

@@ -70,10 +70,8 @@ async fn serve(
     let (started, started_at) = (Instant::now(), SystemTime::now());
     let view = worker.view();
     let (parts, body) = request.into_parts();
-    let mut record = Record::open(worker.clone(), view.clone(), &parts);
     let head_only = parts.method == http::Method::HEAD;
-
-    let mut context = Context {
+    let context = Context {
         id: request_id::mint(started_at, &worker.random),
         client: connection.peer().source.ip().to_canonical(),
         peer: connection.peer().clone(),
@@ -83,21 +81,22 @@ async fn serve(
         identity: None,
         limit: None,
     };
+    let mut record = Record::open(worker.clone(), view.clone(), &parts, context);
     let outcome = match intake::read(parts, connection) {
         Ok(head) => {
-            let head = introduce(worker, &view, connection, &mut context, &mut record, head);
-            respond(worker, &view, connection, &mut context, &mut record, head, body).await
+            let head = introduce(worker, &view, connection, &mut record, head);
+            respond(worker, &view, connection, &mut record, head, body).await
         }
         Err(rejection) => Err(rejection),
     };
     let (mut head, body) = match outcome {
         Ok(answer) => answer,
-        Err(rejection) => refuse(&view, &mut context, &mut record, &rejection),
+        Err(rejection) => refuse(&view, &mut record, &rejection),
     };
-    finish_head(&view, &context, &record, &mut head);
+    finish_head(&view, &record, &mut head);
+    record.answered(head.status);
     let bodiless = head_only || answer::bodiless("", head.status);
-    let status = head.status;
-    into_http(head, Body::new(body, record.seal(context, status), bodiless))
+    into_http(head, Body::new(body, record, bodiless))
 }
 
 /// What a valid head says about who is asking, and for which trace.
@@ -105,12 +104,11 @@ fn introduce(
     worker: &Worker,
     view: &View,
     connection: &Connection,
-    context: &mut Context,
     record: &mut Record,
     mut head: Head,
 ) -> Head {
-    let believed = connection.believes_headers();
-    if believed {
+    let context = &mut record.context;
+    if connection.believes_headers() {
         context.id = request_id::for_request(&head, true, context.started_at, &worker.random);
         context.client = client_address(&context.peer, &head.fields, &view.shared.trusted);
     }
@@ -122,23 +120,24 @@ fn introduce(
 /// A rejection becomes an answer, a line in the log and, where it counts against the client, a signal.
 fn refuse(
     view: &View,
-    context: &mut Context,
     record: &mut Record,
     rejection: &Rejection,
 ) -> (response::Head, action::Body<RequestBody>) {
     let realm = record.route.map_or("", |index| &*view.shared.routes[index].policies.realm);
     if let Rejection::RateLimited { state, .. } = rejection {
-        context.limit = Some(state.clone());
+        record.context.limit = Some(state.clone());
     }
-    record.refused(context, rejection);
+    record.refused(rejection);
+    let context = &record.context;
     let (head, body) = answer::render(rejection, Some(&context.id), realm, context.started_at);
     (head, body.into())
 }
 
 /// What every answer carries, refusals included.
-fn finish_head(view: &View, context: &Context, record: &Record, head: &mut response::Head) {
+fn finish_head(view: &View, record: &Record, head: &mut response::Head) {
     let route = record.route.map(|index| &view.shared.routes[index]);
     route.map_or(&view.shared.headers, |route| &route.policies.headers).apply(head);
+    let context = &record.context;
     head.fields.set(X_REQUEST_ID, context.id.0.clone());
     if let Some(limit) = &context.limit {
         response_headers::limit::set(&mut head.fields, limit, context.started_at);
@@ -147,8 +146,8 @@ fn finish_head(view: &View, context: &Context, record: &Record, head: &mut respo
 
 fn into_http(head: response::Head, body: Body) -> http::Response<Body> {
     let mut response = http::Response::new(body);
-    // A status outside 100 to 999 comes neither from a parsed upstream nor from our table.
-    *response.status_mut() = http::StatusCode::from_u16(head.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    *response.status_mut() = http::StatusCode::from_u16(head.status)
+        .expect("a parsed upstream and the table of rejections have statuses from 100 to 999 only");
     *response.headers_mut() = head.fields.into_raw();
     response
 }

@@ -99,12 +99,21 @@ impl Authenticator {
         Some(sha256.and_then(|sha256| self.find(&sha256)).map_err(refused))
     }
 
+    /// Where a key may stand.
+    pub fn locations(&self) -> &[Location] {
+        &self.from
+    }
+
     /// Removes the key from what goes upstream, unless the configuration says that it stays.
     pub fn strip(&self, head: &mut Head) {
-        if self.forward {
-            return;
+        if !self.forward {
+            self.remove(head, &[]);
         }
-        for location in &self.from {
+    }
+
+    /// Removes the key from every place but these.
+    pub fn remove(&self, head: &mut Head, keep: &[Location]) {
+        for location in self.from.iter().filter(|location| !keep.contains(location)) {
             match location {
                 Location::Header(name) => {
                     head.fields.remove(name);

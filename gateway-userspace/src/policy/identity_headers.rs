@@ -3,7 +3,7 @@
 //! Whatever identity header is configured anywhere is removed from every request, authenticated or not, in any case,
 //! repeated, and also with `_` for `-`: CGI and WSGI upstreams read both as one variable. Then those of the identity
 //! are set. This must run after hop-by-hop fields are gone, so that `Connection: x-user-id` removes the client's copy
-//! and never ours; the message layer asks [`IdentityHeaders::is_reserved`] for the names in trailers.
+//! and never ours; the message layer drops the same names, and all with `_`, from trailers.
 
 use crate::header::{Fields, Name};
 use crate::request::Identity;
@@ -28,7 +28,7 @@ impl IdentityHeaders {
         IdentityHeaders { names: names.into(), lengths }
     }
 
-    /// Whether a client must not send this field, nor this trailer.
+    /// Whether a client must not send this field.
     pub fn is_reserved(&self, name: &Name) -> bool {
         let name = name.as_str().as_bytes();
         self.lengths & length_bit(name.len()) != 0

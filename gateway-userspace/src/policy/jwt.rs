@@ -8,6 +8,7 @@ pub mod cache;
 pub mod claims;
 pub mod config;
 pub mod identity;
+pub mod kept;
 mod strict_json;
 pub mod token;
 
@@ -31,6 +32,7 @@ pub struct Authenticator {
     config: Config,
     issuer: Arc<Issuer>,
     cache: TokenCache,
+    skipped: Vec<Skipped>,
 }
 
 /// What authentication says about a request.
@@ -53,12 +55,9 @@ enum Verdict {
 }
 
 impl Authenticator {
-    /// Prepares an authentication. Keys from the configuration are parsed here; the list says which were left out.
-    /// Issuers that are fetched come from `keyring` and keep the keys that they have.
-    pub fn compile(
-        config: Config,
-        keyring: &Keyring,
-    ) -> Result<(Authenticator, Vec<Skipped>), DocumentError> {
+    /// Prepares an authentication. Keys from the configuration are parsed here. Issuers that are fetched come from
+    /// `keyring` and keep the keys that they have.
+    pub fn compile(config: Config, keyring: &Keyring) -> Result<Authenticator, DocumentError> {
         let mut skipped = Vec::new();
         let issuer = match &config.keys {
             KeySource::Discovery(issuer) => keyring.issuer(&config.name, &Origin::Discovery(issuer.clone())),
@@ -69,12 +68,17 @@ impl Authenticator {
                 Arc::new(Issuer::fixed(config.name.clone(), keys))
             }
         };
-        Ok((Authenticator { config, issuer, cache: TokenCache::default() }, skipped))
+        Ok(Authenticator { config, issuer, cache: TokenCache::default(), skipped })
     }
 
     /// The settings: which headers to strip and whether the token goes on are for the caller to heed.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Keys of the configuration that were left out.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
     }
 
     /// What the fetcher has to do for this authentication; none for keys that stand in the configuration.
@@ -173,6 +177,20 @@ fn bearer(head: &Head) -> Result<Option<&[u8]>, CredentialFault> {
         return Err(CredentialFault::Malformed);
     }
     Ok(Some(token))
+}
+
+/// Removes what may be read as a bearer token, however it is written, and so also what [`bearer`] finds to be none.
+pub fn remove_bearer(head: &mut Head) {
+    let is_bearer = |value: &header::Value| {
+        value
+            .as_bytes()
+            .trim_ascii_start()
+            .get(..6)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+    };
+    if head.fields.get_all(&header::AUTHORIZATION).any(is_bearer) {
+        head.fields.remove(&header::AUTHORIZATION);
+    }
 }
 
 fn refusal(fault: CredentialFault) -> Rejection {

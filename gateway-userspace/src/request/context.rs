@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::{Identity, Peer};
+use crate::header::Value;
 
 /// The id of a request: a UUIDv7, or what a trusted proxy sent in `X-Request-Id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(pub crate::header::Value);
+pub struct RequestId(pub Value);
 
 impl RequestId {
     /// The id as text.
@@ -34,7 +35,7 @@ pub struct Context {
     pub route: Option<Arc<str>>,
     /// Who the client is, once authenticated.
     pub identity: Option<Arc<Identity>>,
-    /// The state of the limit that is nearest to refusing, for the `X-RateLimit-*` headers.
+    /// The state of the limit that is nearest to refusing, which answers tell the client.
     pub limit: Option<LimitState>,
 }
 
@@ -49,4 +50,8 @@ pub struct LimitState {
     pub remaining: u64,
     /// Seconds until the whole quota is there again, rounded up.
     pub reset_s: u64,
+    /// Whether answers have the `X-RateLimit-*` fields.
+    pub x_ratelimit: bool,
+    /// `RateLimit-Policy`, if answers have the IETF's fields.
+    pub policy: Option<Value>,
 }

@@ -10,6 +10,11 @@ use crate::header::{Fields, Name, Value};
 
 /// `GET` of a target in origin form, on `example.com` over TLS.
 pub(crate) fn head(target: &str, fields: &[(&str, &str)]) -> Head {
+    head_for("example.com", target, fields)
+}
+
+/// The same on another host.
+pub(crate) fn head_for(host: &str, target: &str, fields: &[(&str, &str)]) -> Head {
     let mut lines = Fields::default();
     for (name, value) in fields {
         let name = Name::parse(name).expect("a field name");
@@ -19,7 +24,7 @@ pub(crate) fn head(target: &str, fields: &[(&str, &str)]) -> Head {
         method: http::Method::GET,
         scheme: Scheme::Https,
         version: Version::Http11,
-        authority: Authority::Owned("example.com".into()),
+        authority: Authority::Owned(host.into()),
         target: target.parse().expect("a target"),
         path: None,
         fields: lines,

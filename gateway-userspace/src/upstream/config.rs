@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::proxy_protocol;
+
 /// Settings of one upstream.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -13,6 +15,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Which HTTP version to speak.
     pub protocol: Protocol,
+    /// Whether each connection begins with a PROXY protocol header; never with HTTP/2, whose connections many share.
+    pub proxy_protocol: Option<proxy_protocol::Version>,
     /// What the upstream sees as `Host`.
     pub host: HostHeader,
     /// Time for TCP and TLS together, default 5 s.
@@ -69,6 +73,7 @@ impl Config {
             name,
             targets,
             protocol: Protocol::Http1,
+            proxy_protocol: None,
             host: HostHeader::Preserve,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(30),

@@ -1,4 +1,5 @@
-//! A new connection to a target: TCP, then TLS where the target speaks it, both within one timeout.
+//! A new connection to a target: TCP, what comes before everything else, then TLS where the target speaks it, all
+//! within one timeout.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -50,15 +51,20 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Tries the addresses in order, each with an equal share of what is left of `time`.
+/// Tries the addresses in order, each with an equal share of what is left of `time`. `first` is sent as soon as TCP
+/// stands.
 pub(super) async fn connect(
     addresses: &[SocketAddr],
+    first: &[u8],
     tls: Option<&Tls>,
     protocol: Protocol,
     time: Duration,
 ) -> Result<(Stream, SocketAddr), Error> {
     timeout(time, async {
-        let (tcp, address) = connect_tcp(addresses, time).await?;
+        let (mut tcp, address) = connect_tcp(addresses, time).await?;
+        if !first.is_empty() {
+            tcp.write_all(first).await.map_err(|error| Error::Io(Arc::new(error)))?;
+        }
         let stream = match tls {
             None => Stream::Plain(tcp),
             Some(tls) => Stream::Tls(Box::new(handshake(tcp, tls, protocol).await?)),

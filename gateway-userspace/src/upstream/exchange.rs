@@ -24,7 +24,8 @@ use super::config::Config;
 use super::connect;
 use super::deadline::Deadline;
 use super::plan::PlannedTarget;
-use super::pool::{Hold, Lease, Pool};
+use super::pool::{Hold, Lease, Pool, http1};
+use super::proxy_protocol::Addresses;
 
 /// Most targets that one request is offered to.
 pub const ATTEMPTS_MAX: usize = 3;
@@ -69,10 +70,11 @@ pub(crate) struct Answer<B> {
 }
 
 impl<B: ClientBody> Upstream<B> {
-    /// Sends a request. `address` writes what depends on the target into it, and may be called several times.
+    /// Sends a client's request. `address` writes what depends on the target into it, and may be called several times.
     pub(crate) async fn send(
         &self,
         mut request: Request<RequestBody<B>>,
+        client: Addresses,
         address: impl Fn(&mut Request<RequestBody<B>>, &PlannedTarget),
     ) -> Result<Answer<B>, Error> {
         let config = &self.plan.config;
@@ -83,7 +85,7 @@ impl<B: ClientBody> Upstream<B> {
             let chosen = balance::choose(|index| self.pools[index].endpoint(), order.clone(), Instant::now());
             let Some(target) = chosen else { break };
             address(&mut request, &self.plan.targets[target]);
-            match self.pools[target].exchange(request, config).await {
+            match self.pools[target].exchange(request, client, config).await {
                 Ok((head, body, address)) => return Ok(Answer { head, body, address, target }),
                 Err(Unsent::Connect(unsent, error)) => {
                     tracing::debug!(upstream = %config.name, target, attempt, %error, "no connection");
@@ -113,9 +115,10 @@ impl<B: ClientBody> Pool<B> {
     async fn exchange(
         &self,
         request: Request<RequestBody<B>>,
+        client: Addresses,
         config: &Config,
     ) -> Result<(http::response::Parts, ResponseBody<B>, SocketAddr), Unsent<B>> {
-        let lease = match self.lease(config.connect_timeout).await {
+        let lease = match self.lease(client, config.connect_timeout).await {
             Ok(lease) => lease,
             Err(error) => return Err(Unsent::Connect(Box::new(request), error)),
         };
@@ -135,7 +138,7 @@ impl<B: ClientBody> Pool<B> {
         if !may_be_stale {
             return Err(Unsent::Never(error));
         }
-        match self.lease_new(config.connect_timeout).await {
+        match self.lease_new(client, config.connect_timeout).await {
             Ok(lease) => lease.exchange(again, config).await.map_err(|(error, _)| Unsent::Never(error)),
             Err(error) => Err(Unsent::Connect(Box::new(again), error)),
         }
@@ -176,8 +179,9 @@ impl<B: ClientBody> Lease<B> {
         let (hold, kept, answer) = match self {
             Lease::Http1 { mut connection, home, .. } => {
                 let answer = connection.sender.try_send_request(request);
-                let hold = Hold::Http1 { connection: connection.sender, address: connection.address, home };
-                (hold, connection.deadline, Sent::Http1(answer))
+                let http1::Connection { sender: connection, address, speaks_for, deadline } = connection;
+                let hold = Hold::Http1 { connection, address, speaks_for, home };
+                (hold, deadline, Sent::Http1(answer))
             }
             Lease::Http2(mut stream) => {
                 let answer = stream.sender.try_send_request(request);

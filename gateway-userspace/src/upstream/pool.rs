@@ -1,7 +1,7 @@
 //! Connections to one target, of one worker.
 //!
 //! Nothing here is shared between threads. The pool of a target outlives reloads for as long as some snapshot sends
-//! to that target in the same way (upstream, target, protocol, TLS).
+//! to that target in the same way (upstream, target, protocol, TLS, PROXY header).
 
 pub(super) mod http1;
 pub(super) mod http2;
@@ -19,6 +19,7 @@ use super::connect::{self, Stream};
 use super::deadline::Deadline;
 use super::endpoint::Endpoint;
 use super::plan::PlannedTarget;
+use super::proxy_protocol::{self, Addresses};
 
 /// Largest header section of an answer, in bytes.
 const HEADER_BYTES_MAX: u32 = 64 << 10;
@@ -29,12 +30,14 @@ pub(super) struct Key {
     endpoint: *const Endpoint,
     tls: Option<*const rustls::ClientConfig>,
     protocol: Protocol,
+    proxy_protocol: Option<proxy_protocol::Version>,
 }
 
 impl Key {
-    pub(super) fn of(target: &PlannedTarget, protocol: Protocol) -> Key {
+    pub(super) fn of(target: &PlannedTarget, config: &Config) -> Key {
         let tls = target.tls.as_ref().map(|tls| Arc::as_ptr(&tls.client));
-        Key { endpoint: Arc::as_ptr(&target.endpoint), tls, protocol }
+        let Config { protocol, proxy_protocol, .. } = *config;
+        Key { endpoint: Arc::as_ptr(&target.endpoint), tls, protocol, proxy_protocol }
     }
 }
 
@@ -43,6 +46,7 @@ pub(super) struct Pool<B> {
     endpoint: Arc<Endpoint>,
     tls: Option<connect::Tls>,
     protocol: Protocol,
+    proxy_protocol: Option<proxy_protocol::Version>,
     http1: Rc<http1::Idle<B>>,
     http2: http2::Shared<B>,
 }
@@ -61,7 +65,12 @@ pub(super) enum Lease<B> {
 /// What a response body holds until it ends.
 #[derive(Debug)]
 pub(crate) enum Hold<B> {
-    Http1 { connection: http1::Sender<B>, address: SocketAddr, home: Rc<http1::Idle<B>> },
+    Http1 {
+        connection: http1::Sender<B>,
+        address: SocketAddr,
+        speaks_for: Option<Addresses>,
+        home: Rc<http1::Idle<B>>,
+    },
     Http2(http2::Stream<B>),
 }
 
@@ -69,11 +78,9 @@ impl<B: 'static> Hold<B> {
     /// The response has ended cleanly.
     pub(super) fn release(self, deadline: Deadline) {
         match self {
-            Hold::Http1 { connection, address, home } => {
-                http1::Idle::put(
-                    home,
-                    http1::Connection { sender: connection, address, deadline: Some(deadline) },
-                );
+            Hold::Http1 { connection: sender, address, speaks_for, home } => {
+                let deadline = Some(deadline);
+                http1::Idle::put(home, http1::Connection { sender, address, speaks_for, deadline });
             }
             Hold::Http2(stream) => drop(stream),
         }
@@ -86,6 +93,7 @@ impl<B: ClientBody> Pool<B> {
             endpoint: target.endpoint.clone(),
             tls: target.tls.clone(),
             protocol: config.protocol,
+            proxy_protocol: config.proxy_protocol,
             http1: Rc::new(http1::Idle::new(config.idle_connections, config.keep_alive)),
             http2: http2::Shared::new(config.keep_alive),
         }
@@ -112,24 +120,35 @@ impl<B: ClientBody> Pool<B> {
         (self.http1.len(), self.http2.len())
     }
 
-    /// A connection that stands already, else a new one.
-    pub(super) async fn lease(&self, connect_timeout: Duration) -> Result<Lease<B>, connect::Error> {
+    /// A connection that stands already, else a new one. With the PROXY protocol, it is one that was opened for this
+    /// client.
+    pub(super) async fn lease(
+        &self,
+        client: Addresses,
+        connect_timeout: Duration,
+    ) -> Result<Lease<B>, connect::Error> {
         let pooled = match self.protocol {
-            Protocol::Http1 => self.http1.take().await,
+            Protocol::Http1 => self.http1.take(self.proxy_protocol.map(|_version| client)).await,
             Protocol::Http2 => None,
         };
         match pooled {
             Some(connection) => Ok(Lease::Http1 { connection, home: self.http1.clone(), reused: true }),
-            None => self.lease_new(connect_timeout).await,
+            None => self.lease_new(client, connect_timeout).await,
         }
     }
 
     /// A connection that has never served a request (HTTP/1), or is not known to be closing (HTTP/2).
-    pub(super) async fn lease_new(&self, connect_timeout: Duration) -> Result<Lease<B>, connect::Error> {
+    pub(super) async fn lease_new(
+        &self,
+        client: Addresses,
+        connect_timeout: Duration,
+    ) -> Result<Lease<B>, connect::Error> {
         match self.protocol {
             Protocol::Http1 => {
-                let (stream, address) = self.connect(connect_timeout).await?;
-                let connection = http1::Connection::begin(stream, address).await?;
+                let speaks_for = self.proxy_protocol.map(|_version| client);
+                let header = self.proxy_protocol.map(|version| client.header(version)).unwrap_or_default();
+                let (stream, address) = self.connect(&header, connect_timeout).await?;
+                let connection = http1::Connection::begin(stream, address, speaks_for).await?;
                 Ok(Lease::Http1 { connection, home: self.http1.clone(), reused: false })
             }
             Protocol::Http2 => {
@@ -140,17 +159,18 @@ impl<B: ClientBody> Pool<B> {
     }
 
     async fn open_http2(&self, connect_timeout: Duration) -> Result<http2::Connection<B>, connect::Error> {
-        let (stream, address) = self.connect(connect_timeout).await?;
+        let (stream, address) = self.connect(&[], connect_timeout).await?;
         http2::Connection::begin(stream, address).await
     }
 
     /// Connects and keeps the endpoint's record.
     async fn connect(
         &self,
+        first: &[u8],
         connect_timeout: Duration,
     ) -> Result<(TokioIo<Stream>, SocketAddr), connect::Error> {
         let addresses = self.endpoint.addresses();
-        match connect::connect(&addresses, self.tls.as_ref(), self.protocol, connect_timeout).await {
+        match connect::connect(&addresses, first, self.tls.as_ref(), self.protocol, connect_timeout).await {
             Ok((stream, address)) => {
                 self.endpoint.connected();
                 Ok((TokioIo::new(stream), address))

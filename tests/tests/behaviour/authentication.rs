@@ -278,3 +278,92 @@ fn address_rules_go_by_the_trusted_address() {
     let refused = curl(&["-H", spoof, &gateway.url("/outside")]);
     assert_eq!((refused.status, refused.header("x-gateway-reason")), (403, "address-denied"));
 }
+
+const KEY: &str = "k-0123456789abcdef0123456789abcdef";
+
+/// A list with one API key.
+fn keys(name: &str, consumer: &str, digest: &str) -> String {
+    format!(
+        "[auth.{name}]\napi-key = [\"header:X-API-Key\"]\nkeys.{consumer} = \"sha256:{digest}\"\n\
+         consumer-header = \"X-Consumer\"\n"
+    )
+}
+
+fn sha256(text: &str) -> String {
+    let output = std::process::Command::new("sh")
+        .args(["-c", &format!("printf %s '{text}' | sha256sum")])
+        .output()
+        .expect("sha256sum runs");
+    String::from_utf8_lossy(&output.stdout)[..64].to_owned()
+}
+
+#[test]
+fn a_route_takes_tokens_of_several_issuers_and_keys_of_several_lists_in_any_order() {
+    let (first, second, echo) = (Issuing::start(), Issuing::start(), Echo::start());
+    let (alice, bob) = (first.publish("one"), second.publish("one"));
+    let gateway = Gateway::start(&format!(
+        "[auth.first]\njwt = \"{}\"\n[auth.second]\njwt = \"{}\"\nheaders = {{ X-User-Id = \"sub\" }}\n{}{}\
+         [route.all]\nmatch = \"/*\"\nto = \"{}\"\nauth = [\"first\", \"old\", \"second\", \"new\"]\n",
+        first.url(),
+        second.url(),
+        keys("old", "acme", &sha256("another key, long since forgotten")),
+        keys("new", "zenith", &sha256(KEY)),
+        echo.url()
+    ));
+    let token = |issuer: &Issuer, life| issuer.token("someone", Duration::from_secs(life)).unwrap();
+    for (who, token) in [("first", token(&alice, 60)), ("second", token(&bob, 60))] {
+        let answer = with_token(&gateway, &token);
+        assert_eq!(answer.status, 200, "{who}: {}", answer.body);
+    }
+    let with_key = |key: &str| curl(&["-H", &format!("X-API-Key: {key}"), &gateway.url("/")]);
+    let answer = with_key(KEY);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(answer.body.contains("zenith"), "{}", answer.body);
+    assert_eq!(
+        (with_key("wrong").status, with_key("wrong").header("x-gateway-reason")),
+        (401, "invalid-key")
+    );
+    let stranger = Issuer::new("http://127.0.0.1:1", "one").unwrap();
+    let answer = with_token(&gateway, &token(&stranger, 60));
+    assert_eq!(
+        (answer.status, answer.json()["details"].as_str()),
+        (401, Some("wrong issuer")),
+        "{}",
+        answer.body
+    );
+}
+
+#[test]
+fn a_token_that_nobody_judged_never_reaches_the_upstream_beside_a_good_key() {
+    let (issuing, echo) = (Issuing::start(), Echo::start());
+    let issuer = issuing.publish("one");
+    let forger = Issuer::new(&issuing.url(), "one").unwrap();
+    let gateway = Gateway::start(&format!(
+        "[auth.users]\njwt = \"{}\"\n{}\
+         [route.keys-first]\nmatch = \"/a\"\nto = \"{echo}\"\nauth = [\"partners\", \"users\"]\n\
+         [route.tokens-first]\nmatch = \"/b\"\nto = \"{echo}\"\nauth = [\"users\", \"partners\"]\n",
+        issuing.url(),
+        keys("partners", "acme", &sha256(KEY)),
+        echo = echo.url()
+    ));
+    let forged = forger.token("root", Duration::from_secs(60)).unwrap();
+    for path in ["/a", "/b"] {
+        for scheme in ["Bearer ", "bearer  ", "Bearer\t"] {
+            let authorization = format!("Authorization: {scheme}{forged}");
+            let answer =
+                curl(&["-H", &authorization, "-H", &format!("X-API-Key: {KEY}"), &gateway.url(path)]);
+            assert_eq!(answer.status, 200, "{path} {scheme:?}: {}", answer.body);
+            assert!(answer.body.contains("acme"), "{}", answer.body);
+            assert!(!answer.body.contains(&forged), "{path} {scheme:?}: {}", answer.body);
+        }
+    }
+    // The upstream's own credential is none of the gateway's, and a good token goes on as configured.
+    let answer =
+        curl(&["-H", "Authorization: Basic eDp5", "-H", &format!("X-API-Key: {KEY}"), &gateway.url("/a")]);
+    assert!(answer.body.contains("Basic eDp5"), "{}", answer.body);
+    let good = issuer.token("alice", Duration::from_secs(60)).unwrap();
+    for path in ["/a", "/b"] {
+        let answer = curl(&["-H", &format!("Authorization: Bearer {good}"), &gateway.url(path)]);
+        assert!(answer.status == 200 && answer.body.contains(&good), "{path}: {}", answer.body);
+    }
+}

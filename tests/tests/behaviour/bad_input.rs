@@ -43,7 +43,9 @@ fn every_mistake_is_shown_in_one_run_with_its_line_and_a_hint() {
         "`users`",
         "gateway.toml:13:",
         "per-user",
-        "gateway.toml:18:", "gateway.toml:19:",
+        "gateway.toml:18:",
+        "gateway.toml:21:",
+        "gateway.toml:22:",
         "10s",
     ] {
         assert!(said.contains(expected), "`{expected}` is missing in\n{said}");

@@ -252,3 +252,37 @@ fn http2_comes_in_by_prior_knowledge_and_goes_out_as_http1() {
     assert_eq!(answer.json()["line"], "POST /h2 HTTP/1.1");
     assert_eq!(answer.json()["body"], "hello");
 }
+
+#[test]
+fn an_upstream_learns_the_client_by_the_proxy_protocol_if_it_is_told_that_way() {
+    let port = free_port();
+    let nginx = Nginx::start_with_http(
+        &format!(
+            "server {{ listen 127.0.0.1:{port} proxy_protocol; \
+             location / {{ return 200 \"$proxy_protocol_addr $proxy_protocol_server_port $connection\"; }} }}"
+        ),
+        "",
+    );
+    for version in ["v1", "v2"] {
+        let gateway = Gateway::start_with(|folder, listener| {
+            format!(
+                "[gateway]\nworkers = 1\nstate = \"{}/state\"\ntrusted-proxies = [\"127.0.0.1\"]\n\
+                 [listen.main]\naddress = \"0.0.0.0:{listener}\"\n\
+                 [route.all]\nmatch = \"/*\"\nto = \"http://127.0.0.1:{port}\"\nproxy-protocol = \"{version}\"\n",
+                folder.display()
+            )
+        });
+        // One connection to the gateway, over which a proxy sends the requests of two clients.
+        let bodies: Vec<String> = ["192.0.2.1", "192.0.2.2", "192.0.2.1"]
+            .iter()
+            .map(|client| curl(&["-H", &format!("X-Forwarded-For: {client}"), &gateway.url("/")]).body)
+            .collect();
+        let parts: Vec<Vec<&str>> = bodies.iter().map(|body| body.split(' ').collect()).collect();
+        let listener = gateway.port.to_string();
+        assert_eq!(parts[0][..2], ["192.0.2.1", &listener], "{version}");
+        assert_eq!(parts[1][..2], ["192.0.2.2", &listener], "{version}");
+        assert_eq!(parts[2], parts[0], "{version}: the first client's connection is used again");
+        assert_ne!(parts[0][2], parts[1][2], "{version}");
+    }
+    drop(nginx);
+}

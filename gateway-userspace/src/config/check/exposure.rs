@@ -31,6 +31,7 @@ fn check_limits(config: &Config, route: &Route, report: &mut Report) {
             let (what, missing) = match key {
                 Key::Claim(claim) => (format!("claim `{claim}`"), !has_tokens),
                 Key::ApiKey => ("API key".to_owned(), !has_keys),
+                Key::Consumer => ("consumer".to_owned(), !has_keys),
                 _ => ("user".to_owned(), !has_tokens && !has_keys),
             };
             if missing {
@@ -41,7 +42,7 @@ fn check_limits(config: &Config, route: &Route, report: &mut Report) {
                 let problem = Problem::warning(codes::LIMIT_WITHOUT_IDENTITY, message, name.place.clone());
                 let help = match key {
                     Key::Claim(_) => {
-                        "all clients share one bucket; name an `[auth.NAME]` with `jwt` in the route"
+                        "the client's address is counted instead; name an `[auth.NAME]` with `jwt` in the route"
                     }
                     _ => {
                         "the client's address is counted instead; name an `[auth.NAME]`, or write `by = \"address\"`"

@@ -11,11 +11,12 @@ use crate::config::model::{
 use crate::config::units::{show_duration, show_rate, show_size};
 use crate::diagnostic::Located;
 use crate::policy::jwt::config::{ClaimHeader, KeySource};
-use crate::policy::rate_limit::config::Key;
+use crate::policy::rate_limit::config::{Headers, Key};
 use crate::policy::{api_key, ip_access, jwt, rate_limit, request_limits, response_headers};
 use crate::route::pattern::{HostPattern, Pattern};
 use crate::upstream;
 use crate::upstream::config::{HostHeader, Protocol};
+use crate::upstream::proxy_protocol::Version;
 
 /// One table.
 pub struct Item {
@@ -159,6 +160,7 @@ fn of_upstream(upstream: &upstream::config::Config) -> Vec<(String, String)> {
         name: _,
         targets,
         protocol,
+        proxy_protocol,
         host,
         connect_timeout,
         response_timeout,
@@ -174,6 +176,11 @@ fn of_upstream(upstream: &upstream::config::Config) -> Vec<(String, String)> {
         Protocol::Http1 => "http1",
         Protocol::Http2 => "http2",
     };
+    let proxy_protocol = match proxy_protocol {
+        None => "off",
+        Some(Version::V1) => "v1",
+        Some(Version::V2) => "v2",
+    };
     let host = match host {
         HostHeader::Preserve => "preserve",
         HostHeader::Target => "target",
@@ -182,6 +189,7 @@ fn of_upstream(upstream: &upstream::config::Config) -> Vec<(String, String)> {
     vec![
         pair("to", joined(targets)),
         pair("protocol", protocol),
+        pair("proxy-protocol", proxy_protocol),
         pair("host", host),
         pair("connect-timeout", show_duration(*connect_timeout)),
         pair("response-timeout", show_duration(*response_timeout)),
@@ -259,17 +267,30 @@ fn of_api_key(config: &api_key::config::Config) -> Vec<(String, String)> {
 }
 
 fn of_limit(limit: &rate_limit::config::Config) -> Vec<(String, String)> {
-    let rate_limit::config::Config { name: _, requests, per, burst, by } = limit;
+    let rate_limit::config::Config { name: _, requests, per, burst, by, headers } = limit;
     let by = by.iter().map(|key| match key {
         Key::User => "user".to_owned(),
         Key::ApiKey => "key".to_owned(),
         Key::Address => "address".to_owned(),
         Key::Route => "route".to_owned(),
+        Key::Host => "host".to_owned(),
+        Key::Consumer => "consumer".to_owned(),
         Key::Claim(name) => format!("claim:{name}"),
         Key::Header(name) => format!("header:{}", name.as_str()),
         Key::Cookie(name) => format!("cookie:{name}"),
     });
-    vec![pair("rate", show_rate(*requests, *per)), pair("burst", burst), pair("by", joined(by))]
+    let headers = match headers {
+        Headers::Both => "both",
+        Headers::XRateLimit => "x-ratelimit",
+        Headers::Ietf => "ietf",
+        Headers::Off => "off",
+    };
+    vec![
+        pair("rate", show_rate(*requests, *per)),
+        pair("burst", burst),
+        pair("by", joined(by)),
+        pair("headers", headers),
+    ]
 }
 
 fn of_headers(prefix: &str, headers: &response_headers::config::Config) -> Vec<(String, String)> {
@@ -329,6 +350,7 @@ fn of_log(log: &Log) -> Vec<(String, String)> {
         LogSink::Stdout => "stdout".to_owned(),
         LogSink::Stderr => "stderr".to_owned(),
         LogSink::File(path) => format!("file:{}", path.display()),
+        LogSink::Syslog(receiver) => receiver.to_string(),
     };
     vec![pair("format", format), pair("to", to)]
 }

@@ -7,13 +7,14 @@ use crate::config::tree::Node;
 use crate::config::value::{self, Type};
 use crate::diagnostic::{Located, Problem};
 use crate::header::Name;
-use crate::policy::rate_limit::config::{Config, Key};
+use crate::policy::rate_limit::config::{Config, Headers, Key};
 
 /// Most parts of what a limit counts by.
 const PARTS_MAX: usize = 4;
 
 const BY: Type<Vec<Key>> = Type {
-    describe: "`user`, `key`, `address`, `route`, `claim:NAME`, `header:NAME` or `cookie:NAME`, or an array of these",
+    describe: "`user`, `consumer`, `key`, `address`, `host`, `route`, `claim:NAME`, `header:NAME` or `cookie:NAME`, or an \
+               array of these",
     decode: |d, node| value::one_or_many(d, node, part),
 };
 
@@ -39,7 +40,14 @@ pub static SPEC: Spec = Spec {
             Takes::Value(BY.describe),
             Presence::Default("\"user\""),
             "What is counted. `user` is the token's subject, else the API key's consumer, else the client address; \
-             several parts are counted together.",
+             `consumer` is the API key's consumer, with whichever of its keys; several parts are counted together.",
+        ),
+        SpecKey::new(
+            "headers",
+            Takes::Word(&["both", "x-ratelimit", "ietf", "off"]),
+            Presence::Default("\"both\""),
+            "What answers tell of it, while it is the nearest of the route's limits: `X-RateLimit-Limit`, `-Remaining` \
+             and `-Reset`, the IETF draft's `RateLimit` and `RateLimit-Policy`, or both.",
         ),
     ],
 };
@@ -50,7 +58,17 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Locat
     let rate = f.get(d, "rate", &value::RATE);
     let burst = f.number(d, "burst");
     let by = f.located(d, "by", &BY);
-    let (rate, by) = (rate?, by?);
+    let headers = f.word(
+        d,
+        "headers",
+        &[
+            ("both", Headers::Both),
+            ("x-ratelimit", Headers::XRateLimit),
+            ("ietf", Headers::Ietf),
+            ("off", Headers::Off),
+        ],
+    );
+    let (rate, by, headers) = (rate?, by?, headers?);
     if by.value.is_empty() || by.value.len() > PARTS_MAX {
         let message = format!("a limit counts by one to {PARTS_MAX} parts");
         d.report.push(Problem::error(codes::BAD_LIMIT_KEY, message, by.place));
@@ -58,7 +76,7 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Locat
     }
     let (requests, per) = rate;
     let burst = burst.unwrap_or(requests - 1);
-    let config = Config { name: name.value.clone(), requests, per, burst, by: by.value };
+    let config = Config { name: name.value.clone(), requests, per, burst, by: by.value, headers };
     Some(name.map(|_| config))
 }
 
@@ -70,6 +88,8 @@ fn part(d: &mut Decoder<'_>, node: &Node) -> Option<Key> {
             "key" => Some(Key::ApiKey),
             "address" => Some(Key::Address),
             "route" => Some(Key::Route),
+            "host" => Some(Key::Host),
+            "consumer" => Some(Key::Consumer),
             _ => None,
         },
         Some((_, "")) => None,
@@ -79,10 +99,20 @@ fn part(d: &mut Decoder<'_>, node: &Node) -> Option<Key> {
         Some(_) => None,
     };
     if key.is_none() {
-        let forms = ["user", "key", "address", "route", "claim:NAME", "header:NAME", "cookie:NAME"];
+        let forms = [
+            "user",
+            "consumer",
+            "key",
+            "address",
+            "host",
+            "route",
+            "claim:NAME",
+            "header:NAME",
+            "cookie:NAME",
+        ];
         let help = match text {
             "ip" | "client" | "addr" => "did you mean `address`?".into(),
-            "api-key" | "apikey" | "consumer" => "did you mean `key`, or `user`?".into(),
+            "api-key" | "apikey" => "did you mean `key`, or `consumer`?".into(),
             _ => not_one_of(text, &forms),
         };
         let message = format!("a limit cannot count by `{text}`");

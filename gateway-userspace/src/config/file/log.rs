@@ -3,17 +3,24 @@
 use std::path::PathBuf;
 
 use crate::config::codes;
-use crate::config::decode::{Decoder, Key, Presence, Spec, Takes};
+use crate::config::decode::{Decoder, Key, Presence, Spec, Takes, list};
 use crate::config::model::{Log, LogFormat, LogSink};
+use crate::config::near::nearest;
 use crate::config::tree::Node;
 use crate::config::value::Type;
 use crate::diagnostic::Problem;
+use crate::observe::access_log::syslog::Receiver;
+use crate::observe::access_log::template::{self, Template, TemplateError};
 
 use super::not_one_of;
 
 const FORMAT: Type<LogFormat> =
     Type { describe: "`json`, `seed`, `combined`, or a text with `$context.…` variables", decode: format };
-const SINK: Type<LogSink> = Type { describe: "`stdout`, `stderr`, `off` or `file:/path`", decode: sink };
+const SINK: Type<LogSink> = Type {
+    describe: "`stdout`, `stderr`, `off`, `file:/path`, `syslog`, `syslog:/path`, `syslog:udp://HOST[:PORT]` or \
+               `syslog:tcp://HOST[:PORT]`",
+    decode: sink,
+};
 
 /// The keys of `[log]`.
 pub static SPEC: Spec = Spec {
@@ -32,7 +39,8 @@ pub static SPEC: Spec = Spec {
             "to",
             Takes::Value(SINK.describe),
             Presence::Default("\"stdout\""),
-            "Where lines go. A file is reopened on SIGUSR1.",
+            "Where lines go. A file is reopened on SIGUSR1. `syslog` is `/dev/log`; a host gets RFC 5424 messages, on \
+             port 514 if no other is given.",
         ),
     ],
 };
@@ -51,7 +59,7 @@ fn format(d: &mut Decoder<'_>, node: &Node) -> Option<LogFormat> {
         "json" => Some(LogFormat::Json),
         "seed" => Some(LogFormat::Seed),
         "combined" => Some(LogFormat::Combined),
-        _ if text.contains('$') => Some(LogFormat::Custom(text.into())),
+        _ if text.contains('$') => custom(d, node, text),
         _ => {
             let problem =
                 Problem::error(codes::NOT_A_CHOICE, format!("`{text}` is not a format"), node.place.clone());
@@ -70,6 +78,28 @@ fn format(d: &mut Decoder<'_>, node: &Node) -> Option<LogFormat> {
     }
 }
 
+/// A template. A variable that does not exist is pointed at.
+fn custom(d: &mut Decoder<'_>, node: &Node, text: &str) -> Option<LogFormat> {
+    let error = match Template::parse(text) {
+        Ok(_) => return Some(LogFormat::Custom(text.into())),
+        Err(error) => error,
+    };
+    let message = error.to_string();
+    let problem = match &error {
+        TemplateError::Unknown { name, at } => {
+            let variable = *at..at + template::PREFIX.len() + name.len();
+            let problem = Problem::error(codes::NOT_A_CHOICE, message, d.within(node, variable));
+            problem.help(match nearest(name, template::variables()) {
+                Some(near) => format!("did you mean `{}{near}`?", template::PREFIX),
+                None => format!("it knows {}", list(&template::variables().collect::<Vec<_>>())),
+            })
+        }
+        TemplateError::LineBreak => Problem::error(codes::NOT_A_CHOICE, message, node.place.clone()),
+    };
+    d.report.push(problem);
+    None
+}
+
 fn sink(d: &mut Decoder<'_>, node: &Node) -> Option<LogSink> {
     let text = d.text(node, "a string")?;
     match (text, text.strip_prefix("file:")) {
@@ -78,9 +108,17 @@ fn sink(d: &mut Decoder<'_>, node: &Node) -> Option<LogSink> {
         ("off", _) => Some(LogSink::Off),
         (_, Some(path)) if path.starts_with('/') => Some(LogSink::File(PathBuf::from(path))),
         _ => {
-            let help = match text.starts_with('/') {
-                true => format!("write `file:{text}`"),
-                false => not_one_of(text, &["stdout", "stderr", "off", "file:/path"]),
+            if let Some(receiver) = Receiver::parse(text) {
+                return Some(LogSink::Syslog(receiver));
+            }
+            let help = match text {
+                "/dev/log" => "write `syslog`".to_owned(),
+                _ if text.starts_with('/') => format!("write `file:{text}`"),
+                _ if text.starts_with("syslog:") => {
+                    "write `syslog`, `syslog:/path`, `syslog:udp://HOST:514` or `syslog:tcp://HOST:514`"
+                        .into()
+                }
+                _ => not_one_of(text, &["stdout", "stderr", "off", "file:/path", "syslog"]),
             };
             let message = format!("the access log cannot go to `{text}`");
             d.report.push(Problem::error(codes::NOT_A_CHOICE, message, node.place.clone()).help(help));

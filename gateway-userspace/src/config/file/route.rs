@@ -113,6 +113,7 @@ pub static SPEC: Spec = Spec {
             "Whether the route's requests are in the access log.",
         ),
         upstream::PROTOCOL,
+        upstream::PROXY_PROTOCOL,
         upstream::HOST_KEY,
         upstream::CONNECT_TIMEOUT,
         upstream::RESPONSE_TIMEOUT,

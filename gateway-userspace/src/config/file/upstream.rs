@@ -9,6 +9,7 @@ use crate::config::tree::Node;
 use crate::config::value::{self, Type};
 use crate::diagnostic::{Located, Problem};
 use crate::upstream::config::{Config, HostHeader, Protocol, Target};
+use crate::upstream::proxy_protocol::Version;
 
 /// Most targets of one upstream.
 const TARGETS_MAX: usize = 1024;
@@ -26,6 +27,14 @@ pub const PROTOCOL: Key = Key::new(
     Takes::Word(&["http1", "http2"]),
     Presence::Default("\"http1\""),
     "Which HTTP version is spoken: `http2` over TLS by ALPN, else with prior knowledge.",
+);
+/// `proxy-protocol`
+pub const PROXY_PROTOCOL: Key = Key::new(
+    "proxy-protocol",
+    Takes::Word(&["off", "v1", "v2"]),
+    Presence::Default("\"off\""),
+    "Whether each connection begins with a PROXY protocol header that names the client. Such a connection is used \
+     again for the same client address and port only; not together with `http2`.",
 );
 /// `host`
 pub const HOST_KEY: Key = Key::new(
@@ -85,6 +94,7 @@ pub static SPEC: Spec = Spec {
     keys: &[
         Key::new("to", Takes::Value(TARGETS.describe), Presence::Required, TO_DOC),
         PROTOCOL,
+        PROXY_PROTOCOL,
         HOST_KEY,
         CONNECT_TIMEOUT,
         RESPONSE_TIMEOUT,
@@ -96,8 +106,9 @@ pub static SPEC: Spec = Spec {
 };
 
 /// The keys that say how an upstream is spoken to; in a route they need `to` beside them.
-pub const SETTINGS: [&str; 8] = [
+pub const SETTINGS: [&str; 9] = [
     PROTOCOL.name,
+    PROXY_PROTOCOL.name,
     HOST_KEY.name,
     CONNECT_TIMEOUT.name,
     RESPONSE_TIMEOUT.name,
@@ -123,6 +134,16 @@ pub fn settings(
     targets: Option<Vec<Target>>,
 ) -> Option<Config> {
     let protocol = f.word(d, "protocol", &[("http1", Protocol::Http1), ("http2", Protocol::Http2)]);
+    let proxy_protocol =
+        f.word(d, "proxy-protocol", &[("off", None), ("v1", Some(Version::V1)), ("v2", Some(Version::V2))]);
+    if let (Some(Protocol::Http2), Some(Some(_))) = (protocol, proxy_protocol) {
+        let message = "`proxy-protocol` and HTTP/2 cannot be together";
+        let problem = Problem::error(codes::EXCLUSIVE, message, f.key_place("proxy-protocol"));
+        d.report.push(problem.help(
+            "an HTTP/2 connection carries the requests of many clients, and a PROXY header names one; \
+             `X-Forwarded-For` and `Forwarded` name the client of each request",
+        ));
+    }
     let host = f.get(d, "host", &HOST);
     let connect_timeout = f.get(d, "connect-timeout", &value::DURATION);
     let response_timeout = f.get(d, "response-timeout", &value::DURATION);
@@ -134,6 +155,7 @@ pub fn settings(
         name,
         targets: targets?,
         protocol: protocol?,
+        proxy_protocol: proxy_protocol?,
         host: host?,
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,

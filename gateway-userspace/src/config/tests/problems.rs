@@ -381,3 +381,19 @@ fn an_empty_file_says_that_a_listener_is_needed() {
     assert_eq!(problems("", &[]), "error[C013]: there is no `[listen.NAME]`, so no request can arrive\n");
     assert_eq!(problems("listen = 5\n", &[]).lines().count(), 1);
 }
+
+#[test]
+fn a_log_that_cannot_be_says_what_can() {
+    let text = "[log]\nformat = \"$context.requestId $context.stauts\"\nto = \"syslog:logs:514\"\n";
+    assert_eq!(
+        found(text),
+        [
+            "4:30: error[C011]: `$context.stauts` is not a variable of the access log",
+            "5:6: error[C011]: the access log cannot go to `syslog:logs:514`",
+        ]
+    );
+    let help = shown(&format!("{HEAD}{text}"));
+    assert!(help.contains("did you mean `$context.status`?"), "{help}");
+    assert!(help.contains("`syslog:udp://HOST:514`"), "{help}");
+    assert!(shown(&format!("{HEAD}[log]\nto = \"/dev/log\"\n")).contains("write `syslog`"));
+}

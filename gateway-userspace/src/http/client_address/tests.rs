@@ -1,3 +1,5 @@
+//! Which address counts as the client, with and without proxies that are trusted.
+
 use super::*;
 use crate::header::Value;
 

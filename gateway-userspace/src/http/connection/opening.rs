@@ -26,6 +26,8 @@ pub struct Opened {
     /// Whether HTTP/2 is spoken.
     pub http2: bool,
     pub peer: Peer,
+    /// Whether a PROXY protocol header came that does not say who the client is.
+    pub unnamed: bool,
     pub settings: Arc<Settings>,
 }
 
@@ -44,9 +46,10 @@ pub async fn open(mut wire: Wire, ends: Ends, settings: Arc<Settings>) -> Result
     let mut peer = Peer { socket, source: canonical(socket), local, trusted, tls: None };
     let deadline = wire.clock().accepted() + settings.limits.handshake_timeout;
     let clock = wire.clock().clone();
+    let mut unnamed = false;
     let steps = async {
         if settings.proxy_protocol && trusted {
-            read_proxy_header(&mut wire, &mut peer).await?;
+            unnamed = read_proxy_header(&mut wire, &mut peer).await? == Header::Local;
         }
         match &settings.tls {
             Some(tls) => handshake(wire, tls, &mut peer).await,
@@ -58,13 +61,13 @@ pub async fn open(mut wire: Wire, ends: Ends, settings: Arc<Settings>) -> Result
         Err(_elapsed) => Err(Broken::HandshakeTimeout),
     };
     match result {
-        Ok((stream, http2)) => Ok(Opened { stream, http2, peer, settings }),
+        Ok((stream, http2)) => Ok(Opened { stream, http2, peer, unnamed, settings }),
         // A client that never sent a byte is a port check or a browser's connection in stock.
         Err(why) => Err(Box::new((peer, clock.received().then_some(why)))),
     }
 }
 
-async fn read_proxy_header(wire: &mut Wire, peer: &mut Peer) -> Result<(), Broken> {
+async fn read_proxy_header(wire: &mut Wire, peer: &mut Peer) -> Result<Header, Broken> {
     loop {
         match proxy_protocol::parse(wire.ahead()) {
             Ok(Some((header, length))) => {
@@ -73,7 +76,7 @@ async fn read_proxy_header(wire: &mut Wire, peer: &mut Peer) -> Result<(), Broke
                     peer.source = canonical(source);
                     peer.local = destination;
                 }
-                return Ok(());
+                return Ok(header);
             }
             Ok(None) if wire.read_ahead().await.unwrap_or(false) => {}
             Ok(None) => return Err(Broken::ProxyHeader),

@@ -74,10 +74,10 @@ impl Origin {
                 text("soon")
             }
             "/body" => {
-                let fault = body.fault();
+                let watch = body.watch();
                 match body.collect().await {
                     Ok(body) => text(&format!("{} bytes", body.to_bytes().len())),
-                    Err(_) => return Err(fault.get().expect("a body that failed says why").into()),
+                    Err(_) => return Err(watch.fault().expect("a body that failed says why").into()),
                 }
             }
             "/trailers" => {
@@ -88,6 +88,7 @@ impl Origin {
                 names.sort_by_key(|name| name.as_str());
                 text(&format!("{names:?}"))
             }
+            "/client" if !connection.believes_headers() => text(&connection.peer().source.ip().to_string()),
             "/client" => {
                 let trusted = &connection.settings().trusted;
                 text(&client_address::client_address(connection.peer(), &head.fields, trusted).to_string())

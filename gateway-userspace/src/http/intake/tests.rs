@@ -1,3 +1,5 @@
+//! What a parsed message must be to become a request: one host, one framing, one spelling of the path.
+
 use super::*;
 use crate::http::connection::testing::{connection, connection_with};
 

@@ -1,3 +1,5 @@
+//! Accepting when files run out, when clients leave early, when an address has too many, and when told to stop.
+
 use std::cell::RefCell;
 use std::io::Read;
 use std::net::TcpStream as Client;

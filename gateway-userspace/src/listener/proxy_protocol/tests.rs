@@ -1,3 +1,5 @@
+//! PROXY protocol headers, whole and cut at every byte, right and wrong.
+
 use super::*;
 
 fn proxied(source: &str, destination: &str) -> Header {

@@ -89,7 +89,8 @@ pub fn variables() -> impl Iterator<Item = &'static str> {
     VARIABLES.iter().map(|(name, _)| *name)
 }
 
-const PREFIX: &str = "$context.";
+/// What begins a variable.
+pub const PREFIX: &str = "$context.";
 
 impl Template {
     /// Parses a template. `$context.` begins a variable; any other `$` is text.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 
+use super::syslog::{self, Lost};
 use super::{CHUNK_BYTES, Format, Log};
 
 /// Most buffers that wait to be written: with [`CHUNK_BYTES`] each, 2 MiB.
@@ -25,6 +26,8 @@ pub enum Sink {
     Stderr,
     /// A file, made if it is not there (readable by owner and group), appended to.
     File(PathBuf),
+    /// Syslog. That nobody receives it is found out with the first lines, and costs those.
+    Syslog(syslog::Receiver),
 }
 
 /// Why the log cannot be written.
@@ -85,7 +88,8 @@ impl Writer {
         Log::new(self.format.clone(), queue)
     }
 
-    /// Asks the thread to open the file anew, after it was rotated away. If that fails, the old one stays in use.
+    /// Asks the thread to open the file anew, after it was rotated away; if that fails, the old one stays in use. A
+    /// receiver of syslog messages is connected to anew, its name resolved again.
     pub fn reopen(&self) {
         self.state.reopen.store(true, Ordering::Release);
         if let Some(queue) = &self.queue {
@@ -159,8 +163,8 @@ fn write(mut output: Output, received: &Receiver<Chunk>, spare: &SyncSender<Vec<
         if chunk.lines == 0 {
             continue;
         }
-        if let Err(error) = output.write(&chunk.bytes) {
-            let dropped = state.dropped.fetch_add(chunk.lines, Ordering::Relaxed);
+        if let Err(Lost { lines, error }) = output.write(&chunk) {
+            let dropped = state.dropped.fetch_add(lines, Ordering::Relaxed);
             if dropped == 0 {
                 tracing::warn!(%error, "the access log cannot be written; lines are dropped and counted");
             }
@@ -175,26 +179,52 @@ fn write(mut output: Output, received: &Receiver<Chunk>, spare: &SyncSender<Vec<
 }
 
 /// The open sink.
-struct Output {
-    sink: Sink,
-    stream: Box<dyn Write + Send>,
-    /// Whether the last write broke off within a line.
-    torn: bool,
+enum Output {
+    Stream(Stream),
+    Syslog(syslog::Sender),
 }
 
 impl Output {
     fn open(sink: Sink) -> Result<Output, StartError> {
-        let stream = match &sink {
-            Sink::Stdout => Box::new(io::stdout()) as Box<dyn Write + Send>,
-            Sink::Stderr => Box::new(io::stderr()),
-            Sink::File(path) => match open(path) {
-                Ok(file) => Box::new(file),
-                Err(source) => return Err(StartError::Open { path: path.clone(), source }),
+        let (stream, path): (Box<dyn Write + Send>, _) = match sink {
+            Sink::Stdout => (Box::new(io::stdout()), None),
+            Sink::Stderr => (Box::new(io::stderr()), None),
+            Sink::File(path) => match open(&path) {
+                Ok(file) => (Box::new(file), Some(path)),
+                Err(source) => return Err(StartError::Open { path, source }),
             },
+            Sink::Syslog(receiver) => return Ok(Output::Syslog(syslog::Sender::new(receiver))),
         };
-        Ok(Output { sink, stream, torn: false })
+        Ok(Output::Stream(Stream { stream, path, torn: false }))
     }
 
+    fn write(&mut self, chunk: &Chunk) -> Result<(), Lost> {
+        match self {
+            Output::Stream(stream) => {
+                stream.write(&chunk.bytes).map_err(|error| Lost { lines: chunk.lines, error })
+            }
+            Output::Syslog(sender) => sender.send(&chunk.bytes),
+        }
+    }
+
+    fn reopen(&mut self) {
+        match self {
+            Output::Stream(stream) => stream.reopen(),
+            Output::Syslog(sender) => sender.reconnect(),
+        }
+    }
+}
+
+/// Something that takes bytes one after another.
+struct Stream {
+    stream: Box<dyn Write + Send>,
+    /// Of a file.
+    path: Option<PathBuf>,
+    /// Whether the last write broke off within a line.
+    torn: bool,
+}
+
+impl Stream {
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let outcome = self.try_write(lines);
         self.torn = outcome.is_err();
@@ -210,7 +240,7 @@ impl Output {
     }
 
     fn reopen(&mut self) {
-        let Sink::File(path) = &self.sink else { return };
+        let Some(path) = &self.path else { return };
         match open(path) {
             Ok(file) => {
                 self.stream = Box::new(file);

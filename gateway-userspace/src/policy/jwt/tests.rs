@@ -52,8 +52,8 @@ fn inline(document: &Value) -> KeySource {
 }
 
 fn authenticator(config: Config) -> Authenticator {
-    let (authenticator, skipped) = Authenticator::compile(config, &Keyring::new()).expect("good keys");
-    assert_eq!(skipped, []);
+    let authenticator = Authenticator::compile(config, &Keyring::new()).expect("good keys");
+    assert_eq!(authenticator.skipped(), []);
     authenticator
 }
 

@@ -19,6 +19,22 @@ pub struct Config {
     pub burst: u64,
     /// What is counted; several make a tuple. Never empty.
     pub by: Vec<Key>,
+    /// What answers say about it.
+    pub headers: Headers,
+}
+
+/// Which fields tell a client how much is left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Headers {
+    /// `X-RateLimit-*`, and those of the IETF's draft.
+    #[default]
+    Both,
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
+    XRateLimit,
+    /// `RateLimit` and `RateLimit-Policy`.
+    Ietf,
+    /// None.
+    Off,
 }
 
 /// One part of what a limit counts by.
@@ -30,6 +46,10 @@ pub enum Key {
     ApiKey,
     /// The client address by the trusted-proxy rule; IPv6 by /64.
     Address,
+    /// The API key's consumer, who may have several keys, else the client address.
+    Consumer,
+    /// The host that the request is for: one bucket for all clients of it.
+    Host,
     /// The route: one bucket for all clients of it.
     Route,
     /// A claim of the token, by a dotted path.
@@ -43,6 +63,6 @@ pub enum Key {
 impl Key {
     /// Whether the key is known only after authentication.
     pub fn needs_identity(&self) -> bool {
-        matches!(self, Key::User | Key::ApiKey | Key::Claim(_))
+        matches!(self, Key::User | Key::ApiKey | Key::Consumer | Key::Claim(_))
     }
 }

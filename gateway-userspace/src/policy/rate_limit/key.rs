@@ -42,7 +42,12 @@ pub fn of(by: &[Key], secret: Secret, cx: &Context, head: &Head) -> u128 {
         let known = match part {
             Key::User => hash.user(cx),
             Key::ApiKey => hash.api_key(cx),
+            Key::Consumer => hash.consumer(cx),
             Key::Address => None,
+            Key::Host => {
+                hash.part(Kind::Host, head.host().as_bytes());
+                Some(())
+            }
             Key::Route => {
                 hash.part(Kind::Route, cx.route.as_deref().unwrap_or("").as_bytes());
                 Some(())
@@ -71,6 +76,7 @@ enum Kind {
     Subject,
     Consumer,
     KeyId,
+    Host,
     Route,
     Claim,
     Header,
@@ -105,6 +111,13 @@ impl Parts {
             }
             Credential::Key { .. } => self.part(Kind::Consumer, identity.principal.as_bytes()),
         }
+        Some(())
+    }
+
+    fn consumer(&mut self, cx: &Context) -> Option<()> {
+        let identity = cx.identity.as_ref()?;
+        let Credential::Key { .. } = &identity.credential else { return None };
+        self.part(Kind::Consumer, identity.principal.as_bytes());
         Some(())
     }
 

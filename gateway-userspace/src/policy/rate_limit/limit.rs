@@ -8,10 +8,11 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::config::{Config, Key};
+use super::config::{Config, Headers, Key};
 use super::key;
 use super::state::State;
 use super::table::Outcome;
+use crate::header::Value;
 use crate::http::rejection::Rejection;
 use crate::request::context::LimitState;
 use crate::request::{Context, Head};
@@ -22,6 +23,9 @@ pub struct Limit {
     name: Arc<str>,
     quota: u64,
     by: Arc<[Key]>,
+    x_ratelimit: bool,
+    /// `RateLimit-Policy`, if it is told.
+    policy: Option<Value>,
     state: Arc<State>,
 }
 
@@ -32,7 +36,14 @@ pub struct Limits(Box<[Limit]>);
 impl Limit {
     /// A limit on the state that [`super::States::prepare`] gave for the same settings.
     pub fn new(config: &Config, state: Arc<State>) -> Limit {
-        Limit { name: config.name.clone(), quota: config.requests, by: config.by.clone().into(), state }
+        Limit {
+            name: config.name.clone(),
+            quota: config.requests,
+            by: config.by.clone().into(),
+            x_ratelimit: matches!(config.headers, Headers::Both | Headers::XRateLimit),
+            policy: matches!(config.headers, Headers::Both | Headers::Ietf).then(|| policy(config)),
+            state,
+        }
     }
 
     /// Charges a request.
@@ -45,9 +56,10 @@ impl Limit {
         }
     }
 
-    /// Whether the limit counts by something that only authentication brings out.
-    pub fn needs_identity(&self) -> bool {
-        self.by.iter().any(Key::needs_identity)
+    /// Whether the limit waits for authentication: it counts by what only that brings out, or counts all clients of a
+    /// route as one, so that whoever is not let in must not use up what those who are share.
+    fn waits_for_authentication(&self) -> bool {
+        self.by.iter().any(Key::needs_identity) || self.by.iter().all(|key| *key == Key::Route)
     }
 
     fn take(&self, cx: &Context, head: &Head, now_ns: u64) -> Outcome {
@@ -73,6 +85,8 @@ impl Limit {
             quota: self.quota,
             remaining: level.remaining,
             reset_s: seconds(level.reset_ns),
+            x_ratelimit: self.x_ratelimit,
+            policy: self.policy.clone(),
         }
     }
 
@@ -86,20 +100,29 @@ impl Limit {
     /// How narrow the group is that shares a count: of several refusals, the narrowest tells the client most.
     fn specificity(&self) -> (usize, u8) {
         let narrowest = self.by.iter().map(|key| match key {
-            Key::Route => 0,
+            Key::Route | Key::Host => 0,
             Key::Address => 1,
             Key::Header(_) | Key::Cookie(_) | Key::Claim(_) => 2,
-            Key::User => 3,
+            Key::User | Key::Consumer => 3,
             Key::ApiKey => 4,
         });
         (self.by.len(), narrowest.max().unwrap_or(0))
     }
 }
 
+/// `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10 §3): the quota and its window in whole seconds.
+fn policy(config: &Config) -> Value {
+    let window_s = config.per.as_secs().max(1);
+    let text = format!("\"{}\";q={};w={window_s}", config.name, config.requests);
+    Value::parse(text.as_bytes()).expect("a table's name is letters, digits, `-`, `_` and `.`")
+}
+
 impl Limits {
-    /// Parts a route's limits into those that apply before authentication and those that need an identity.
-    pub fn split(limits: impl IntoIterator<Item = Limit>) -> (Limits, Limits) {
-        let (after, before): (Vec<Limit>, Vec<Limit>) = limits.into_iter().partition(Limit::needs_identity);
+    /// Parts a route's limits into those that apply before authentication and those that wait for it. On a route that
+    /// authenticates nobody there is nothing to wait for, and all are charged together or not at all.
+    pub fn split(limits: impl IntoIterator<Item = Limit>, authenticates: bool) -> (Limits, Limits) {
+        let waits = |limit: &Limit| authenticates && limit.waits_for_authentication();
+        let (after, before): (Vec<Limit>, Vec<Limit>) = limits.into_iter().partition(waits);
         (Limits(before.into()), Limits(after.into()))
     }
 

@@ -14,6 +14,7 @@ use super::HEADER_BYTES_MAX;
 use crate::upstream::body::{ClientBody, RequestBody};
 use crate::upstream::connect::{self, Stream};
 use crate::upstream::deadline::Deadline;
+use crate::upstream::proxy_protocol::Addresses;
 
 /// Sends requests into a connection.
 pub(crate) type Sender<B> = http1::SendRequest<RequestBody<B>>;
@@ -29,6 +30,8 @@ const FRESH: Duration = Duration::from_millis(500);
 pub(crate) struct Connection<B> {
     pub(crate) sender: Sender<B>,
     pub(crate) address: SocketAddr,
+    /// Whom its PROXY header names, if it began with one.
+    pub(crate) speaks_for: Option<Addresses>,
     /// The connection's timer, from the first request on.
     pub(crate) deadline: Option<Deadline>,
 }
@@ -38,6 +41,7 @@ impl<B: ClientBody> Connection<B> {
     pub(super) async fn begin(
         stream: TokioIo<Stream>,
         address: SocketAddr,
+        speaks_for: Option<Addresses>,
     ) -> Result<Connection<B>, connect::Error> {
         let (sender, connection) = http1::Builder::new()
             .max_header_size(HEADER_BYTES_MAX as usize)
@@ -50,7 +54,7 @@ impl<B: ClientBody> Connection<B> {
                 tracing::debug!(%address, %error, "upstream connection ended");
             }
         });
-        Ok(Connection { sender, address, deadline: None })
+        Ok(Connection { sender, address, speaks_for, deadline: None })
     }
 }
 
@@ -77,13 +81,13 @@ impl<B> Idle<B> {
         self.connections.borrow().len()
     }
 
-    /// The youngest connection that is open and ready.
+    /// The youngest connection that is open and ready, and speaks for this client if connections here do.
     ///
     /// One that has been idle for long may have been closed without our having looked: the event loop gets a turn to
     /// look, and its task one to find out. This catches every target that closes idle connections.
-    pub(super) async fn take(&self) -> Option<Connection<B>> {
+    pub(super) async fn take(&self, speaks_for: Option<Addresses>) -> Option<Connection<B>> {
         loop {
-            let (connection, since) = self.connections.borrow_mut().pop()?;
+            let (connection, since) = self.pop(speaks_for)?;
             if since.elapsed() >= FRESH {
                 tokio::task::yield_now().await;
                 tokio::task::yield_now().await;
@@ -92,6 +96,15 @@ impl<B> Idle<B> {
                 return Some(connection);
             }
         }
+    }
+
+    fn pop(&self, speaks_for: Option<Addresses>) -> Option<(Connection<B>, Instant)> {
+        let mut connections = self.connections.borrow_mut();
+        if speaks_for.is_none() {
+            return connections.pop();
+        }
+        let found = connections.iter().rposition(|(connection, _)| connection.speaks_for == speaks_for)?;
+        Some(connections.remove(found))
     }
 
     /// Takes a connection back whose answer has ended.
@@ -118,6 +131,10 @@ impl<B> Idle<B> {
 
     fn push(&self, connection: Connection<B>) {
         let mut connections = self.connections.borrow_mut();
+        // Where connections belong to clients, the oldest is the one whose client has most likely gone.
+        if connection.speaks_for.is_some() && connections.len() == self.max.get() && !connections.is_empty() {
+            connections.remove(0);
+        }
         if connections.len() < self.max.get() {
             connections.push((connection, Instant::now()));
         }

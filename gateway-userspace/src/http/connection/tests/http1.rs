@@ -1,3 +1,5 @@
+//! HTTP/1 over an in-memory stream: deadlines, framing, refusals, draining, and what is reported of it.
+
 use super::*;
 
 fn status(response: &str) -> &str {
@@ -332,6 +334,7 @@ fn trailers_come_through_except_those_that_must_stand_in_the_header() {
         let front = Front::start(|_| {});
         let request = "POST /trailers HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
              1\r\nx\r\n0\r\nX-Checksum: 1\r\nAuthorization: t\r\nX-Forwarded-For: 6.6.6.6\r\nX-User-Id: root\r\n\
+             X_User_Id: root\r\nX-User_Id: root\r\n\
              Connection: close\r\nHost: b\r\nCookie: a=b\r\nContent-Type: x\r\n\r\n";
         let response = exchange(&front, request).await;
         assert!(response.ends_with("[\"x-checksum\"]"), "{response}");

@@ -1,3 +1,5 @@
+//! HTTP/2 frame by frame: deadlines, windows, floods, draining, and what is reported of it.
+
 use super::*;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

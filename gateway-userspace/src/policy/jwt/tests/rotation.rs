@@ -4,6 +4,7 @@ use super::*;
 use crate::keyring::fetch::Fetcher;
 use crate::keyring::issuer::{UNKNOWN_KEY_SPACING, UNLOADED_SPACING};
 use crate::keyring::server::{Answer, Server};
+use crate::policy::jwt::kept::Kept;
 
 struct Gateway {
     authenticator: Authenticator,
@@ -12,7 +13,7 @@ struct Gateway {
 
 fn start(server: &Server) -> Gateway {
     let url = Arc::from(format!("{}/keys", server.url()));
-    let (authenticator, _) =
+    let authenticator =
         Authenticator::compile(config(KeySource::Url(url), &[Algorithm::EdDSA]), &Keyring::new())
             .expect("compiles");
     let fetcher = Fetcher::start().expect("a thread");
@@ -116,14 +117,40 @@ async fn a_reload_keeps_the_keys() {
     publish(&server, &[(&signer, "k")]);
     let keyring = Keyring::new();
     let settings = config(KeySource::Url(Arc::from(format!("{}/keys", server.url()))), &[Algorithm::EdDSA]);
-    let (before, _) = Authenticator::compile(settings.clone(), &keyring).expect("compiles");
+    let before = Authenticator::compile(settings.clone(), &keyring).expect("compiles");
     let fetcher = Fetcher::start().expect("a thread");
     fetcher.keep(before.job().into_iter().collect());
     let head = head(&[&format!("Bearer {}", token(&signer, "k"))]);
     accepted(before.authenticate(&head, now(), Instant::now()).await);
-    let (after, _) = Authenticator::compile(settings, &keyring).expect("compiles");
+    let after = Authenticator::compile(settings, &keyring).expect("compiles");
     fetcher.keep(after.job().into_iter().collect());
     drop(before);
     accepted(judge_head(&after, &head, now()));
     assert_eq!(server.requests("/keys"), 1);
+}
+
+#[test]
+fn a_reload_keeps_the_tokens_of_an_authentication_that_it_does_not_change() {
+    let signer = Signer::ed25519();
+    let keyring = Keyring::new();
+    let kept = Kept::default();
+    let document = json!({"keys": [signer.jwk_with(json!({"kid": "k"}))]});
+    let settings = config(inline(&document), &[Algorithm::EdDSA]);
+    let before = kept.compile(&settings, &keyring).expect("compiles");
+    accepted(judge(&before, &token(&signer, "k")));
+    assert_eq!(before.cache.len(), (1, 0));
+
+    // A trial with other settings, as of `reload --dry-run`, makes nobody forget.
+    let mut other = settings.clone();
+    other.leeway = Duration::from_secs(1);
+    let trial = kept.compile(&other, &keyring).expect("compiles");
+    assert!(!Arc::ptr_eq(&before, &trial), "what changed is another authentication");
+    drop(trial);
+    let after = kept.compile(&settings, &keyring).expect("compiles");
+    assert!(Arc::ptr_eq(&before, &after));
+    assert_eq!(after.cache.len(), (1, 0));
+
+    drop((before, after));
+    let anew = kept.compile(&settings, &keyring).expect("compiles");
+    assert_eq!(anew.cache.len(), (0, 0), "what nobody uses is gone");
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Config, Key, Limit, Limits, Rejection, tighter};
-use crate::header::Name;
+use super::{Config, Headers, Key, Limit, Limits, Rejection, tighter};
+use crate::header::{Name, Value};
 use crate::policy::rate_limit::States;
 use crate::request::context::LimitState;
 use crate::request::identity::Credential;
@@ -14,11 +14,17 @@ use crate::request::{Context, Head, Identity};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn config(name: &str, requests: u64, burst: u64, by: &[Key]) -> Config {
-    Config { name: name.into(), requests, per: 60 * SECOND, burst, by: by.to_vec() }
+    Config { name: name.into(), requests, per: 60 * SECOND, burst, by: by.to_vec(), headers: Headers::Both }
 }
 
 fn limit(config: &Config) -> Limit {
     Limit::new(config, States::new(Instant::now()).prepare(config, Instant::now()))
+}
+
+/// A state as [`config`] makes it.
+fn shown(name: &str, quota: u64, remaining: u64, reset_s: u64) -> LimitState {
+    let policy = Value::parse(format!("\"{name}\";q={quota};w=60").as_bytes());
+    LimitState { limit: name.into(), quota, remaining, reset_s, x_ratelimit: true, policy }
 }
 
 fn token(auth: &str, subject: &str, claims: serde_json::Value) -> Identity {
@@ -56,9 +62,9 @@ fn state_and_refusal_carry_the_right_numbers() {
     for remaining in (0..=20).rev() {
         let state = limit.check(&cx, &head, now).expect("within the burst");
         let reset_s = ((21 - remaining) * 600_u64).div_ceil(1000);
-        assert_eq!(state, LimitState { limit: "per-user".into(), quota: 100, remaining, reset_s });
+        assert_eq!(state, shown("per-user", 100, remaining, reset_s));
     }
-    let state = LimitState { limit: "per-user".into(), quota: 100, remaining: 0, reset_s: 13 };
+    let state = shown("per-user", 100, 0, 13);
     let refusal = Rejection::RateLimited { state, retry_after_s: 1 };
     assert_eq!(limit.check(&cx, &head, now), Err(refusal));
     assert!(limit.check(&cx, &head, now + SECOND).is_ok());
@@ -160,7 +166,7 @@ fn a_refused_request_consumes_nothing_of_the_other_limits() {
     let wide = config("wide", 100, 99, &[Key::Route]);
     let narrow = config("narrow", 2, 1, &[Key::Address]);
     let make = |config: &Config| Limit::new(config, states.prepare(config, Instant::now()));
-    let (limits, after) = Limits::split([make(&wide), make(&narrow)]);
+    let (limits, after) = Limits::split([make(&wide), make(&narrow)], false);
     assert!(after.is_empty());
     let (head, now) = (plain_head(), Instant::now());
     let abuser = sample::context("192.0.2.1", None);
@@ -185,7 +191,7 @@ fn the_headers_show_the_least_left_and_the_refusal_the_most_specific_limit() {
     let slow = make(&Config { per: 3600 * SECOND, ..config("route", 1, 1, &[Key::Route]) });
     let quick = make(&config("address", 2, 1, &[Key::Address]));
     let roomy = make(&config("roomy", 9, 8, &[Key::Address]));
-    let (limits, _) = Limits::split([slow, roomy, quick]);
+    let (limits, _) = Limits::split([slow, roomy, quick], false);
     let (cx, head, now) = (sample::context("192.0.2.1", None), plain_head(), Instant::now());
     let state = limits.check(&cx, &head, now).expect("room").expect("a limit");
     assert_eq!((&*state.limit, state.remaining), ("route", 1));
@@ -202,9 +208,13 @@ fn limits_that_need_an_identity_wait_for_authentication() {
         config("a", 1, 0, &[Key::Address]),
         config("b", 1, 0, &[Key::User]),
         config("c", 1, 0, &[Key::Route, Key::Claim("tier".into())]),
+        config("shared by all, whom strangers must not starve", 1, 0, &[Key::Route]),
+        config("e", 1, 0, &[Key::Route, Key::Address]),
     ];
-    let (before, after) = Limits::split(limits.iter().map(limit));
-    assert_eq!((before.0.len(), after.0.len()), (1, 2));
+    let (before, after) = Limits::split(limits.iter().map(limit), true);
+    assert_eq!((before.0.len(), after.0.len()), (2, 3));
+    let (before, after) = Limits::split(limits.iter().map(limit), false);
+    assert_eq!((before.0.len(), after.0.len()), (5, 0), "who asks nobody charges all together");
     assert_eq!(
         Limits::default().check(&sample::context("192.0.2.1", None), &plain_head(), Instant::now()),
         Ok(None)
@@ -213,7 +223,7 @@ fn limits_that_need_an_identity_wait_for_authentication() {
 
 #[test]
 fn of_two_states_the_nearer_to_refusing_is_shown() {
-    let state = |remaining, reset_s| Some(LimitState { limit: "l".into(), quota: 9, remaining, reset_s });
+    let state = |remaining, reset_s| Some(shown("l", 9, remaining, reset_s));
     assert_eq!(tighter(None, None), None);
     assert_eq!(tighter(state(3, 1), None), state(3, 1));
     assert_eq!(tighter(state(3, 1), state(2, 1)), state(2, 1));
@@ -252,10 +262,10 @@ fn racing_requests_on_two_limits_pass_no_more_than_either_allows_and_leave_nothi
     let now = Instant::now();
     let states = States::new(now);
     let make = |config: &Config| Limit::new(config, states.prepare(config, now));
-    let (limits, _) = Limits::split([
-        make(&config("wide", 1000, 999, &[Key::Route])),
-        make(&config("narrow", 50, 49, &[Key::Address])),
-    ]);
+    let (limits, _) = Limits::split(
+        [make(&config("wide", 1000, 999, &[Key::Route])), make(&config("narrow", 50, 49, &[Key::Address]))],
+        false,
+    );
     let passed: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|_| {
@@ -271,4 +281,20 @@ fn racing_requests_on_two_limits_pass_no_more_than_either_allows_and_leave_nothi
     assert_eq!(passed, 50);
     let (cx, head) = (sample::context("192.0.2.2", None), plain_head());
     assert_eq!(limits.0[0].check(&cx, &head, now).map(|state| state.remaining), Ok(1000 - 50 - 1));
+}
+
+#[test]
+fn a_consumer_is_one_with_all_its_keys_and_a_host_one_for_all_clients() {
+    let head = plain_head();
+    let first = sample::context("192.0.2.1", Some(api_key("a", "acme")));
+    let second = sample::context("192.0.2.2", Some(api_key("b", "acme")));
+    assert!(share(&[Key::Consumer], (&first, &head), (&second, &head)));
+    assert!(!share(&[Key::ApiKey], (&first, &head), (&second, &head)));
+    // Whoever brings a token is no consumer, whatever the token's subject is called.
+    let token = sample::context("192.0.2.3", Some(token("users", "acme", serde_json::json!({}))));
+    assert!(!share(&[Key::Consumer], (&first, &head), (&token, &head)));
+
+    assert!(share(&[Key::Host], (&first, &head), (&second, &head)));
+    let other = sample::head_for("other.example", "/", &[]);
+    assert!(!share(&[Key::Host], (&first, &head), (&first, &other)));
 }
