@@ -2,7 +2,8 @@
 //!
 //! - ICMP types 3 and 4, ICMPv6 type 2: errors about our own packets, sent by routers on the way. Without
 //!   them path MTU discovery fails.
-//! - ICMPv6 types 133 to 137: neighbour discovery, without which the link is dead.
+//! - ICMPv6 types 133 to 137 with hop limit 255: neighbour discovery, without which the link is dead. Every
+//!   router on the way takes one off, so nobody beyond the link can have it (RFC 4861, section 3.1).
 //! - DHCP: UDP to ports 67, 68, 546 and 547.
 //! - TCP and UDP to a management port: the operator's way back in.
 //!
@@ -21,6 +22,7 @@ const ICMP: u8 = 1;
 const TCP: u8 = packet::TCP;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
+const IPV6_HOP_LIMIT: usize = 7;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -35,7 +37,11 @@ pub fn of(context: &XdpContext, settings: &Settings, header: Header) -> Option<R
     if header.is_v6() {
         let (protocol, transport) = transport6(context, start)?;
         let exempt = match protocol {
-            ICMPV6 => matches!(packet::read::<u8>(context, transport)?, 2 | 133..=137),
+            ICMPV6 => match packet::read::<u8>(context, transport)? {
+                2 => true,
+                133..=137 => packet::read::<u8>(context, start + IPV6_HOP_LIMIT)? == u8::MAX,
+                _ => false,
+            },
             UDP => matches!(packet::read_u16(context, transport + 2)?, 546 | 547),
             _ => false,
         };

@@ -48,6 +48,32 @@ pub use self::{
     reconcile::Reconciliation,
 };
 
+/// The right to a pin directory, for as long as this lives: two gateways in one would undo each other's work.
+pub struct Claim(#[expect(dead_code, reason = "it is held, not used")] std::fs::File);
+
+impl Claim {
+    /// Makes the directory if it is not there, and claims it.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if another process has it, and the errors of [`Dataplane::load`] about privilege and the BPF
+    /// file system.
+    pub fn take(pin_root: &std::path::Path) -> Result<Self, Error> {
+        load::check_possible()?;
+        pins::prepare(pin_root)?;
+        let failed = |source| Error::Pin { doing: "lock", path: pin_root.into(), source };
+        let directory = std::fs::File::open(pin_root).map_err(failed)?;
+        match crate::lock::take(&directory).map_err(failed)? {
+            true => Ok(Self(directory)),
+            false => Err(Error::InUse { path: pin_root.into() }),
+        }
+    }
+}
+
+/// The interfaces that the pins in a directory keep a program attached to, whoever left them there.
+pub fn attached_by(pin_root: &std::path::Path) -> Vec<String> {
+    pins::links(pin_root).into_iter().map(|(interface, _)| interface).collect()
+}
+
 /// The loaded program with its maps and its links.
 pub struct Dataplane {
     program: Program,

@@ -44,6 +44,9 @@ use crate::policy::rate_limit::States;
 use crate::upstream::registry;
 use crate::{abuse, dataplane, worker};
 
+/// How soon an upstream's new address is exempt.
+const LOOK_AT_UPSTREAMS_EVERY: Duration = Duration::from_secs(1);
+
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -146,12 +149,18 @@ async fn control(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
             let _ = operations_stopped.await;
         }));
     }
+    let exempting = gateway.clone();
+    tokio::task::spawn_local(async move { exempting.keep_upstreams_exempt().await });
     tracing::info!(config = %path.display(), workers = gateway.workers.count(), "ready");
     gateway.heed_signals(drain).await?;
     admin.abort();
     drop(stop_operations);
     gateway.log.replace(None);
     keeper.stop();
+    let (_, snapshot) = gateway.live.current();
+    if let Some(stays) = gateway.kernel.stays(snapshot.config.shield.as_ref()) {
+        tracing::info!("{stays}");
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -177,11 +186,10 @@ fn assemble(
     if let Kernel::Off { because, wanted: true } = &kernel {
         tracing::warn!("the kernel stage is off: {because}");
     }
-    let options = keeper::Options {
-        settings: reload::keeper_settings(config, &state),
-        state: Some(config.gateway.state.clone()),
-    };
-    let keeper = Keeper::spawn(options, kernel.enforcer())?;
+    if let Some(left_behind) = kernel.left_behind(config.shield.as_ref()) {
+        tracing::warn!("{left_behind}");
+    }
+    let keeper = keep(config, &state, &kernel)?;
 
     let live = Arc::new(Live::new(Arc::new(snapshot)));
     let registry = Arc::new(Registry::new());
@@ -223,6 +231,24 @@ fn assemble(
     }
     gateway.readiness.listeners_bound();
     Ok((gateway, keeper))
+}
+
+/// Starts the abuse loop. Where its state cannot be kept, for want of permission, the gateway serves all the same.
+fn keep(config: &Config, state: &State, kernel: &Kernel) -> Result<Keeper, abuse::state::Error> {
+    let spawn = |folder| {
+        let settings = reload::keeper_settings(config, state);
+        Keeper::spawn(keeper::Options { settings, state: folder }, kernel.enforcer())
+    };
+    match spawn(Some(config.gateway.state.clone())) {
+        Err(error) if error.is_unwritable() => {
+            tracing::warn!(
+                error = chain(&error),
+                "bans are not kept over a restart; let this user write to gateway.state, or name another folder"
+            );
+            spawn(None)
+        }
+        result => result,
+    }
 }
 
 impl Gateway {
@@ -285,6 +311,21 @@ impl Gateway {
         }
     }
 
+    /// Tells the keeper when upstreams resolve to other addresses: they must never be banned.
+    async fn keep_upstreams_exempt(&self) {
+        let mut look = tokio::time::interval(LOOK_AT_UPSTREAMS_EVERY);
+        let mut told = Vec::new();
+        loop {
+            look.tick().await;
+            let (_, snapshot) = self.live.current();
+            let settings = reload::keeper_settings(&snapshot.config, &self.state);
+            if settings.exempt != told {
+                told.clone_from(&settings.exempt);
+                self.configure_keeper(settings);
+            }
+        }
+    }
+
     /// Tells the keeper what it is to do from now on, without waiting for it.
     fn configure_keeper(&self, settings: keeper::Settings) {
         let keeper = self.keeper.clone();
@@ -296,8 +337,8 @@ impl Gateway {
     }
 }
 
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, in one line. Some errors show their cause themselves; it is not said twice.
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -20,6 +20,7 @@ pub struct Packet {
     options: Vec<u8>,
     extensions: Vec<(u8, Vec<u8>)>,
     fragment_offset: u16,
+    hop_limit: u8,
     protocol: u8,
     transport: Vec<u8>,
 }
@@ -36,6 +37,7 @@ impl Packet {
             options: Vec::new(),
             extensions: Vec::new(),
             fragment_offset: 0,
+            hop_limit: 64,
             protocol: 253,
             transport: vec![0; 8],
         }
@@ -99,6 +101,12 @@ impl Packet {
         self
     }
 
+    /// Sets the hop limit (IPv4: time to live), 64 by itself.
+    pub fn hop_limit(mut self, hops: u8) -> Self {
+        self.hop_limit = hops;
+        self
+    }
+
     /// The frame.
     pub fn build(&self) -> Vec<u8> {
         let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
@@ -119,7 +127,7 @@ impl Packet {
         frame.extend(((header + self.transport.len()) as u16).to_be_bytes());
         frame.extend([0, 0]);
         frame.extend(self.fragment_offset.to_be_bytes());
-        frame.extend([64, self.protocol, 0, 0]);
+        frame.extend([self.hop_limit, self.protocol, 0, 0]);
         frame.extend(source);
         frame.extend([198, 51, 100, 1]);
         frame.extend(&self.options);
@@ -131,7 +139,7 @@ impl Packet {
         let kinds: Vec<u8> = self.extensions.iter().map(|(kind, _)| *kind).chain([self.protocol]).collect();
         frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
         frame.extend(((extensions + self.transport.len()) as u16).to_be_bytes());
-        frame.extend([kinds[0], 64]);
+        frame.extend([kinds[0], self.hop_limit]);
         frame.extend(source);
         frame.extend([0x20, 0x01, 0x0d, 0xb8, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
         for ((_, body), next) in self.extensions.iter().zip(&kinds[1..]) {

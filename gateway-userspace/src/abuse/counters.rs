@@ -25,6 +25,8 @@ pub struct Counters {
     pub enforcer_failures: AtomicU64,
     /// Writes to the state file that failed.
     pub state_failures: AtomicU64,
+    /// Steps of the keeper that panicked: bugs.
+    pub panics: AtomicU64,
     /// Time from the last denial to the entry in the kernel.
     pub latency: Latency,
 }

@@ -36,7 +36,7 @@ pub use refusal::Refusal;
 const TICK: Duration = Duration::from_secs(1);
 
 /// What a reload may change.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// When a source is banned; none: never by rule.
     pub rule: Option<score::Rule>,
@@ -121,17 +121,31 @@ fn run(mut owner: Owner, receiver: &mpsc::Receiver<Message>) {
     loop {
         let wake = owner.next_end().map_or(next_tick, |end| end.min(next_tick));
         match receiver.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-            Ok(Message::Signal(in_flight)) => owner.signal(in_flight.arrive()),
-            Ok(Message::Ask(question)) => question(&mut owner),
+            Ok(Message::Signal(in_flight)) => guarded(&mut owner, |owner| owner.signal(in_flight.arrive())),
+            Ok(Message::Ask(question)) => guarded(&mut owner, question),
             Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            Err(mpsc::RecvTimeoutError::Timeout) => owner.expire(),
+            Err(mpsc::RecvTimeoutError::Timeout) => guarded(&mut owner, Owner::expire),
         }
         if Instant::now() >= next_tick {
-            owner.tick();
             next_tick = Instant::now() + TICK;
+            guarded(&mut owner, Owner::tick);
         }
     }
     owner.close();
+}
+
+/// One step that may not take the thread with it: without the thread nobody is banned any more, and no ban can be lifted.
+///
+/// A broken invariant costs the step in which it shows. What it leaves behind is at worst one ban that is in one list
+/// and not in another; its lease ends it everywhere.
+fn guarded(owner: &mut Owner, step: impl FnOnce(&mut Owner)) {
+    let step = std::panic::AssertUnwindSafe(|| step(&mut *owner));
+    if std::panic::catch_unwind(step).is_err() {
+        owner.counters.panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        tracing::error!(
+            "a step of the abuse loop panicked and was given up; this is a bug, please report it"
+        );
+    }
 }
 
 impl Handle {

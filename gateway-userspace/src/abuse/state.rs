@@ -77,6 +77,14 @@ pub enum Error {
     TooNew { path: PathBuf, found: u32 },
 }
 
+impl Error {
+    /// Whether this user may not keep a file there at all: no permission, or nothing can be written.
+    pub fn is_unwritable(&self) -> bool {
+        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        matches!(self, Error::File { source, .. } if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem))
+    }
+}
+
 /// What was wrong with the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Damage {
@@ -184,14 +192,13 @@ impl Journal {
             drop(writer);
             fresh.sync_all()?;
             std::fs::rename(&fresh_path, &self.path)?;
-            if let Some(folder) = self.path.parent() {
-                File::open(folder)?.sync_all()?;
-            }
             Ok((fresh, length))
         };
         let (fresh, length) = write().map_err(self.failed("rewrite"))?;
+        // From the rename on this is the file: a line added to the old one would be lost with it.
         (self.file, self.length, self.compacted_length, self.unsynced) = (fresh, length, length, false);
-        Ok(())
+        let Some(folder) = self.path.parent() else { return Ok(()) };
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(self.failed("flush the folder of"))
     }
 
     fn failed(&self, what: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {

@@ -46,13 +46,7 @@ impl Output {
 
     /// Prints an error with its causes.
     pub fn error(&self, error: &dyn std::error::Error) {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
-            source = cause.source();
-        }
-        self.complain(text);
+        self.complain(crate::gateway::chain(error));
     }
 
     /// Prints a text as an error.

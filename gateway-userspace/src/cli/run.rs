@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 
+use crate::admin::socket;
 use crate::dataplane;
 use crate::diagnostic::{Report, render};
 use crate::gateway::{self, Error};
@@ -38,6 +39,11 @@ fn exit_of(error: &Error) -> Exit {
             Exit::Privilege
         }
         Error::Listen(error) if error.needs_privilege() => Exit::Privilege,
+        Error::Operations { source, .. } | Error::Admin(socket::Error::System { source, .. })
+            if source.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            Exit::Privilege
+        }
         _ => Exit::Failed,
     }
 }
@@ -52,4 +58,22 @@ fn log_events(common: &Common) {
     } else {
         builder.json().flatten_event(true).try_init()
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_more_privilege_would_help_has_an_exit_code_of_its_own() {
+        let address = "127.0.0.1:82".parse().unwrap();
+        for (kind, exit) in
+            [(io::ErrorKind::PermissionDenied, Exit::Privilege), (io::ErrorKind::AddrInUse, Exit::Failed)]
+        {
+            assert_eq!(exit_of(&Error::Operations { address, source: kind.into() }), exit);
+            let path = "/run/portcullis/admin.sock".into();
+            let error = socket::Error::System { what: "create the folder of", path, source: kind.into() };
+            assert_eq!(exit_of(&Error::Admin(error)), exit);
+        }
+    }
 }

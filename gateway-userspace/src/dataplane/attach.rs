@@ -105,6 +105,22 @@ impl Links {
             }
         }
         self.links.append(&mut made);
+        self.leave_others()
+    }
+
+    /// Detaches from interfaces that an earlier run was attached to and that are no longer on the list: packets
+    /// would go on being dropped there, and no status would show it.
+    fn leave_others(&self) -> Result<(), Error> {
+        for (interface, pin) in pins::links(&self.pin_root) {
+            if self.interfaces.contains(&interface) {
+                continue;
+            }
+            if let Ok(link) = syscall::open_pin(&pin) {
+                // It may have lost its interface already.
+                let _ = syscall::link_detach(link.as_fd());
+            }
+            pins::remove(&pin)?;
+        }
         Ok(())
     }
 

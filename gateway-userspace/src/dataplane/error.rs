@@ -48,6 +48,12 @@ pub enum Error {
         #[source]
         source: Option<io::Error>,
     },
+    /// Another gateway has the pin directory.
+    #[error("another gateway has {}; stop it, or give this one a `shield.pins` of its own", path.display())]
+    InUse {
+        /// The pin directory.
+        path: PathBuf,
+    },
     /// A file below the pin directory.
     #[error("cannot {doing} {}", path.display())]
     Pin {

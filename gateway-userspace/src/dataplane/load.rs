@@ -58,10 +58,7 @@ impl Maps {
 
 /// Loads both programs and opens or makes the maps. What the program says in words is not among the maps.
 pub fn load(options: &Options) -> Result<(Program, Maps, Diagnostics), Error> {
-    if OBJECT.is_empty() {
-        return Err(Error::NoProgram);
-    }
-    check_privilege()?;
+    check_possible()?;
     pins::prepare(&options.pin_root)?;
 
     let directory = pins::maps(&options.pin_root);
@@ -80,6 +77,11 @@ pub fn load(options: &Options) -> Result<(Program, Maps, Diagnostics), Error> {
     let attached = program.fd().and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
     let attached = attached.map_err(program_error)?;
     Ok((Program { ebpf, attached, pin_root: options.pin_root.clone() }, Maps { maps }, diagnostics))
+}
+
+/// Whether there is a program, and the privilege to load it.
+pub fn check_possible() -> Result<(), Error> {
+    if OBJECT.is_empty() { Err(Error::NoProgram) } else { check_privilege() }
 }
 
 /// The maps with the sizes that the options ask for.

@@ -33,6 +33,14 @@ pub fn link(root: &Path, interface: &str, mode: Mode) -> PathBuf {
     root.join("links").join(mode.name()).join(interface.replace('.', "%2e"))
 }
 
+/// Interfaces with a pinned link, and the pins. Empty if there is no such directory, or it cannot be read.
+pub fn links(root: &Path) -> Vec<(String, PathBuf)> {
+    let directories = [Mode::Native, Mode::Generic].map(|mode| root.join("links").join(mode.name()));
+    let pins =
+        directories.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
+    pins.map(|pin| (pin.file_name().to_string_lossy().replace("%2e", "."), pin.path())).collect()
+}
+
 /// Makes the directories, and the file system if nothing is mounted at its usual place.
 pub fn prepare(root: &Path) -> Result<(), Error> {
     if !is_bpf_filesystem(root) {

@@ -18,6 +18,8 @@ use super::services::Service;
 pub const SERVER_NAME: &str = "api.demo.test";
 /// Where the demo's maps are pinned, apart from those of a real gateway.
 const PINS: &str = "/sys/fs/bpf/portcullis-demo";
+/// How the demo's folder is called, before the process id.
+const FOLDER: &str = "portcullis-demo-";
 /// How long the gateway may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -321,13 +323,32 @@ fn free_port(preferred: u16) -> Result<u16, Error> {
 
 fn fresh_folder() -> Result<PathBuf, Error> {
     use std::os::unix::fs::DirBuilderExt;
-    let folder = std::env::temp_dir().join(format!("portcullis-demo-{}", std::process::id()));
+    let temporary = std::env::temp_dir();
+    remove_folders_of_the_dead(&temporary);
+    let folder = temporary.join(format!("{FOLDER}{}", std::process::id()));
     // Not `create_dir_all`: a folder that somebody else made under this name must not be taken over.
     fs::DirBuilder::new()
         .mode(0o755)
         .create(&folder)
         .map_err(|source| failed(&format!("cannot create {}", folder.display()), source))?;
     Ok(folder)
+}
+
+/// Removes the folders of demos that were killed: ours, and named after a process that is no more.
+fn remove_folders_of_the_dead(temporary: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    for entry in fs::read_dir(temporary).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid =
+            name.to_str().and_then(|name| name.strip_prefix(FOLDER)).and_then(|pid| pid.parse::<u32>().ok());
+        let dead = pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+        let ours = entry
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw());
+        if dead && ours {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn trusting(
@@ -365,4 +386,23 @@ fn write_private(path: &Path, text: &str) -> Result<(), Error> {
 
 fn failed(what: &str, source: io::Error) -> Error {
     Error::Io { what: what.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_demo_left_is_removed_and_nothing_else() {
+        let temporary = std::env::temp_dir().join(format!("portcullis-stage-{}", std::process::id()));
+        let dead = u32::MAX - 1;
+        let names =
+            [format!("{FOLDER}{dead}"), format!("{FOLDER}{}", std::process::id()), format!("{FOLDER}x")];
+        for name in &names {
+            fs::create_dir_all(temporary.join(name)).unwrap();
+        }
+        remove_folders_of_the_dead(&temporary);
+        assert_eq!(names.each_ref().map(|name| temporary.join(name).exists()), [false, true, true]);
+        fs::remove_dir_all(&temporary).unwrap();
+    }
 }

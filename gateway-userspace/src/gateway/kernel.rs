@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::abuse::enforcer::{Enforcer, Entry, NoKernel};
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
-use crate::dataplane::{AttachMode, Budgets, Dataplane, DenyEntry, Error, Mode, Options, clock};
+use crate::dataplane::{self, AttachMode, Budgets, Claim, Dataplane, DenyEntry, Error, Mode, Options, clock};
 use crate::observe::readiness;
 
 use super::shed::Shed;
@@ -29,6 +29,9 @@ pub enum Kernel {
         dataplane: Arc<Mutex<Dataplane>>,
         /// Entries found not to be enforced since the start; all were repaired.
         drift: Arc<AtomicU64>,
+        /// Keeps other gateways off the pins for as long as the stage is held.
+        #[expect(dead_code, reason = "held as long as the stage is, not used")]
+        claim: Arc<Claim>,
     },
     /// It is off.
     Off {
@@ -48,19 +51,50 @@ impl Kernel {
         if shield.interfaces.is_empty() {
             return Ok(off("[shield] names no interfaces", false));
         }
-        match Dataplane::open(&options(shield)) {
-            Ok(dataplane) => {
-                Ok(Kernel::On { dataplane: Arc::new(Mutex::new(dataplane)), drift: Arc::default() })
-            }
+        let open = || Ok((Claim::take(&shield.pins)?, Dataplane::open(&options(shield))?));
+        match open() {
+            Ok((claim, dataplane)) => Ok(Kernel::On {
+                dataplane: Arc::new(Mutex::new(dataplane)),
+                drift: Arc::default(),
+                claim: Arc::new(claim),
+            }),
             Err(error @ (Error::Privilege { .. } | Error::NoProgram)) => Ok(off(&error.to_string(), true)),
             Err(error) => Err(error),
         }
     }
 
+    /// What an earlier run, or another gateway, left attached although this one has no kernel stage: it enforces what
+    /// it was told last, and nothing that is said to this gateway changes it. In one sentence with the way out.
+    pub fn left_behind(&self, shield: Option<&Shield>) -> Option<String> {
+        let Kernel::Off { .. } = self else { return None };
+        let pins = shield.map_or(Options::default().pin_root, |shield| shield.pins.clone());
+        let interfaces = dataplane::attached_by(&pins);
+        (!interfaces.is_empty()).then(|| {
+            format!(
+                "a kernel stage that this gateway does not control is attached to {}; if no other gateway needs it, \
+                 take it off with: rm -r {}",
+                interfaces.join(", "),
+                pins.display()
+            )
+        })
+    }
+
+    /// What stays in force when this process has ended, with the way to take it off.
+    pub fn stays(&self, shield: Option<&Shield>) -> Option<String> {
+        let Kernel::On { dataplane, .. } = self else { return None };
+        let attached: Vec<_> = lock(dataplane).attachments().into_iter().map(|at| at.interface).collect();
+        let pins = shield.map_or(Options::default().pin_root, |shield| shield.pins.clone());
+        Some(format!(
+            "the kernel stage stays attached to {} and goes on enforcing; take it off with: rm -r {}",
+            attached.join(", "),
+            pins.display()
+        ))
+    }
+
     /// What the abuse loop writes to.
     pub fn enforcer(&self) -> Box<dyn Enforcer> {
         match self {
-            Kernel::On { dataplane, drift } => Box::new(KernelEnforcer {
+            Kernel::On { dataplane, drift, .. } => Box::new(KernelEnforcer {
                 dataplane: dataplane.clone(),
                 drift: drift.clone(),
                 shed: Shed::new(Instant::now()),

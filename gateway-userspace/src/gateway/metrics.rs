@@ -18,7 +18,7 @@ pub fn register(registry: &Registry, gateway: &Gateway) {
 }
 
 fn kernel(registry: &Registry, kernel: Kernel) {
-    let Kernel::On { dataplane, drift } = kernel else { return };
+    let Kernel::On { dataplane, drift, .. } = kernel else { return };
     let lock = move |dataplane: &std::sync::Mutex<crate::dataplane::Dataplane>| {
         let dataplane = dataplane.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         (dataplane.counters().unwrap_or_default(), dataplane.attachments())

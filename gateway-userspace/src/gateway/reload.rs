@@ -262,12 +262,14 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
     let proxies = &config.gateway.trusted_proxies;
     let targets = state.upstreams.endpoints();
     let upstreams = targets.iter().flat_map(|endpoint| endpoint.addresses().to_vec());
-    let exempt = never
+    let mut exempt: Vec<_> = never
         .iter()
         .map(|prefix| (*prefix, Because::Never))
         .chain(proxies.iter().map(|prefix| (*prefix, Because::TrustedProxy)))
         .chain(upstreams.map(|address| (address.ip().to_canonical().into(), Because::Upstream)))
         .collect();
+    exempt.sort_unstable();
+    exempt.dedup();
     Settings {
         rule: shield
             .and_then(|shield| shield.ban)

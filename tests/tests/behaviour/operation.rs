@@ -292,3 +292,32 @@ fn without_root_it_runs_as_a_plain_gateway_and_says_once_that_the_kernel_stage_i
     assert_eq!(said.matches("kernel stage is off").count(), 1, "{said}");
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn a_state_folder_that_cannot_be_written_is_said_once_and_stops_nothing() {
+    // Nobody makes a folder there, not even root.
+    let gateway = Gateway::start(
+        "[gateway]\nworkers = 1\nstate = \"/sys/portcullis-test\"\n\
+         [route.all]\nmatch = \"/*\"\nrespond = { status = 200 }\n",
+    );
+    assert_eq!(curl(&[&gateway.url("/")]).status, 200);
+    let said = gateway.said();
+    assert_eq!(said.matches("bans are not kept over a restart").count(), 1, "{said}");
+    assert!(gateway.cli(&["ban", "198.51.100.7"]).status.success());
+}
+
+#[test]
+fn an_upstream_that_is_known_by_name_is_never_banned_either() {
+    let echo = Echo::start();
+    let port = echo.address.port();
+    let gateway = Gateway::start(&format!("[route.all]\nmatch = \"/*\"\nto = \"http://localhost:{port}\"\n"));
+    let started = Instant::now();
+    let exempt = || {
+        let allowed = gateway.cli_json(&["allow", "--list"]);
+        allowed["allowed"].as_array().unwrap().iter().any(|entry| entry["because"] == "upstream")
+    };
+    while !exempt() {
+        assert!(started.elapsed() < Duration::from_secs(10), "the resolved address is not on the list");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

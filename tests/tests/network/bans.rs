@@ -210,3 +210,25 @@ fn the_packet_budget_sheds_and_never_bans() {
     std::thread::sleep(Duration::from_secs(3));
     assert!(stage.connects(0, Duration::from_secs(2)), "the budget fills again");
 }
+
+#[test]
+fn a_gateway_without_shield_says_what_an_earlier_one_left_and_how_to_take_it_off() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    let mut stage = Stage::new(136, 1, "", ROUTES);
+    stage.gateway.signal(rustix::process::Signal::TERM);
+    assert_eq!(stage.gateway.wait(), Some(0));
+    let way_out = format!("rm -r {}", stage.pins);
+    assert_eq!(stage.gateway.said().matches(&way_out).count(), 1, "{}", stage.gateway.said());
+    let port = stage.gateway.port;
+    stage.gateway.write_configuration(&format!(
+        "[listen.main]\naddress = \"0.0.0.0:{port}\"\n[shield]\ninterfaces = []\npins = {:?}\n{ROUTES}",
+        stage.pins
+    ));
+    stage.gateway.restart();
+    assert_eq!(stage.gateway.said().matches(&way_out).count(), 2, "{}", stage.gateway.said());
+    std::fs::remove_dir_all(&stage.pins).unwrap();
+    stage.gateway.restart();
+    assert_eq!(stage.gateway.said().matches(&way_out).count(), 2, "nothing is left");
+}

@@ -9,7 +9,7 @@ use std::{
 };
 
 use gateway_common::verdict::Reason;
-use gateway_userspace::dataplane::{AttachMode, Dataplane, DenyEntry, Error, Mode};
+use gateway_userspace::dataplane::{self, AttachMode, Claim, Dataplane, DenyEntry, Error, Mode};
 use tests::{
     kernel::{Kernel, net},
     packet::{ACK, Packet},
@@ -189,6 +189,39 @@ fn lists_can_be_filled_before_the_first_packet_is_judged() {
         assert_eq!(dataplane.attachments().len(), 1, "attaching twice is attaching once");
         assert!(program_of("in0").is_some());
         dataplane.detach(true).unwrap();
+    });
+}
+
+#[test]
+fn an_interface_that_is_no_longer_named_is_left_alone_from_the_next_start_on() {
+    in_namespace(|| {
+        let mut kernel = attached(AttachMode::Auto);
+        kernel.close();
+        assert!(program_of("in0").is_some());
+        let mut options = kernel.options().clone();
+        options.interfaces = vec!["out0".into()];
+        let mut next = Dataplane::open(&options).unwrap();
+        assert_eq!((program_of("in0"), program_of("out0").is_some()), (None, true));
+        assert_eq!(dataplane::attached_by(&options.pin_root), ["out0"]);
+        next.detach(false).unwrap();
+        assert!(dataplane::attached_by(&options.pin_root).is_empty());
+        kernel.reopen();
+    });
+}
+
+#[test]
+fn a_pin_directory_belongs_to_one_gateway_at_a_time() {
+    in_namespace(|| {
+        let kernel = attached(AttachMode::Auto);
+        let root = &kernel.options().pin_root;
+        let claim = Claim::take(root).unwrap();
+        match Claim::take(root) {
+            Err(error @ Error::InUse { .. }) => assert!(error.to_string().contains("shield.pins"), "{error}"),
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("two gateways in one directory"),
+        }
+        drop(claim);
+        Claim::take(root).unwrap();
     });
 }
 

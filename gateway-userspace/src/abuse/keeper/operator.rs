@@ -340,8 +340,8 @@ fn widened(prefix: IpNet) -> IpNet {
 fn again(now: Now, ban: &Ban) -> String {
     let left =
         ban.lease_end.map(|end| end.saturating_duration_since(now.instant).max(Duration::from_secs(1)));
-    let term = left.map_or_else(String::new, |left| format!(" --for {}", term::display(left)));
-    format!("portcullis ban {}{term}", display(ban.prefix))
+    let term = left.map_or_else(|| String::from("ever"), term::display);
+    format!("portcullis ban {} --for {term}", display(ban.prefix))
 }
 
 /// A reason without control characters, and not too long.

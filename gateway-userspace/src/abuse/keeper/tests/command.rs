@@ -20,6 +20,14 @@ fn an_operator_bans_and_the_printed_command_undoes_it() {
 }
 
 #[test]
+fn a_ban_without_an_end_is_undone_by_a_command_that_gives_it_none() {
+    let mut bench = Bench::new("for-ever");
+    bench.ban_with("198.51.100.7/32", None, false, false).unwrap();
+    let changed = bench.unban(None, Some(1)).unwrap();
+    assert_eq!(changed.undo.as_deref(), Some("portcullis ban 198.51.100.7 --for ever"));
+}
+
+#[test]
 fn what_is_too_wide_or_exempt_is_refused_and_what_can_be_forced_says_what_still_passes() {
     let mut bench = Bench::new("refused");
     for (prefix, forced) in [

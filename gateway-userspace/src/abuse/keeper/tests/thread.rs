@@ -41,6 +41,16 @@ fn a_handle_that_outlives_the_keeper_says_so() {
 }
 
 #[test]
+fn a_step_that_panics_costs_that_step_and_not_the_thread() {
+    let keeper = spawn(Box::new(Maps::default()));
+    let handle = keeper.handle();
+    assert_eq!(handle.ask_blocking(|_| panic!("on purpose")), Err::<(), _>(Stopped));
+    assert_eq!(handle.ask_blocking(|owner| owner.explain(ABUSER.parse().unwrap())).unwrap(), "not banned");
+    assert_eq!(handle.counters().panics.load(Relaxed), 1);
+    keeper.stop();
+}
+
+#[test]
 fn the_thread_ends_a_ban_by_itself_when_its_lease_is_over() {
     let keeper = spawn(Box::new(Maps::default()));
     let handle = keeper.handle();
