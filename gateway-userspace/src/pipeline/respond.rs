@@ -33,7 +33,7 @@ pub async fn respond(
         return Err(Rejection::Banned);
     }
     if let Some(access) = &connection.settings().access {
-        access.check(context.client)?;
+        access.check(record.context.client)?;
     }
     let snapshot = &view.shared;
     let found = snapshot.table.find(&head)?;
