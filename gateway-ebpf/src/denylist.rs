@@ -23,14 +23,14 @@ impl Finding {
     const NONE: u64 = 0;
 
     #[inline(always)]
-    fn new(reason: Reason, ban_id: u32) -> u64 {
+    fn pack(reason: Reason, ban_id: u32) -> u64 {
         (reason as u64) << 32 | ban_id as u64
     }
 
     /// Over budget: there is no ban behind it.
     #[inline(always)]
     pub fn of_budget(reason: Reason) -> u64 {
-        Self::new(reason, 0)
+        Self::pack(reason, 0)
     }
 
     #[inline(always)]
@@ -55,9 +55,9 @@ impl Finding {
         if !value.is_live(now_ns) {
             Self::NONE
         } else if value.is_observed() {
-            Self::new(reason.observed(), value.ban_id)
+            Self::pack(reason.observed(), value.ban_id)
         } else {
-            Self::new(reason, value.ban_id)
+            Self::pack(reason, value.ban_id)
         }
     }
 
