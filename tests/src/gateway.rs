@@ -150,6 +150,18 @@ impl Gateway {
         lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// The same, once there are `count` lines; what there is when five seconds have not brought them.
+    pub fn access_log_of(&self, count: usize) -> Vec<serde_json::Value> {
+        let started = Instant::now();
+        loop {
+            let lines = self.access_log();
+            if lines.len() >= count || started.elapsed() > Duration::from_secs(5) {
+                return lines;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.child.id() as i32).expect("a child has a pid");
