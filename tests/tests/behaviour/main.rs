@@ -3,6 +3,7 @@
 mod acceptance;
 mod authentication;
 mod bad_input;
+mod cross_origin;
 mod forwarding;
 mod hostile;
 mod limits;
