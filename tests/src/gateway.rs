@@ -204,6 +204,22 @@ impl Gateway {
             .map_or(0, |kib| kib << 10)
     }
 
+    /// Connections of its IPv4 listener that stand, as the kernel counts them: those that clients have given up too, until
+    /// the gateway closes its side.
+    pub fn open_connections(&self) -> usize {
+        /// `TCP_ESTABLISHED` and `TCP_CLOSE_WAIT` of the kernel's `tcp_states.h`.
+        const OPEN: [&str; 2] = ["01", "08"];
+        let end = format!(":{:04X}", self.port);
+        let sockets = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        let open = |line: &&str| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            let (local, _, state) = (fields.next(), fields.next(), fields.next());
+            local.is_some_and(|local| local.ends_with(&end))
+                && state.is_some_and(|state| OPEN.contains(&state))
+        };
+        sockets.lines().filter(open).count()
+    }
+
     fn wait_until_ready(&mut self) {
         let started = Instant::now();
         while started.elapsed() < PATIENCE {

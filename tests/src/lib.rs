@@ -11,3 +11,5 @@ pub mod origin;
 pub mod packet;
 pub mod privilege;
 pub mod request_bench;
+pub mod slowhttptest;
+pub mod volume;

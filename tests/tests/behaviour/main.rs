@@ -11,4 +11,6 @@ mod observability;
 mod operation;
 mod refusals;
 mod routing;
+mod slow_clients;
 mod tls;
+mod volume;

@@ -132,7 +132,7 @@ fn of_route(route: &Route) -> Vec<(String, String)> {
         pair("limit", joined(limits.iter().map(|name| &name.value))),
         pair("access", show_access(access)),
         pair("max-body", show_size(*body_bytes_max)),
-        pair("max-parts", joined(parts_max)),
+        pair("max-parts", parts_max.unwrap_or(0)),
         pair("min-upload-rate", format!("{}/s", show_size(*body_rate_min))),
         pair("upload-grace", show_duration(*body_grace)),
         pair("log", log),
