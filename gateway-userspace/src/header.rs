@@ -174,6 +174,9 @@ macro_rules! names {
 
 names! {
     ACCEPT = "accept";
+    ACCESS_CONTROL_ALLOW_CREDENTIALS = "access-control-allow-credentials";
+    ACCESS_CONTROL_ALLOW_ORIGIN = "access-control-allow-origin";
+    ACCESS_CONTROL_EXPOSE_HEADERS = "access-control-expose-headers";
     ALLOW = "allow";
     AUTHORIZATION = "authorization";
     CONNECTION = "connection";

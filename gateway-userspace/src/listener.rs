@@ -37,6 +37,8 @@ pub struct Settings {
     pub proxy_protocol: bool,
     /// Whether a host that the certificate served does not cover is answered with 421.
     pub check_server_name: bool,
+    /// Whether TLS clients are told apart by their fingerprint.
+    pub fingerprint: bool,
     /// Which client addresses are admitted, if not all.
     pub access: Option<Access>,
     /// Deadlines and sizes.
@@ -46,14 +48,21 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings of a `[listen.NAME]` with its certificates loaded.
-    pub fn new(listen: &Listen, tls: Option<Arc<Tls>>, trusted: Arc<TrustedProxies>) -> Settings {
+    /// The settings of a `[listen.NAME]` with its certificates loaded. `fingerprint` is asked of the configuration
+    /// as a whole.
+    pub fn new(
+        listen: &Listen,
+        tls: Option<Arc<Tls>>,
+        fingerprint: bool,
+        trusted: Arc<TrustedProxies>,
+    ) -> Settings {
         Settings {
             name: listen.name.clone(),
             tls,
             http2: listen.http2,
             proxy_protocol: listen.proxy_protocol,
             check_server_name: listen.check_server_name,
+            fingerprint,
             access: Access::new(&listen.access),
             limits: listen.limits.clone(),
             trusted,

@@ -6,6 +6,8 @@
 //! another worker and after a reload.
 
 pub mod certificates;
+pub mod client_hello;
+pub mod ja4;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -17,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::model::Certificate;
 use certificates::Certificates;
+pub use ja4::Ja4;
 
 /// Tickets for each TLS 1.3 handshake. Browsers open several connections at once, but one ticket may be used again.
 const TICKETS: usize = 1;

@@ -174,6 +174,7 @@ fn a_line_of_the_access_log_allocates_nothing() {
             client: [2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(),
             user_agent: Some(b"curl/8 \x1b[31m\xff"),
             referer: None,
+            ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1"),
             user: Some("alice"),
             request_id: "01991234-5678-7000-8000-000000000000",
             trace: None,

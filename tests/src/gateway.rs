@@ -150,6 +150,18 @@ impl Gateway {
         lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// The same, once there are `count` lines; what there is when five seconds have not brought them.
+    pub fn access_log_of(&self, count: usize) -> Vec<serde_json::Value> {
+        let started = Instant::now();
+        loop {
+            let lines = self.access_log();
+            if lines.len() >= count || started.elapsed() > Duration::from_secs(5) {
+                return lines;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.child.id() as i32).expect("a child has a pid");
@@ -190,6 +202,22 @@ impl Gateway {
             .and_then(|value| value.trim().strip_suffix(" kB"))
             .and_then(|value| value.trim().parse::<u64>().ok())
             .map_or(0, |kib| kib << 10)
+    }
+
+    /// Connections of its IPv4 listener that stand, as the kernel counts them: those that clients have given up too, until
+    /// the gateway closes its side.
+    pub fn open_connections(&self) -> usize {
+        /// `TCP_ESTABLISHED` and `TCP_CLOSE_WAIT` of the kernel's `tcp_states.h`.
+        const OPEN: [&str; 2] = ["01", "08"];
+        let end = format!(":{:04X}", self.port);
+        let sockets = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        let open = |line: &&str| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            let (local, _, state) = (fields.next(), fields.next(), fields.next());
+            local.is_some_and(|local| local.ends_with(&end))
+                && state.is_some_and(|state| OPEN.contains(&state))
+        };
+        sockets.lines().filter(open).count()
     }
 
     fn wait_until_ready(&mut self) {

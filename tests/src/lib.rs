@@ -1,5 +1,6 @@
 //! The harness of the tests: one file for each thing a test starts or makes.
 
+pub mod chromium;
 pub mod curl;
 pub mod echo;
 pub mod gateway;
@@ -10,3 +11,5 @@ pub mod origin;
 pub mod packet;
 pub mod privilege;
 pub mod request_bench;
+pub mod slowhttptest;
+pub mod volume;

@@ -66,6 +66,8 @@ pub fn clamp(evidence: &mut Evidence) {
     ] {
         text.truncate(text.floor_char_boundary(max));
     }
+    // A longer fingerprint can only come from a state file that somebody wrote.
+    evidence.ja4.take_if(|ja4| ja4.len() > 64);
     for shared in [&mut evidence.route, &mut evidence.principal].into_iter().flatten() {
         if shared.len() > 256 {
             *shared = shared[..shared.floor_char_boundary(256)].into();
@@ -90,6 +92,7 @@ mod tests {
             reason: "no-token".into(),
             route: None,
             principal: None,
+            ja4: None,
         }
     }
 

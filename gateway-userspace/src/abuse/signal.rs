@@ -72,4 +72,7 @@ pub struct Evidence {
     pub route: Option<Arc<str>>,
     /// Who the client was, if known.
     pub principal: Option<Arc<str>>,
+    /// The TLS client's fingerprint, if it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ja4: Option<Box<str>>,
 }

@@ -72,7 +72,7 @@ fn receipt(ban: &Ban) -> String {
         text.push_str(&format!("  {:<9} {latency} µs from the last denial to the kernel\n", "latency"));
     }
     if !ban.evidence.is_empty() {
-        let mut table = Table::new(&["  time", "status", "reason", "request", "route", "request id"]);
+        let mut table = Table::new(&["  time", "status", "reason", "request", "route", "request id", "ja4"]);
         for evidence in &ban.evidence {
             table.row([
                 format!("  {}", crate::observe::timestamp::format(evidence.time)),
@@ -81,6 +81,7 @@ fn receipt(ban: &Ban) -> String {
                 format!("{} {}{}", evidence.method, evidence.host, evidence.path),
                 evidence.route.as_deref().unwrap_or("-").to_owned(),
                 evidence.request_id.clone(),
+                evidence.ja4.as_deref().unwrap_or("-").to_owned(),
             ]);
         }
         text.push_str(&format!("the requests that led to it:\n{}", table.text()));
@@ -120,6 +121,7 @@ mod tests {
                 reason: "rate-limited".into(),
                 route: Some("users".into()),
                 principal: None,
+                ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".into()),
             }],
             latency_us: Some(230),
             undo: "portcullis unban 203.0.113.9".into(),
@@ -141,7 +143,7 @@ mod tests {
     fn the_receipt_shows_the_requests_and_the_undo() {
         let text = receipt(&ban());
         assert!(text.contains("GET api.example.com/v1/\\u{1b}[31m"), "{text}");
-        assert!(text.contains("429"), "{text}");
+        assert!(text.contains("429") && text.contains("t13d1516h2_8daaf6152771_e5627efa2ab1"), "{text}");
         assert!(text.ends_with("undo with: portcullis unban 203.0.113.9\n"), "{text}");
     }
 }

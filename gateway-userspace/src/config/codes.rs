@@ -100,8 +100,8 @@ codes! {
     OPEN_ROUTE = "C030", "route without authentication",
         "Some authentication is defined, and this route asks for none. Write auth = \"none\" to say that this is meant.";
     LIMIT_WITHOUT_IDENTITY = "C032", "limit by an identity that the route does not establish",
-        "The limit counts by user, consumer, key or claim, and the route authenticates nobody: it falls back to the \
-        client's address.";
+        "The limit counts by user, consumer, key or claim, and the route authenticates nobody, or by `ja4`, and no \
+        listener speaks TLS: it falls back to the client's address.";
     LITERAL_SECRET = "C033", "secret in the configuration",
         "A secret stands in the file itself, and so in backups and version control. Use \"${VARIABLE}\", \
         \"file:/path\" or \"cred:name\" (systemd LoadCredential=).";

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::diagnostic::{Located, Place};
+use crate::observe::access_log::Template;
 use crate::observe::access_log::syslog::Receiver;
 use crate::policy;
 use crate::route::pattern::Pattern;
@@ -41,6 +42,17 @@ pub struct Config {
     pub route: Vec<Route>,
     /// `[shield]`
     pub shield: Option<Shield>,
+}
+
+impl Config {
+    /// Whether TLS clients are told apart by their fingerprint: a limit of some route counts by it, or the log shows it.
+    pub fn fingerprints_clients(&self) -> bool {
+        let counted = |name: &Located<Arc<str>>| {
+            let limit = self.limit.iter().find(|limit| limit.value.name == name.value);
+            limit.is_some_and(|limit| limit.value.by.contains(&policy::rate_limit::config::Key::Ja4))
+        };
+        self.log.shows_ja4() || self.route.iter().flat_map(|route| &route.limits).any(counted)
+    }
 }
 
 /// `[gateway]`: the process.
@@ -153,8 +165,18 @@ pub struct Admin {
 pub struct Log {
     /// What a line looks like.
     pub format: LogFormat,
+    /// Whether JSON lines have the fingerprints of TLS clients.
+    pub ja4: bool,
     /// Where lines go.
     pub to: LogSink,
+}
+
+impl Log {
+    /// Whether lines have the fingerprints of TLS clients.
+    pub fn shows_ja4(&self) -> bool {
+        let has_variable = |text: &str| Template::parse(text).is_ok_and(|template| template.has_ja4());
+        self.ja4 || matches!(&self.format, LogFormat::Custom(text) if has_variable(text))
+    }
 }
 
 /// What a line of the access log looks like.

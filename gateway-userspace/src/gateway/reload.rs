@@ -59,6 +59,7 @@ fn listener_settings(
 ) -> Result<Vec<(SocketAddr, listener::Settings)>, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut settings = Vec::new();
+    let fingerprint = snapshot.config.fingerprints_clients();
     for listen in listens {
         let tls = match listen.tls.as_slice() {
             [] => Ok(None),
@@ -67,7 +68,8 @@ fn listener_settings(
         match tls {
             Ok(tls) => {
                 let trusted = snapshot.trusted.clone();
-                settings.push((listen.address.value, listener::Settings::new(listen, tls, trusted)));
+                let made = listener::Settings::new(listen, tls, fingerprint, trusted);
+                settings.push((listen.address.value, made));
             }
             Err(errors) => problems.extend(errors.into_iter().map(|error| {
                 Problem::error(codes::BAD_CERTIFICATE, super::chain(&error), listen.place.clone())

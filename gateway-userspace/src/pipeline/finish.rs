@@ -22,6 +22,7 @@ use crate::observe::metrics::{Finished, Label};
 use crate::observe::trace_context::TraceContext;
 use crate::request::head::Version;
 use crate::request::{Context, Head, Summary};
+use crate::tls::Ja4;
 use crate::worker::{View, Worker};
 
 /// Longest method, host and path that a receipt keeps, in bytes.
@@ -127,6 +128,7 @@ impl Record {
             reason: appearance.reason.to_owned(),
             route: context.route.clone(),
             principal: context.identity.as_ref().map(|identity| identity.principal.clone()),
+            ja4: context.peer.ja4().map(|ja4| ja4.as_str().into()),
         }
     }
 
@@ -191,6 +193,7 @@ impl Record {
             client: context.client,
             user_agent: summary.and_then(|summary| summary.user_agent.as_ref()).map(Value::as_bytes),
             referer: summary.and_then(|summary| summary.referer.as_ref()).map(Value::as_bytes),
+            ja4: context.peer.ja4().map(Ja4::as_str),
             user: context.identity.as_ref().map(|identity| &*identity.principal),
             request_id: context.id.as_str(),
             trace: self.trace.as_ref().map(|trace| (trace.trace_id(), trace.span_id())),

@@ -142,6 +142,7 @@ fn finish_head(view: &View, record: &Record, head: &mut response::Head) {
     if let Some(limit) = &context.limit {
         response_headers::limit::set(&mut head.fields, limit, context.started_at);
     }
+    response_headers::expose::expose(&mut head.fields);
 }
 
 fn into_http(head: response::Head, body: Body) -> http::Response<Body> {

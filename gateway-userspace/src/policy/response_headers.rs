@@ -1,6 +1,7 @@
 //! Header fields that every answer carries, the gateway's own refusals included.
 
 pub mod config;
+pub mod expose;
 pub mod limit;
 
 use crate::header::{Name, Value};

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::tls::Ja4;
+
 /// The two ends of a connection and what TLS said, fixed once the connection stands.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -25,11 +27,18 @@ pub struct Tls {
     pub server_name: Option<Box<str>>,
     /// `"1.2"` or `"1.3"`.
     pub version: &'static str,
+    /// What software the client is by its ClientHello, where the configuration asks for it.
+    pub ja4: Option<Ja4>,
 }
 
 impl Peer {
     /// The socket peer's address, with IPv4-mapped IPv6 addresses as IPv4.
     pub fn socket_address(&self) -> IpAddr {
         self.socket.ip().to_canonical()
+    }
+
+    /// The client's fingerprint; none in cleartext, and none where nothing asks for it.
+    pub fn ja4(&self) -> Option<&Ja4> {
+        self.tls.as_ref()?.ja4.as_ref()
     }
 }

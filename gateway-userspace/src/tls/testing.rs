@@ -1,5 +1,7 @@
 //! Certificates made on the spot, in files of their own, for tests.
 
+pub(crate) mod hello;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

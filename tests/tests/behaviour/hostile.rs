@@ -121,7 +121,7 @@ fn a_client_that_is_slow_with_its_head_is_cut_on_time_whatever_it_drips() {
 fn a_slow_body_is_cut_and_a_steady_one_is_not() {
     let echo = Echo::start();
     let gateway = Gateway::start(&format!(
-        "[route.all]\nmatch = \"/*\"\nto = \"{}\"\nmin-upload-rate = \"1KiB/s\"\nupload-grace = \"1s\"\n",
+        "[route.all]\nmatch = \"/*\"\nto = \"{}\"\nmin-upload-rate = \"2KiB/s\"\nupload-grace = \"1s\"\n",
         echo.url()
     ));
     let upload = |bytes_each: usize| {
@@ -140,8 +140,28 @@ fn a_slow_body_is_cut_and_a_steady_one_is_not() {
         String::from_utf8_lossy(&answer[..length]).into_owned()
     };
     assert!(upload(1000).starts_with("HTTP/1.1 200"), "10 kB/s is above the least rate");
-    let slow = upload(10);
-    assert!(slow.is_empty() || slow.starts_with("HTTP/1.1 408"), "100 B/s is below it: {slow}");
+    let slow = upload(100);
+    assert!(slow.is_empty() || slow.starts_with("HTTP/1.1 408"), "1 kB/s is below it: {slow}");
+}
+
+#[test]
+fn a_form_has_at_most_a_thousand_parts_unless_its_route_says_otherwise() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&format!(
+        "[route.all]\nmatch = \"/*\"\nto = \"{0}\"\n\
+         [route.any]\nmatch = \"/any\"\nto = \"{0}\"\nmax-parts = 0\n",
+        echo.url()
+    ));
+    let send = |path: &str, parts: usize| {
+        let url = gateway.url(path);
+        let fields = std::iter::repeat_n(["--form", "a=1"], parts).flatten();
+        // The answer must not be hidden by an interim one.
+        curl(&fields.chain(["-H", "Expect:", url.as_str()]).collect::<Vec<_>>())
+    };
+    assert_eq!(send("/", 1000).status, 200);
+    let refused = send("/", 1001);
+    assert_eq!((refused.status, refused.header("x-gateway-reason")), (413, "too-many-parts"));
+    assert_eq!(send("/any", 1001).status, 200);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod acceptance;
 mod authentication;
 mod bad_input;
+mod cross_origin;
 mod forwarding;
 mod hostile;
 mod limits;
@@ -10,4 +11,6 @@ mod observability;
 mod operation;
 mod refusals;
 mod routing;
+mod slow_clients;
 mod tls;
+mod volume;

@@ -7,14 +7,7 @@ use tests::echo::Echo;
 use tests::gateway::Gateway;
 
 fn log_lines(gateway: &Gateway, count: usize) -> Vec<serde_json::Value> {
-    let started = Instant::now();
-    loop {
-        let lines = gateway.access_log();
-        if lines.len() >= count || started.elapsed() > Duration::from_secs(5) {
-            return lines;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    gateway.access_log_of(count)
 }
 
 #[test]

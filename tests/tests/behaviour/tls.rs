@@ -93,3 +93,35 @@ fn a_key_that_does_not_belong_to_its_certificate_is_a_config_error() {
     assert!(said.contains("b.key") && said.contains("gateway.toml:3"), "{said}");
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn clients_are_told_apart_by_their_fingerprint_in_limits_and_in_the_log() {
+    let gateway = Gateway::start_with(|folder, port| {
+        certificate(folder, "a", &["a.test"]);
+        let f = folder.display();
+        format!(
+            "[listen.main]\naddress = \"127.0.0.1:{port}\"\ntls = {{ certificate = \"{f}/a.pem\", key = \"{f}/a.key\" }}\n\
+             [log]\nto = \"file:{f}/access.log\"\n\
+             [limit.software]\nrate = \"2/h\"\nby = \"ja4\"\n\
+             [route.all]\nmatch = \"/*\"\nlimit = \"software\"\nrespond = {{ status = 200, body = \"ok\" }}\n"
+        )
+    });
+    let status = |more: &[&str]| fetch(&gateway, "a.pem", "a.test", more).status;
+    let plain = [(); 3].map(|()| status(&["--http2"]));
+    assert_eq!(plain, [200, 200, 429]);
+    // Another offer is another client, from the same address.
+    assert_eq!(status(&["--http2", "--ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256"]), 200);
+    assert_eq!(status(&["--http1.1"]), 200);
+    assert_eq!(status(&["--http2"]), 429);
+
+    // Each worker writes its own lines in its own time.
+    let mut lines = gateway.access_log_of(6);
+    lines.sort_by_key(|line| line["time"].as_str().map(str::to_owned));
+    let ja4 = |line: usize| lines[line]["ja4"].as_str().expect("a fingerprint").to_owned();
+    let parts = |line: usize| ja4(line).split('_').map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!((ja4(0), ja4(1), ja4(2)), (ja4(5), ja4(5), ja4(5)));
+    assert!(ja4(0).starts_with("t13d") && ja4(0)[8..].starts_with("h2_"), "{}", ja4(0));
+    assert_ne!(parts(3)[1], parts(0)[1], "other cipher suites");
+    assert_eq!(parts(4)[1..], parts(0)[1..], "the protocol stands in the first part only");
+    assert!(parts(4)[0].ends_with("h1"), "{}", ja4(4));
+}

@@ -73,6 +73,8 @@ const TABLE: &[Row] = {
         ("nginx", &[Test, Bench], || program("nginx", "-v", "nginx"), "seconds"),
         ("curl", &[Test], || program("curl", "--version", "curl"), "seconds"),
         ("openssl", &[Test], || program("openssl", "version", "openssl"), "seconds"),
+        ("chromium", &[Test], || program("chromium", "--version", "chromium"), "about 1 min"),
+        ("slowhttptest", &[Test], || program("slowhttptest", "-h", "slowhttptest"), "seconds"),
         ("haproxy", &[Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
         ("xdp-filter", &[Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),

@@ -223,6 +223,7 @@ fn signal(source: &str, at: Instant, nth: usize) -> Signal {
         reason: "rate-limited".into(),
         route: Some("users".into()),
         principal: None,
+        ja4: None,
     };
     let source = source.parse().unwrap();
     Signal { source, trusted_proxy: false, kind: Kind::RateLimited, at, evidence: Some(Box::new(evidence)) }

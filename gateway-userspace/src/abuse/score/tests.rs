@@ -22,6 +22,7 @@ fn with_evidence(source: impl Into<IpAddr>, at: Instant, request_id: &str) -> Si
         reason: "rate-limited".into(),
         route: None,
         principal: None,
+        ja4: None,
     };
     Signal { evidence: Some(Box::new(evidence)), ..denial(source, at) }
 }

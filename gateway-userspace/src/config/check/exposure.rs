@@ -27,6 +27,15 @@ fn check_limits(config: &Config, route: &Route, report: &mut Report) {
     let has_keys = kinds().any(|auth| matches!(auth.kind, AuthKind::ApiKey(_)));
     for name in &route.limits {
         let Some(limit) = config.limit.iter().find(|limit| limit.value.name == name.value) else { continue };
+        if limit.value.by.contains(&Key::Ja4) && config.listen.iter().all(|listen| listen.tls.is_empty()) {
+            let message = format!(
+                "limit `{}` counts by what TLS clients offer, and no listener speaks TLS",
+                name.value
+            );
+            let problem = Problem::warning(codes::LIMIT_WITHOUT_IDENTITY, message, name.place.clone());
+            let help = "the client's address is counted instead; give an `[listen.NAME]` its `tls`, or write `by = \"address\"`";
+            report.push(problem.related(limit.place.clone(), "the limit is defined here").help(help));
+        }
         for key in limit.value.by.iter().filter(|key| key.needs_identity()) {
             let (what, missing) = match key {
                 Key::Claim(claim) => (format!("claim `{claim}`"), !has_tokens),

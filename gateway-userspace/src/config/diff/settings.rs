@@ -132,7 +132,7 @@ fn of_route(route: &Route) -> Vec<(String, String)> {
         pair("limit", joined(limits.iter().map(|name| &name.value))),
         pair("access", show_access(access)),
         pair("max-body", show_size(*body_bytes_max)),
-        pair("max-parts", joined(parts_max)),
+        pair("max-parts", parts_max.unwrap_or(0)),
         pair("min-upload-rate", format!("{}/s", show_size(*body_rate_min))),
         pair("upload-grace", show_duration(*body_grace)),
         pair("log", log),
@@ -279,6 +279,7 @@ fn of_limit(limit: &rate_limit::config::Config) -> Vec<(String, String)> {
         Key::Address => "address".to_owned(),
         Key::Route => "route".to_owned(),
         Key::Host => "host".to_owned(),
+        Key::Ja4 => "ja4".to_owned(),
         Key::Consumer => "consumer".to_owned(),
         Key::Claim(name) => format!("claim:{name}"),
         Key::Header(name) => format!("header:{}", name.as_str()),
@@ -343,7 +344,7 @@ fn of_shield(shield: &Shield) -> Vec<(String, String)> {
 }
 
 fn of_log(log: &Log) -> Vec<(String, String)> {
-    let Log { format, to } = log;
+    let Log { format, ja4, to } = log;
     let format = match format {
         LogFormat::Json => "json",
         LogFormat::Seed => "seed",
@@ -357,7 +358,7 @@ fn of_log(log: &Log) -> Vec<(String, String)> {
         LogSink::File(path) => format!("file:{}", path.display()),
         LogSink::Syslog(receiver) => receiver.to_string(),
     };
-    vec![pair("format", format), pair("to", to)]
+    vec![pair("format", format), pair("ja4", ja4), pair("to", to)]
 }
 
 fn of_admin(admin: &Admin) -> Vec<(String, String)> {

@@ -13,8 +13,8 @@ use crate::policy::rate_limit::config::{Config, Headers, Key};
 const PARTS_MAX: usize = 4;
 
 const BY: Type<Vec<Key>> = Type {
-    describe: "`user`, `consumer`, `key`, `address`, `host`, `route`, `claim:NAME`, `header:NAME` or `cookie:NAME`, or an \
-               array of these",
+    describe: "`user`, `consumer`, `key`, `address`, `host`, `route`, `ja4`, `claim:NAME`, `header:NAME` or \
+               `cookie:NAME`, or an array of these",
     decode: |d, node| value::one_or_many(d, node, part),
 };
 
@@ -90,6 +90,7 @@ fn part(d: &mut Decoder<'_>, node: &Node) -> Option<Key> {
             "route" => Some(Key::Route),
             "host" => Some(Key::Host),
             "consumer" => Some(Key::Consumer),
+            "ja4" => Some(Key::Ja4),
             _ => None,
         },
         Some((_, "")) => None,
@@ -106,6 +107,7 @@ fn part(d: &mut Decoder<'_>, node: &Node) -> Option<Key> {
             "address",
             "host",
             "route",
+            "ja4",
             "claim:NAME",
             "header:NAME",
             "cookie:NAME",
@@ -113,6 +115,7 @@ fn part(d: &mut Decoder<'_>, node: &Node) -> Option<Key> {
         let help = match text {
             "ip" | "client" | "addr" => "did you mean `address`?".into(),
             "api-key" | "apikey" => "did you mean `key`, or `consumer`?".into(),
+            "fingerprint" | "tls" | "ja3" | "JA4" => "did you mean `ja4`?".into(),
             _ => not_one_of(text, &forms),
         };
         let message = format!("a limit cannot count by `{text}`");

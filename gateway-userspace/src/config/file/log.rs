@@ -7,7 +7,7 @@ use crate::config::decode::{Decoder, Key, Presence, Spec, Takes, list};
 use crate::config::model::{Log, LogFormat, LogSink};
 use crate::config::near::nearest;
 use crate::config::tree::Node;
-use crate::config::value::Type;
+use crate::config::value::{self, Type};
 use crate::diagnostic::Problem;
 use crate::observe::access_log::syslog::Receiver;
 use crate::observe::access_log::template::{self, Template, TemplateError};
@@ -36,6 +36,12 @@ pub static SPEC: Spec = Spec {
              NGINX; any text with `$context.requestId`-style variables is a format of its own.",
         ),
         Key::new(
+            "ja4",
+            Takes::Value(value::BOOLEAN.describe),
+            Presence::Default("false"),
+            "Whether `json` lines have `ja4`, the fingerprint of TLS clients. They have it anyway while a limit counts by it.",
+        ),
+        Key::new(
             "to",
             Takes::Value(SINK.describe),
             Presence::Default("\"stdout\""),
@@ -49,8 +55,16 @@ pub static SPEC: Spec = Spec {
 pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Log> {
     let f = d.fields(&SPEC, "[log]".into(), node)?;
     let format = f.get(d, "format", &FORMAT);
+    let ja4 = f.get(d, "ja4", &value::BOOLEAN);
     let to = f.get(d, "to", &SINK);
-    Some(Log { format: format?, to: to? })
+    let (format, ja4) = (format?, ja4?);
+    if ja4 && format != LogFormat::Json {
+        let message = "only lines of the format `json` have the member `ja4`";
+        let problem = Problem::error(codes::EXCLUSIVE, message, f.key_place("ja4"));
+        d.report.push(problem.help("a format of your own shows it by `$context.ja4`"));
+        return None;
+    }
+    Some(Log { format, ja4, to: to? })
 }
 
 fn format(d: &mut Decoder<'_>, node: &Node) -> Option<LogFormat> {

@@ -80,9 +80,9 @@ pub static SPEC: Spec = Spec {
         ),
         Key::new(
             "max-parts",
-            Takes::Number(1, 1_000_000),
-            Presence::Optional,
-            "Most parts of a `multipart/*` body; then 413.",
+            Takes::Number(0, 1_000_000),
+            Presence::Default("1000"),
+            "Most parts of a `multipart/*` body; then 413. `0` is off.",
         ),
         Key::new(
             "min-upload-rate",
@@ -213,12 +213,12 @@ fn action(d: &mut Decoder<'_>, f: &Fields<'_>, name: &TableName) -> Option<Actio
 
 fn requests(d: &mut Decoder<'_>, f: &Fields<'_>) -> Option<request_limits::config::Config> {
     let body_bytes_max = f.get(d, "max-body", &value::SIZE);
-    let parts_max = f.number(d, "max-parts");
+    let parts_max: Option<u32> = f.number(d, "max-parts");
     let body_rate_min = f.get(d, "min-upload-rate", &value::BYTE_RATE);
     let body_grace = f.get(d, "upload-grace", &value::DURATION);
     Some(request_limits::config::Config {
         body_bytes_max: body_bytes_max?,
-        parts_max,
+        parts_max: Some(parts_max?).filter(|parts_max| *parts_max > 0),
         body_rate_min: body_rate_min?,
         body_grace: body_grace?,
     })

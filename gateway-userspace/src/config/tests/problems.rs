@@ -274,6 +274,14 @@ const SINGLE: &[(&str, &str)] = &[
         "6:9: warning[C032]: limit `l` counts by user, which route `r` never learns",
     ),
     (
+        "[route.r]\nmatch = \"/\"\nto = \"http://b\"\nlimit = \"l\"\n[limit.l]\nrate = \"1/s\"\nby = [\"address\", \"ja4\"]\n",
+        "6:9: warning[C032]: limit `l` counts by what TLS clients offer, and no listener speaks TLS",
+    ),
+    (
+        "[route.r]\nmatch = \"/\"\nto = \"http://b\"\n[log]\nformat = \"combined\"\nja4 = true\n",
+        "8:1: error[C012]: only lines of the format `json` have the member `ja4`",
+    ),
+    (
         "[route.r]\nmatch = \"/\"\nto = \"http://b\"\nheaders = { set = 5 }\n",
         "6:19: error[C002]: found a whole number, expected a table from header field to value",
     ),

@@ -16,7 +16,11 @@ use crate::listener::Settings;
 use crate::listener::proxy_protocol::{self, Header};
 use crate::request::Peer;
 use crate::request::peer;
-use crate::tls::{self, Tls};
+use crate::tls::client_hello::{Assembly, Progress};
+use crate::tls::{self, Ja4, Tls};
+
+/// Room for a browser's ClientHello in one read.
+const HELLO_BYTES: usize = 2 << 10;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -52,7 +56,7 @@ pub async fn open(mut wire: Wire, ends: Ends, settings: Arc<Settings>) -> Result
             unnamed = read_proxy_header(&mut wire, &mut peer).await? == Header::Local;
         }
         match &settings.tls {
-            Some(tls) => handshake(wire, tls, &mut peer).await,
+            Some(tls) => handshake(wire, tls, settings.fingerprint, &mut peer).await,
             None => detect(wire, settings.http2).await,
         }
     };
@@ -92,7 +96,13 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-async fn handshake(wire: Wire, tls: &Tls, peer: &mut Peer) -> Result<(Stream, bool), Broken> {
+async fn handshake(
+    mut wire: Wire,
+    tls: &Tls,
+    fingerprint: bool,
+    peer: &mut Peer,
+) -> Result<(Stream, bool), Broken> {
+    let ja4 = if fingerprint { read_fingerprint(&mut wire).await } else { None };
     let limit =
         |session: &mut rustls::ServerConnection| session.set_buffer_limit(Some(tls::BUFFER_BYTES_MAX));
     let stream = tls.acceptor().accept_with(wire, limit).await.map_err(|error: io::Error| {
@@ -107,8 +117,26 @@ async fn handshake(wire: Wire, tls: &Tls, peer: &mut Peer) -> Result<(Stream, bo
             Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
             _ => "1.3",
         },
+        ja4,
     }));
     Ok((Stream::Tls(Box::new(stream)), http2))
+}
+
+/// Reads ahead until the ClientHello is whole, or it shows that there is none. The TLS library gets the same bytes and
+/// decides what becomes of the connection.
+async fn read_fingerprint(wire: &mut Wire) -> Option<Ja4> {
+    let mut assembly = Assembly::default();
+    loop {
+        wire.make_room(HELLO_BYTES);
+        if !wire.read_ahead().await.unwrap_or(false) {
+            return None;
+        }
+        match assembly.advance(wire.ahead()) {
+            Progress::Incomplete => {}
+            Progress::Complete => return assembly.hello().map(|hello| Ja4::of(&hello)),
+            Progress::Hopeless => return None,
+        }
+    }
 }
 
 async fn detect(mut wire: Wire, http2: bool) -> Result<(Stream, bool), Broken> {

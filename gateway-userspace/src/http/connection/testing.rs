@@ -18,6 +18,7 @@ pub(crate) fn settings() -> Settings {
         http2: true,
         proxy_protocol: false,
         check_server_name: true,
+        fingerprint: false,
         access: None,
         limits: ListenLimits::default(),
         trusted: Arc::default(),
@@ -50,7 +51,7 @@ impl Connection {
         let folder = Folder::new();
         let certificate = folder.certificate(names, &rcgen::PKCS_ECDSA_P256_SHA256);
         let tls = Tls::load(&[certificate], true).unwrap();
-        let session = peer::Tls { server_name: Some(server_name.into()), version: "1.3" };
+        let session = peer::Tls { server_name: Some(server_name.into()), version: "1.3", ja4: None };
         let peer = Peer { tls: Some(Arc::new(session)), ..Peer::clone(&self.peer) };
         let settings = Settings {
             tls: Some(tls),

@@ -68,6 +68,7 @@ impl Origin {
             "/panic" => panic!("in a request"),
             "/panic-body" => ok(PanickingBody),
             "/endless" => ok(Endless),
+            "/ja4" => text(connection.peer().ja4().map_or("none", |ja4| ja4.as_str())),
             "/never" => std::future::pending().await,
             "/soon" => {
                 tokio::time::sleep(SHORT).await;

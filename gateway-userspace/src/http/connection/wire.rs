@@ -41,6 +41,11 @@ impl Wire {
         Ok(read > 0)
     }
 
+    /// Makes room to read this many bytes ahead at once.
+    pub fn make_room(&mut self, bytes: usize) {
+        self.ahead.reserve(bytes);
+    }
+
     /// What was read ahead and not consumed.
     pub fn ahead(&self) -> &[u8] {
         &self.ahead

@@ -15,6 +15,7 @@ fn listener(limits: ListenLimits) -> (Arc<Listener>, std::net::TcpListener) {
         http2: true,
         proxy_protocol: false,
         check_server_name: true,
+        fingerprint: false,
         access: None,
         limits,
         trusted: Arc::default(),

@@ -34,6 +34,8 @@ pub struct Entry<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// `Referer`, for `combined`.
     pub referer: Option<&'a [u8]>,
+    /// The TLS client's fingerprint, if it was taken.
+    pub ja4: Option<&'a str>,
     /// Who the client is, if authenticated.
     pub user: Option<&'a str>,
     /// The request's id.

@@ -97,6 +97,7 @@ fn json(entry: &Entry<'_>, clock: &mut Clock, out: &mut Vec<u8>) {
     if let Some(user_agent) = entry.user_agent {
         members.text("user_agent.original", user_agent);
     }
+    members.optional("ja4", entry.ja4);
     members.optional("user.id", entry.user);
     members.optional("trace_id", entry.trace.map(|(trace_id, _)| trace_id));
     members.optional("span_id", entry.trace.map(|(_, span_id)| span_id));
@@ -172,6 +173,7 @@ fn write_variable(variable: Variable, entry: &Entry<'_>, clock: &mut Clock, out:
         Variable::Host => text(Some(entry.host)),
         Variable::Scheme => text(Some(entry.scheme)),
         Variable::User => text(entry.user),
+        Variable::Ja4 => text(entry.ja4),
         Variable::Reason => text(entry.reason),
         Variable::Limit => text(entry.limit),
         Variable::TraceId => text(entry.trace.map(|(trace_id, _)| trace_id)),

@@ -33,6 +33,7 @@ pub(super) enum Variable {
     Host,
     Scheme,
     User,
+    Ja4,
     Reason,
     Limit,
     TraceId,
@@ -40,7 +41,7 @@ pub(super) enum Variable {
 }
 
 /// Every variable. `endpoint` is what the seeds of imported configurations call the path.
-pub(super) const VARIABLES: [(&str, Variable); 25] = [
+pub(super) const VARIABLES: [(&str, Variable); 26] = [
     ("requestId", Variable::RequestId),
     ("extendedRequestId", Variable::RequestId),
     ("endpoint", Variable::Path),
@@ -64,6 +65,7 @@ pub(super) const VARIABLES: [(&str, Variable); 25] = [
     ("scheme", Variable::Scheme),
     ("error.reason", Variable::Reason),
     ("limit", Variable::Limit),
+    ("ja4", Variable::Ja4),
     ("traceId", Variable::TraceId),
     ("upstream", Variable::Upstream),
 ];
@@ -93,6 +95,11 @@ pub fn variables() -> impl Iterator<Item = &'static str> {
 pub const PREFIX: &str = "$context.";
 
 impl Template {
+    /// Whether lines have the fingerprint of the TLS client.
+    pub fn has_ja4(&self) -> bool {
+        self.0.contains(&Piece::Variable(Variable::Ja4))
+    }
+
     /// Parses a template. `$context.` begins a variable; any other `$` is text.
     pub fn parse(text: &str) -> Result<Template, TemplateError> {
         if text.contains(['\n', '\r']) {

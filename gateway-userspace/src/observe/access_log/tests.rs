@@ -24,6 +24,7 @@ fn entry() -> Entry<'static> {
         client: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
         user_agent: Some(b"curl/8"),
         referer: None,
+        ja4: None,
         user: Some("alice"),
         request_id: "01991234-5678-7000-8000-000000000000",
         trace: Some(("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")),
@@ -76,6 +77,17 @@ fn json_lines_have_opentelemetrys_names() {
         "upstream.address": "10.0.0.11:3001", "upstream.duration": 0.009,
     });
     assert_eq!(parsed, expected);
+}
+
+#[test]
+fn the_fingerprint_of_a_client_is_there_where_it_is_known() {
+    let ja4 = "t13d1516h2_8daaf6152771_e5627efa2ab1";
+    let parsed: Value =
+        serde_json::from_str(&line(Format::Json, &Entry { ja4: Some(ja4), ..entry() })).expect("JSON");
+    assert_eq!(parsed["ja4"], ja4);
+    let template = || Format::Custom(Template::parse("$context.ja4 $context.status").expect("a template"));
+    assert_eq!(line(template(), &Entry { ja4: Some(ja4), ..entry() }), format!("{ja4} 200"));
+    assert_eq!(line(template(), &entry()), "- 200");
 }
 
 #[test]

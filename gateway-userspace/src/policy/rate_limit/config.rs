@@ -58,6 +58,8 @@ pub enum Key {
     Header(Name),
     /// A cookie.
     Cookie(Box<str>),
+    /// The TLS client's fingerprint: one bucket for all who use the same software.
+    Ja4,
 }
 
 impl Key {

@@ -34,7 +34,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// The key of a request. Where a part is missing (no identity, no such claim, header or cookie), the client address
+/// The key of a request. Where a part is missing (no identity, no such claim, header or cookie, no TLS), the client address
 /// takes its place, so that nobody shares a count with all who lack it.
 pub fn of(by: &[Key], secret: Secret, cx: &Context, head: &Head) -> u128 {
     let mut hash = Parts(SipHasher13::new_with_key(&secret.0));
@@ -60,6 +60,7 @@ pub fn of(by: &[Key], secret: Secret, cx: &Context, head: &Head) -> u128 {
                     hash.part(Kind::End, b"");
                 })
             }
+            Key::Ja4 => cx.peer.ja4().map(|ja4| hash.part(Kind::Ja4, ja4.as_str().as_bytes())),
             Key::Cookie(name) => head.cookie(name).map(|value| hash.part(Kind::Cookie, value.as_bytes())),
         };
         if known.is_none() {
@@ -81,6 +82,7 @@ enum Kind {
     Claim,
     Header,
     Cookie,
+    Ja4,
     End,
 }
 

@@ -100,7 +100,7 @@ impl Limit {
     /// How narrow the group is that shares a count: of several refusals, the narrowest tells the client most.
     fn specificity(&self) -> (usize, u8) {
         let narrowest = self.by.iter().map(|key| match key {
-            Key::Route | Key::Host => 0,
+            Key::Route | Key::Host | Key::Ja4 => 0,
             Key::Address => 1,
             Key::Header(_) | Key::Cookie(_) | Key::Claim(_) => 2,
             Key::User | Key::Consumer => 3,

@@ -1,8 +1,12 @@
 //! The beginning of a connection: TLS, the PROXY protocol, and the one deadline over both.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 
 use super::*;
@@ -71,6 +75,94 @@ fn http2_is_spoken_when_alpn_agrees_on_it() {
         assert_eq!(body, "GET www.example.com /x");
         drop(sender);
         assert_eq!(front.reports().await, []);
+    });
+}
+
+/// A client's end that sends at most so many bytes at once, and lets others run before each.
+struct Pieces {
+    stream: TcpStream,
+    bytes: usize,
+    yielded: bool,
+}
+
+impl AsyncRead for Pieces {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Pieces {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.yielded = !self.yielded;
+        if self.yielded {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let piece = &bytes[..bytes.len().min(self.bytes)];
+        Pin::new(&mut self.stream).poll_write(cx, piece)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The fingerprint of a client whose bytes come in such pieces, as the connection's owner sees it.
+async fn fingerprint_seen(folder: &Folder, fingerprint: bool, bytes: usize) -> String {
+    let front = tls_front(folder, |settings| settings.fingerprint = fingerprint);
+    let stream = front.stream().await;
+    stream.set_nodelay(true).unwrap();
+    let pieces = Pieces { stream, bytes, yielded: false };
+    let connector = TlsConnector::from(Arc::new(crate::tls::testing::trusting_client(&[])));
+    let name = ServerName::try_from("api.example.com").unwrap();
+    let mut client = connector.connect(name, pieces).await.unwrap();
+    let request = "GET /ja4 HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n";
+    client.write_all(request.as_bytes()).await.unwrap();
+    client.flush().await.unwrap();
+    let mut response = String::new();
+    client.read_to_string(&mut response).await.unwrap();
+    drop(client);
+    assert_eq!(front.reports().await, []);
+    let (_, body) = response.split_once("\r\n\r\n").expect("an answer");
+    body.to_owned()
+}
+
+#[test]
+fn a_fingerprint_is_taken_where_it_is_asked_for_however_the_bytes_come() {
+    run(async {
+        let folder = Folder::new();
+        let whole = fingerprint_seen(&folder, true, 16_384).await;
+        // The library offers TLS 1.3 and a name, and here no protocol.
+        assert!(whole.starts_with("t13d") && whole[8..].starts_with("00_"), "{whole}");
+        assert_eq!(whole.len(), crate::tls::Ja4::LENGTH);
+        assert_eq!(fingerprint_seen(&folder, true, 7).await, whole);
+        assert_eq!(fingerprint_seen(&folder, false, 16_384).await, "none");
+    });
+}
+
+#[test]
+fn what_is_no_client_hello_is_refused_as_without_fingerprints() {
+    run(async {
+        let folder = Folder::new();
+        for fingerprint in [false, true] {
+            let front = tls_front(&folder, |settings| settings.fingerprint = fingerprint);
+            for bytes in [&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], b"\x16\x03\x01\x00\x04\x02\x00\x00\x00"]
+            {
+                let mut stream = front.stream().await;
+                stream.write_all(bytes).await.unwrap();
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest).await;
+            }
+            assert_eq!(front.reports().await, [Broken::TlsHandshake, Broken::TlsHandshake]);
+        }
     });
 }
 

@@ -9,7 +9,10 @@ use crate::policy::rate_limit::States;
 use crate::request::context::LimitState;
 use crate::request::identity::Credential;
 use crate::request::sample;
-use crate::request::{Context, Head, Identity};
+use crate::request::{Context, Head, Identity, Peer, peer};
+use crate::tls::Ja4;
+use crate::tls::client_hello::ClientHello;
+use crate::tls::testing::hello;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -297,4 +300,31 @@ fn a_consumer_is_one_with_all_its_keys_and_a_host_one_for_all_clients() {
     assert!(share(&[Key::Host], (&first, &head), (&second, &head)));
     let other = sample::head_for("other.example", "/", &[]);
     assert!(!share(&[Key::Host], (&first, &head), (&first, &other)));
+}
+
+/// A client over TLS with the fingerprint of Chrome, or with another.
+fn over_tls(client: &str, chrome: bool) -> Context {
+    let ciphers = if chrome { hello::CHROME.ciphers } else { "1301" };
+    let body = hello::body(hello::Offer { ciphers, ..hello::CHROME });
+    let ja4 = ClientHello::parse(&body).map(|hello| Ja4::of(&hello));
+    let mut cx = sample::context(client, None);
+    let session = peer::Tls { server_name: None, version: "1.3", ja4 };
+    cx.peer = Arc::new(Peer { tls: Some(Arc::new(session)), ..Peer::clone(&cx.peer) });
+    cx
+}
+
+#[test]
+fn clients_of_the_same_software_are_one_and_without_tls_the_address_counts() {
+    let head = plain_head();
+    let (chrome, same) = (over_tls("192.0.2.1", true), over_tls("192.0.2.2", true));
+    let other = over_tls("192.0.2.1", false);
+    assert!(share(&[Key::Ja4], (&chrome, &head), (&same, &head)));
+    assert!(!share(&[Key::Ja4], (&chrome, &head), (&other, &head)));
+    assert!(!share(&[Key::Ja4, Key::Address], (&chrome, &head), (&same, &head)));
+    assert!(share(&[Key::Ja4, Key::Address], (&chrome, &head), (&chrome, &head)));
+
+    let clear = |client| sample::context(client, None);
+    assert!(share(&[Key::Ja4], (&clear("192.0.2.1"), &head), (&clear("192.0.2.1"), &head)));
+    assert!(!share(&[Key::Ja4], (&clear("192.0.2.1"), &head), (&clear("192.0.2.2"), &head)));
+    assert!(!share(&[Key::Ja4], (&clear("192.0.2.1"), &head), (&chrome, &head)));
 }
