@@ -3,10 +3,14 @@
 pub mod curl;
 pub mod echo;
 pub mod gateway;
+pub mod golden;
+pub mod haproxy;
 pub mod kernel;
 pub mod load;
 pub mod nginx;
+pub mod node;
 pub mod origin;
 pub mod packet;
 pub mod privilege;
+pub mod raw;
 pub mod request_bench;
