@@ -1,13 +1,20 @@
 //! What the gateway does for a client: the real binary, real peers, no privilege.
 
 mod acceptance;
+mod answers;
+mod api_keys;
 mod authentication;
 mod bad_input;
+mod client_address;
+mod express;
 mod forwarding;
 mod hostile;
 mod limits;
 mod observability;
 mod operation;
+mod paths;
+mod provider;
 mod refusals;
 mod routing;
 mod tls;
+mod unprivileged;

@@ -58,6 +58,8 @@ pub enum Key {
     Header(Name),
     /// A cookie.
     Cookie(Box<str>),
+    /// A parameter of the route's path.
+    Parameter(Box<str>),
 }
 
 impl Key {

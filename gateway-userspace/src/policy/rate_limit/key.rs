@@ -34,8 +34,8 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// The key of a request. Where a part is missing (no identity, no such claim, header or cookie), the client address
-/// takes its place, so that nobody shares a count with all who lack it.
+/// The key of a request. Where a part is missing (no identity, no such claim, header, cookie or parameter), the client
+/// address takes its place, so that nobody shares a count with all who lack it.
 pub fn of(by: &[Key], secret: Secret, cx: &Context, head: &Head) -> u128 {
     let mut hash = Parts(SipHasher13::new_with_key(&secret.0));
     for part in by {
@@ -60,6 +60,9 @@ pub fn of(by: &[Key], secret: Secret, cx: &Context, head: &Head) -> u128 {
                     hash.part(Kind::End, b"");
                 })
             }
+            Key::Parameter(name) => {
+                cx.parameter(name).map(|value| hash.part(Kind::Parameter, value.as_bytes()))
+            }
             Key::Cookie(name) => head.cookie(name).map(|value| hash.part(Kind::Cookie, value.as_bytes())),
         };
         if known.is_none() {
@@ -81,6 +84,7 @@ enum Kind {
     Claim,
     Header,
     Cookie,
+    Parameter,
     End,
 }
 
