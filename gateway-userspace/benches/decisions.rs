@@ -13,7 +13,7 @@ use gateway_userspace::policy::rate_limit::gcra::Rate;
 use gateway_userspace::policy::rate_limit::table::Table as LimitTable;
 use gateway_userspace::request::path::{EncodedSlash, normalise};
 use gateway_userspace::route::Table;
-use gateway_userspace::route::pattern::{HostPattern, PathPattern, Pattern, Segment, Tail};
+use gateway_userspace::route::pattern::{HostPattern, Kind, PathPattern, Pattern, Segment, Tail};
 
 const ROUNDS: usize = 15;
 const CALLS: u32 = 200_000;
@@ -79,7 +79,7 @@ fn routes_of(count: usize) -> Table {
             literal("v1".into()),
             literal(format!("service{i}")),
             literal("items".into()),
-            Segment::Parameter("id".into()),
+            Segment::Parameter("id".into(), Kind::Any),
         ];
         let path = PathPattern { segments, tail: Tail::End, text: Arc::from("") };
         let host = HostPattern::Exact("api.example.com".into());

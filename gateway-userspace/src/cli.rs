@@ -67,7 +67,9 @@ impl Common {
     pub fn socket(&self) -> PathBuf {
         match &self.socket {
             Some(socket) => socket.clone(),
-            None => config::admin_socket(&self.config, &Environment::of_process()),
+            None => {
+                crate::admin::socket::place(config::admin_socket(&self.config, &Environment::of_process()))
+            }
         }
     }
 }

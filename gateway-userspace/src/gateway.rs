@@ -108,6 +108,18 @@ pub fn run(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
     LocalSet::new().block_on(&runtime, control(path, warn))
 }
 
+/// Where the admin socket is made; said if it is not where it usually is.
+fn admin_socket(config: &Config) -> PathBuf {
+    let path = socket::place(config.admin.socket.clone());
+    if path != config.admin.socket {
+        let (usual, instead) = (config.admin.socket.display(), path.display());
+        tracing::warn!(
+            "this user cannot make {usual}: the admin socket is {instead}; `[admin] socket` names another"
+        );
+    }
+    path
+}
+
 async fn control(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
     let state = Arc::new(State {
         upstreams: registry::Registry::new(),
@@ -123,7 +135,7 @@ async fn control(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
         (config.gateway.drain, config.operations.as_ref().map(|operations| operations.address.value));
     // First of all what tells that another gateway is running, before anything of it is touched.
     let admin = server::Server::bind(server::Options {
-        socket: config.admin.socket.clone(),
+        socket: admin_socket(config),
         operators: config.admin.operators.clone(),
         viewers: config.admin.viewers.clone(),
     })?;

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod body;
 pub mod client_address;
 pub mod connection;
+pub mod error_body;
 pub mod forwarded;
 pub mod hop_by_hop;
 pub mod intake;

@@ -19,6 +19,9 @@ pub mod signer;
 #[cfg(test)]
 pub mod server;
 
+#[cfg(test)]
+mod wycheproof;
+
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;

@@ -1,5 +1,6 @@
 //! The path of a request: what is done with it, in which order, and what is written down about it.
 
+mod fault;
 pub mod finish;
 pub mod respond;
 pub mod serve;

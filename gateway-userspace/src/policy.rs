@@ -7,3 +7,5 @@ pub mod jwt;
 pub mod rate_limit;
 pub mod request_limits;
 pub mod response_headers;
+pub mod signed_identity;
+pub mod upstream_headers;

@@ -3,7 +3,7 @@
 //! Nothing here is shared with another worker but what is read, so a request takes no lock and touches no counter
 //! that another core writes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::http::body::RequestBody;
 use crate::observe::access_log::Log;
 use crate::observe::metrics::{Cells, Label, Registry};
 use crate::observe::random::Random;
+use crate::request::RequestId;
 use crate::upstream::{Upstream, Upstreams};
 
 /// What the requests of one worker share.
@@ -32,6 +33,8 @@ pub struct Worker {
     pub cells: Cells,
     /// For request and span ids.
     pub random: Random,
+    /// The request that panicked last, until its client is told.
+    pub panicked: Cell<Option<RequestId>>,
 }
 
 /// A snapshot as one worker uses it.
@@ -78,7 +81,17 @@ impl Worker {
         let snapshot = Pinned::new(live, |shared, _| View::new(shared, &upstreams, &registry));
         let cells = registry.cells();
         let log = RefCell::new(log.map(Rc::new));
-        Worker { snapshot, upstreams, registry, log, deny, reporter, cells, random: Random::new() }
+        Worker {
+            snapshot,
+            upstreams,
+            registry,
+            log,
+            deny,
+            reporter,
+            cells,
+            random: Random::new(),
+            panicked: Cell::new(None),
+        }
     }
 
     /// The snapshot in force; whoever holds the result keeps it, whatever a reload does.

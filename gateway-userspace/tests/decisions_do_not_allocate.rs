@@ -20,7 +20,7 @@ use gateway_userspace::request::head::Version;
 use gateway_userspace::request::identity::Credential;
 use gateway_userspace::request::path::{EncodedSlash, normalise};
 use gateway_userspace::route::Table;
-use gateway_userspace::route::pattern::{HostPattern, PathPattern, Pattern, Segment, Tail};
+use gateway_userspace::route::pattern::{HostPattern, Kind, PathPattern, Pattern, Segment, Tail};
 
 /// The system's allocator, counting what each thread asks of it.
 struct Counting;
@@ -61,7 +61,7 @@ fn the_counter_counts() {
 
 #[test]
 fn finding_a_route_its_parameters_and_its_upstream_path_allocates_nothing() {
-    let segments = vec![Segment::Literal("v1".into()), Segment::Parameter("id".into())];
+    let segments = vec![Segment::Literal("v1".into()), Segment::Parameter("id".into(), Kind::Any)];
     let path = PathPattern { segments, tail: Tail::Prefix, text: Arc::from("/v1/{id}/*") };
     let host = HostPattern::Wildcard("example.com".into());
     let table = Table::new([(Pattern { methods: vec!["GET".into()], host, path }, 0)]);

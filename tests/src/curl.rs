@@ -49,7 +49,8 @@ pub fn curl_by(command: &mut Command, arguments: &[&str]) -> Answer {
     parse(&text, exit)
 }
 
-fn parse(text: &str, exit: i32) -> Answer {
+/// Reads what curl printed, or an answer that was read raw.
+pub fn parse(text: &str, exit: i32) -> Answer {
     let mut rest = text;
     let mut answer = Answer { status: 0, headers: HashMap::new(), body: String::new(), exit };
     // Interim answers (100 Continue) come before the one that counts.

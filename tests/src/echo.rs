@@ -18,6 +18,11 @@ impl Echo {
     /// Listens on a free port of loopback. Each answer is 200 with a JSON object: `line` (the request line), `headers`
     /// (a list of `[name, value]` in order) and `body`.
     pub fn start() -> Echo {
+        Echo::named("")
+    }
+
+    /// The same; the answers also say `name`, so that a test can tell several apart.
+    pub fn named(name: &'static str) -> Echo {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let connections = Arc::new(AtomicUsize::new(0));
@@ -30,7 +35,7 @@ impl Echo {
                 }
                 let Ok(stream) = stream else { continue };
                 count.fetch_add(1, Ordering::Relaxed);
-                std::thread::spawn(move || while answer_one(&stream).is_some() {});
+                std::thread::spawn(move || while answer_one(&stream, name).is_some() {});
             }
         });
         Echo { address, connections, stop }
@@ -50,7 +55,7 @@ impl Drop for Echo {
     }
 }
 
-fn answer_one(stream: &TcpStream) -> Option<()> {
+fn answer_one(stream: &TcpStream, name: &str) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     if reader.read_line(&mut line).ok()? == 0 {
@@ -66,6 +71,7 @@ fn answer_one(stream: &TcpStream) -> Option<()> {
     let body = read_body(&mut reader, &headers)?;
     let answer = serde_json::json!({
         "line": line.trim_end(), "headers": headers, "body": String::from_utf8_lossy(&body),
+        "name": name,
     })
     .to_string();
     // In one piece, or Nagle's algorithm and delayed acknowledgements hold the second for 40 ms.

@@ -21,6 +21,8 @@ pub struct Gateway {
     /// The operations listener's port.
     pub operations: u16,
     child: Child,
+    /// Environment of its own, beside the test's.
+    variables: &'static [(&'static str, &'static str)],
 }
 
 /// Path of the binary under test: `PORTCULLIS_BIN`, which `cargo xtask test` sets, else the debug build.
@@ -75,11 +77,27 @@ impl Gateway {
 
     /// Starts a gateway in a folder that may hold the state of an earlier one.
     pub fn start_in(folder: PathBuf, port: u16, configuration: &str) -> Gateway {
+        Gateway::start_as(folder, port, configuration, &[])
+    }
+
+    /// As [`Gateway::start`], with variables in its environment.
+    pub fn start_with_variables(variables: &'static [(&'static str, &'static str)], rest: &str) -> Gateway {
+        let port = free_port();
+        let text = format!("[listen.main]\naddress = \"0.0.0.0:{port}\"\n\n{rest}");
+        Gateway::start_as(folder(), port, &text, variables)
+    }
+
+    fn start_as(
+        folder: PathBuf,
+        port: u16,
+        configuration: &str,
+        variables: &'static [(&'static str, &'static str)],
+    ) -> Gateway {
         let operations = free_port();
         let text = complete(&folder, operations, configuration);
         fs::write(folder.join("gateway.toml"), text).expect("the configuration can be written");
-        let child = spawn(&folder);
-        let mut gateway = Gateway { folder, port, operations, child };
+        let child = spawn(&folder, variables);
+        let mut gateway = Gateway { folder, port, operations, child, variables };
         gateway.wait_until_ready();
         gateway
     }
@@ -189,7 +207,7 @@ impl Gateway {
     /// Starts the binary again in the same folder, with the configuration that stands there.
     pub fn restart(&mut self) {
         self.kill();
-        self.child = spawn(&self.folder);
+        self.child = spawn(&self.folder, self.variables);
         self.wait_until_ready();
     }
 
@@ -271,7 +289,7 @@ fn complete(folder: &Path, operations: u16, configuration: &str) -> String {
     text
 }
 
-fn spawn(folder: &Path) -> Child {
+fn spawn(folder: &Path, variables: &[(&str, &str)]) -> Child {
     let said = fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -282,6 +300,7 @@ fn spawn(folder: &Path) -> Child {
         .arg("run")
         .arg("--config")
         .arg(folder.join("gateway.toml"))
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(said.try_clone().expect("a file can be shared"))
         .stderr(said)

@@ -7,6 +7,7 @@
 
 mod linker;
 pub mod needs;
+mod node;
 mod packages;
 pub mod toolchain;
 

@@ -8,6 +8,7 @@
 //! `Via` is added to requests, as RFC 9110 §7.6.3 asks of a gateway, and not to answers, where it is optional. An
 //! nginx behind the gateway compresses only with `gzip_proxied any`, which looks at this field.
 
+mod prefix;
 mod request;
 mod response;
 mod rewrite;
@@ -17,6 +18,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+pub use self::prefix::Mapping;
 use self::request::Outbound;
 use self::rewrite::Reverse;
 use super::Body;
@@ -38,20 +40,21 @@ pub struct UpstreamTiming {
 
 /// Sends a request and waits for the head of the answer; the body streams on.
 ///
-/// `path` takes the place of the head's path (the query stays). The fields must be free of hop-by-hop fields and have
+/// The path of `mapping` takes the place of the head's (the query stays), and its way back is taken in the answer. The fields must be free of hop-by-hop fields and have
 /// the forwarding fields set. A body that fails gives [`Rejection::BodyIncomplete`]; its owner may know better why.
 /// Dropping the future, or the body that it returns, ends the exchange with the upstream.
 pub async fn forward<B: ClientBody>(
     context: &Context,
     head: Head,
-    path: Option<&str>,
+    mapping: Option<Mapping<'_>>,
     body: B,
     upstream: &Upstream<B>,
 ) -> Result<(crate::response::Head, Body<B>, UpstreamTiming), Rejection> {
     let started = Instant::now();
     let plan = upstream.plan().clone();
-    let reverse = Reverse::of(&head, &plan.config);
+    let reverse = Reverse::of(&head, &plan.config, mapping);
     let without_body = head.method() == "HEAD";
+    let path = mapping.map(|mapping| mapping.path);
     let (outbound, request) = Outbound::prepare(head, path, body, &plan)?;
     let answer = upstream
         .send(request, addresses(context), |request, target| outbound.address(request, target))

@@ -321,6 +321,11 @@ pub struct KeyView {
     pub consumer: String,
     /// First eight digits of the SHA-256.
     pub fingerprint: String,
+    /// `active`, `disabled` or `expired`.
+    pub state: String,
+    /// When it expires, RFC 3339; absent if never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
 }
 
 /// `portcullis top`: one frame.

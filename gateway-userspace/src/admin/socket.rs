@@ -5,6 +5,10 @@
 //! its place, so there is no moment at which it can be reached with the wrong mode, and a link planted at its place is
 //! never followed. Anything there that is not a socket is left alone, and is an error.
 
+mod place;
+
+pub use place::place;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};

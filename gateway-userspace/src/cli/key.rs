@@ -113,9 +113,16 @@ fn consumer(text: &str) -> Result<String, String> {
 }
 
 fn list(keys: &Keys) -> String {
-    let mut table = Table::new(&["auth", "id", "consumer", "sha256"]);
+    let mut table = Table::new(&["auth", "id", "consumer", "sha256", "state", "expires"]);
     for key in &keys.keys {
-        table.row([key.auth.clone(), key.id.clone(), key.consumer.clone(), format!("{}…", key.fingerprint)]);
+        table.row([
+            key.auth.clone(),
+            key.id.clone(),
+            key.consumer.clone(),
+            format!("{}…", key.fingerprint),
+            key.state.clone(),
+            key.expires.clone().unwrap_or_else(|| "never".into()),
+        ]);
     }
     if table.is_empty() { "there are no API keys\n".into() } else { table.text() }
 }

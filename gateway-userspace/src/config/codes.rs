@@ -161,6 +161,11 @@ codes! {
         the kernel stage is attached to. The rest of the new configuration is in force.";
     ADDRESS_UNAVAILABLE = "C062", "address that cannot be listened on",
         "A listener of the new configuration cannot be bound. Nothing was changed.";
+    BAD_TEMPLATE = "C080", "unknown placeholder",
+        "A name in braces in a text that the gateway fills in is not one that it knows there. Braces around anything but \
+        letters and `-` are text.";
+    UNKNOWN_PARAMETER = "C081", "unknown path parameter",
+        "A header or a limit names a parameter, which each `match` of the route must have: `{id}` in `/users/{id}`.";
 }
 
 #[cfg(test)]

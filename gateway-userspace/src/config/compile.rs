@@ -19,6 +19,8 @@ use crate::policy::identity_headers::IdentityHeaders;
 use crate::policy::ip_access::Access;
 use crate::policy::rate_limit::{self, Limit, Limits, States};
 use crate::policy::response_headers::ResponseHeaders;
+use crate::policy::signed_identity::SignedIdentity;
+use crate::policy::upstream_headers::UpstreamHeaders;
 use crate::policy::{api_key, jwt};
 use crate::route::table::Table;
 use crate::upstream::plan::Plan;
@@ -75,6 +77,7 @@ pub fn compile(config: Config, state: &State) -> Result<Compiled, Vec<Problem>> 
         routes: routes.into_iter().flatten().collect(),
         plans: plans.into(),
         identity_headers: IdentityHeaders::new(identity_header_names(&config)),
+        signed_identity: config.identity.as_ref().map(SignedIdentity::new),
         identity_trailers: identity_header_names(&config).filter_map(|name| with_hyphens(&name)).collect(),
         headers: ResponseHeaders::new(&config.headers, &Default::default()),
         trusted: Arc::new(TrustedProxies::new(&config.gateway.trusted_proxies)),
@@ -196,6 +199,8 @@ impl Compiler<'_> {
         Some(Route {
             name: route.name.clone(),
             action: self.action(route, plan_of)?,
+            uses_parameters: uses_parameters(config, route),
+            upstream_headers: UpstreamHeaders::new(&route.upstream_headers),
             log: route.log,
             policies: RoutePolicies {
                 access: Access::new(&route.access),
@@ -247,15 +252,28 @@ impl Authentication {
     }
 }
 
+/// Whether a header or a limit of the route asks for a parameter of the path.
+fn uses_parameters(config: &Config, route: &model::Route) -> bool {
+    let by_parameter = |limit: &rate_limit::config::Config| {
+        limit.by.iter().any(|key| matches!(key, rate_limit::config::Key::Parameter(_)))
+    };
+    let limited = |name: &Arc<str>| {
+        config.limit.iter().any(|limit| limit.value.name == *name && by_parameter(&limit.value))
+    };
+    !route.upstream_headers.is_empty() || route.limits.iter().any(|name| limited(&name.value))
+}
+
 /// Trailers with an underscore are dropped, so only the name with hyphens is left to refuse.
 fn with_hyphens(name: &Name) -> Option<Name> {
     Name::parse(&name.as_str().replace('_', "-"))
 }
 
-/// Every header that some authentication sets, on whatever route.
+/// Every header that says who the client is, on whatever route.
 fn identity_header_names(config: &Config) -> impl Iterator<Item = Name> {
-    config.auth.iter().flat_map(|auth| match &auth.kind {
+    let signed = config.identity.iter().map(|identity| identity.header.clone());
+    let of_auth = config.auth.iter().flat_map(|auth| match &auth.kind {
         AuthKind::Jwt(jwt) => jwt.headers.iter().map(|mapped| mapped.header.clone()).collect::<Vec<_>>(),
         AuthKind::ApiKey(keys) => keys.consumer_header.iter().cloned().collect(),
-    })
+    });
+    signed.chain(of_auth)
 }

@@ -4,8 +4,10 @@ pub mod access;
 pub mod admin;
 pub mod api_key;
 pub mod auth;
+pub mod errors;
 pub mod gateway;
 pub mod headers;
+pub mod identity;
 pub mod jwt;
 pub mod limit;
 pub mod listen;
@@ -46,8 +48,10 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "route", named: true, specs: &[&route::SPEC] },
     Section { name: "upstream", named: true, specs: &[&upstream::SPEC] },
     Section { name: "auth", named: true, specs: &[&jwt::SPEC, &api_key::SPEC] },
+    Section { name: "identity", named: false, specs: &[&identity::SPEC] },
     Section { name: "limit", named: true, specs: &[&limit::SPEC] },
     Section { name: "headers", named: false, specs: &[&headers::SPEC] },
+    Section { name: "errors", named: false, specs: &[&errors::SPEC] },
     Section { name: "shield", named: false, specs: &[&shield::SPEC] },
     Section { name: "log", named: false, specs: &[&log::SPEC] },
     Section { name: "operations", named: false, specs: &[&operations::SPEC] },
@@ -72,7 +76,9 @@ pub fn decode(d: &mut Decoder<'_>, root: &Node) -> Config {
         admin: decode_admin(d, root),
         log: single(d, root, "log", log::decode),
         headers: single(d, root, "headers", headers::decode),
+        errors: single(d, root, "errors", errors::decode),
         auth: named(d, root, "auth", auth::decode),
+        identity: root.get("identity").and_then(|node| identity::decode(d, node)),
         limit: named(d, root, "limit", limit::decode),
         upstream: named(d, root, "upstream", upstream::decode),
         route: named(d, root, "route", route::decode),

@@ -32,8 +32,12 @@ pub struct Config {
     pub log: Log,
     /// `[headers]`: fields on every answer.
     pub headers: policy::response_headers::config::Config,
+    /// `[errors]`: bodies of the gateway's own answers.
+    pub errors: crate::http::error_body::Config,
     /// `[auth.NAME]`
     pub auth: Vec<Auth>,
+    /// `[identity]`: the signed header for upstreams.
+    pub identity: Option<policy::signed_identity::Config>,
     /// `[limit.NAME]`
     pub limit: Vec<Located<policy::rate_limit::config::Config>>,
     /// `[upstream.NAME]`
@@ -64,6 +68,8 @@ pub struct Gateway {
     pub drain: Duration,
     /// Proxies whose forwarding headers and PROXY protocol are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether upstreams also get `Forwarded`, default false.
+    pub forwarded: bool,
     /// Where state is kept over a restart, default `/var/lib/portcullis`.
     pub state: PathBuf,
 }
@@ -250,6 +256,8 @@ pub struct Route {
     pub requests: policy::request_limits::config::Config,
     /// Fields of its answers, beside the gateway's.
     pub headers: policy::response_headers::config::Config,
+    /// Fields that its upstream gets.
+    pub upstream_headers: Vec<policy::upstream_headers::Field>,
     /// Whether its requests are in the access log, default true.
     pub log: bool,
 }

@@ -10,6 +10,8 @@ use crate::policy::identity_headers::IdentityHeaders;
 use crate::policy::ip_access::Access;
 use crate::policy::rate_limit::Limits;
 use crate::policy::response_headers::ResponseHeaders;
+use crate::policy::signed_identity::SignedIdentity;
+use crate::policy::upstream_headers::UpstreamHeaders;
 use crate::policy::{api_key, jwt, request_limits};
 use crate::route::table::Table;
 use crate::upstream::plan::Plan;
@@ -26,6 +28,8 @@ pub struct Snapshot {
     pub plans: Box<[Arc<Plan>]>,
     /// Headers that no client may set.
     pub identity_headers: IdentityHeaders,
+    /// Signs who the client is, for upstreams.
+    pub signed_identity: Option<SignedIdentity>,
     /// The same names, with hyphens, which trailers may not bring in either.
     pub identity_trailers: Arc<[Name]>,
     /// Fields of answers to requests that found no route.
@@ -42,6 +46,10 @@ pub struct Route {
     pub policies: RoutePolicies,
     /// What is done.
     pub action: Action,
+    /// Fields that the upstream gets.
+    pub upstream_headers: UpstreamHeaders,
+    /// Whether something of the route asks for the parameters of the path.
+    pub uses_parameters: bool,
     /// Whether its requests are in the access log.
     pub log: bool,
 }

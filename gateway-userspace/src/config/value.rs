@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 
@@ -55,6 +55,24 @@ pub const BOOLEAN: Type<bool> = Type {
 pub const DURATION_OR_ZERO: Type<Duration> = Type {
     describe: "a duration, such as `\"10s\"`, or `\"0s\"`",
     decode: |d, node| with_unit(d, node, codes::NOT_A_DURATION, units::duration),
+};
+
+/// A moment: RFC 3339, or a date, which is its beginning in UTC.
+pub const TIME: Type<SystemTime> = Type {
+    describe: "a time, such as `\"2027-01-31T12:00:00Z\"`, or a date, which begins at midnight UTC",
+    decode: |d, node| {
+        let text = d.text(node, "a string with a time")?;
+        let parsed = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+            let date: jiff::civil::Date = text.parse().ok()?;
+            Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+        });
+        if parsed.is_none() {
+            let problem =
+                Problem::error(codes::WRONG_TYPE, format!("`{text}` is not a time"), node.place.clone());
+            d.report.push(problem.help("for example `2027-01-31` or `2027-01-31T12:00:00Z`"));
+        }
+        parsed.map(SystemTime::from)
+    },
 };
 
 /// A duration that is more than zero.
@@ -117,6 +135,10 @@ pub const PREFIXES: Type<Vec<IpNet>> = Type {
 
 /// A header field's name.
 pub const HEADER: Type<Name> = Type { describe: "the name of a header field", decode: header_name };
+
+/// The name of a header field that may be changed: none that belongs to the framing or the connection.
+pub const EDITABLE_HEADER: Type<Name> =
+    Type { describe: "the name of a header field that may be changed", decode: response_header };
 
 /// Several names of header fields.
 pub const HEADERS: Type<Vec<Name>> = Type {

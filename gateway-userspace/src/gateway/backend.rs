@@ -1,6 +1,6 @@
 //! What the admin API asks of the gateway beside bans.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::Gateway;
 use crate::abuse::keeper;
@@ -91,6 +91,8 @@ impl Backend for Gateway {
                     id: key.id.to_string(),
                     consumer: key.consumer.to_string(),
                     fingerprint: key.sha256[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
+                    state: key.terms.state(SystemTime::now()).into(),
+                    expires: key.terms.expires.map(crate::observe::timestamp::format),
                 })
                 .collect(),
         });

@@ -99,7 +99,7 @@ async fn follow(
         );
         admitted?;
     }
-    authenticate(route, head, steps).await?;
+    authenticate(route, head, client, steps).await?;
     for limit in &snapshot.config.route[found.route].limits {
         steps.add("limit", format!("{} would be charged", limit.value));
     }
@@ -124,7 +124,12 @@ async fn follow(
     })
 }
 
-async fn authenticate(route: &Route, head: &Head, steps: &mut Steps) -> Result<(), Rejection> {
+async fn authenticate(
+    route: &Route,
+    head: &Head,
+    client: IpAddr,
+    steps: &mut Steps,
+) -> Result<(), Rejection> {
     let ways = &route.policies.authentication;
     if ways.is_empty() {
         steps.add("auth", "none: the route is open");
@@ -139,7 +144,7 @@ async fn authenticate(route: &Route, head: &Head, steps: &mut Steps) -> Result<(
                     jwt::Outcome::Refused(rejection) => Some(Err(rejection)),
                 }
             }
-            Authentication::ApiKey(keys) => keys.authenticate(head),
+            Authentication::ApiKey(keys) => keys.authenticate(head, SystemTime::now(), client),
         };
         match outcome {
             None => {}

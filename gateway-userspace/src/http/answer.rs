@@ -1,13 +1,12 @@
 //! What a client gets when the gateway itself ends a request.
 //!
-//! The body is `application/problem+json` (RFC 9457) with the members that older clients of such gateways read
-//! (`error`, `requestId`, `retryAfter`) beside the standard ones: one body for both.
+//! The body is what [`super::error_body`] says.
 
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use serde::Serialize;
 
+use super::error_body::{self, Facts};
 use super::rejection::{Appearance, Challenge, Rejection};
 use crate::header::{self, Name, Value};
 use crate::policy::response_headers;
@@ -20,36 +19,12 @@ const FORWARDED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// What `Retry-After` says with a 503: long enough for a restart, short enough not to be missed.
 const UNAVAILABLE_RETRY_S: u64 = 5;
 
-const PROBLEM_JSON: Value = Value::from_static("application/problem+json");
 const NO_STORE: Value = Value::from_static("no-store");
 const CACHE_CONTROL: Name = Name::from_static("cache-control");
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Problem<'a> {
-    r#type: Urn,
-    title: &'a str,
-    status: u16,
-    error: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
-}
-
-/// `urn:portcullis:REASON`
-struct Urn(&'static str);
-
-impl Serialize for Urn {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("urn:portcullis:{}", self.0))
-    }
-}
-
 /// Head and body for a rejection. `id` is absent only where no request was understood. `realm` names the protected
-/// space in a challenge; it must not hold quotes or backslashes. `at` is the time of the request.
+/// space in a challenge; it must not hold quotes or backslashes. `at` is the time of the request, `bodies` what the
+/// configuration says of bodies.
 ///
 /// The caller leaves the body out where [`bodiless`] says so.
 pub fn render(
@@ -57,12 +32,14 @@ pub fn render(
     id: Option<&RequestId>,
     realm: &str,
     at: SystemTime,
+    bodies: &error_body::Config,
 ) -> (response::Head, Bytes) {
     let appearance = rejection.appearance();
     let retry_after = retry_after_s(rejection, appearance);
+    let (content_type, body) = bodies.render(&facts(rejection, appearance, retry_after, id));
     let mut head = response::Head::new(appearance.status);
     let fields = &mut head.fields;
-    fields.set(header::CONTENT_TYPE, PROBLEM_JSON);
+    fields.set(header::CONTENT_TYPE, content_type);
     fields.set(CACHE_CONTROL, NO_STORE);
     fields.set(header::X_GATEWAY_REASON, Value::from_static(appearance.reason));
     if let Some(id) = id {
@@ -83,7 +60,7 @@ pub fn render(
     if let Rejection::RateLimited { state, .. } = rejection {
         response_headers::limit::set(&mut head.fields, state, at);
     }
-    (head, body(rejection, appearance, retry_after, id))
+    (head, body)
 }
 
 /// Whether an answer with this status to this method has no body (RFC 9110 §6.4.1), and so none may be sent.
@@ -91,26 +68,18 @@ pub fn bodiless(method: &str, status: u16) -> bool {
     method == "HEAD" || matches!(status, 100..=199 | 204 | 304)
 }
 
-fn body(
+fn facts<'a>(
     rejection: &Rejection,
     appearance: Appearance,
-    retry_after: Option<u64>,
-    id: Option<&RequestId>,
-) -> Bytes {
+    retry_after_s: Option<u64>,
+    id: Option<&'a RequestId>,
+) -> Facts<'a> {
     let details = match rejection {
         Rejection::BadCredential(_, fault) => Some(fault.as_str()),
         _ => None,
     };
-    let problem = Problem {
-        r#type: Urn(appearance.reason),
-        title: appearance.title,
-        status: appearance.status,
-        error: appearance.title,
-        details,
-        retry_after,
-        request_id: id.map(RequestId::as_str),
-    };
-    serde_json::to_vec(&problem).map(Bytes::from).unwrap_or_default()
+    let Appearance { status, reason, title, .. } = appearance;
+    Facts { status, reason, title, details, retry_after_s, request_id: id.map(RequestId::as_str) }
 }
 
 fn retry_after_s(rejection: &Rejection, appearance: Appearance) -> Option<u64> {
@@ -162,7 +131,7 @@ mod tests {
     fn rendered(rejection: &Rejection) -> (response::Head, serde_json::Value) {
         let id = RequestId(Value::from_static("0193-abc"));
         let at = UNIX_EPOCH + std::time::Duration::from_millis(1_000_500);
-        let (head, body) = render(rejection, Some(&id), "api", at);
+        let (head, body) = render(rejection, Some(&id), "api", at, &Default::default());
         (head, serde_json::from_slice(&body).expect("the body is JSON"))
     }
 

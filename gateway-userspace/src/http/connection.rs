@@ -32,10 +32,12 @@ use drain::Entered;
 use self::clock::Clock;
 use self::wire::Wire;
 use super::forwarded;
+use super::rejection::Rejection;
 use crate::abuse::signal;
 use crate::header::Value;
 use crate::listener::{Accepted, Settings};
 use crate::request::Peer;
+use crate::response;
 
 /// What the owner of a connection is asked to do. One for each worker; nothing of it needs `Send`.
 pub trait Handler: 'static {
@@ -53,6 +55,10 @@ pub trait Handler: 'static {
     /// Told when a connection ends before or outside of a request, for a reason that says something about the client,
     /// and when a request panicked.
     fn broken(&self, peer: &Peer, why: Broken);
+
+    /// The answer where there is no request that [`Handler::handle`] could have answered: one that panicked a moment
+    /// ago, or whose head was never complete.
+    fn refuse(&self, rejection: &Rejection) -> (response::Head, Bytes);
 }
 
 /// Why a connection ended before or outside of a request.

@@ -13,23 +13,28 @@ use crate::request::{Head, Scheme};
 /// Fields that a request gets on its way: those set here, and the request id, `Host` and `Via`.
 const FIELDS_TO_COME: usize = 8;
 
-/// Sets `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP`, and continues or removes `Forwarded`.
-/// `client` is what [`super::client_address::client_address`] found.
-pub fn tell_upstream(head: &mut Head, connection: &Connection, client: IpAddr) {
+/// Sets `X-Forwarded-For`, `-Proto`, `-Host`, `-Port` and `X-Real-IP`, and continues or removes `Forwarded`; with
+/// `forwarded` every request has that too. `client` is what [`super::client_address::client_address`] found.
+pub fn tell_upstream(head: &mut Head, connection: &Connection, client: IpAddr, forwarded: bool) {
     let host = head.authority_value();
     let scheme = match head.scheme() {
         Scheme::Http => Value::from_static("http"),
         Scheme::Https => Value::from_static("https"),
     };
     let source = connection.source_value();
+    let element = forwarded.then(|| element(connection.peer().source.ip(), head));
     let fields = &mut head.fields;
     // Grown once and not field by field.
     fields.reserve(FIELDS_TO_COME);
     if connection.believes_headers() {
-        extend(fields, &header::X_FORWARDED_FOR, source);
         if fields.contains(&header::FORWARDED) {
-            extend(fields, &header::FORWARDED, &forwarded_element(connection.peer().source.ip()));
+            let bare = || forwarded_for(connection.peer().source.ip());
+            extend(fields, &header::FORWARDED, &element.unwrap_or_else(bare));
+        } else if let Some(element) = element {
+            translate(fields);
+            extend(fields, &header::FORWARDED, &element);
         }
+        extend(fields, &header::X_FORWARDED_FOR, source);
         keep_or_set(fields, header::X_FORWARDED_PROTO, scheme, |value| value == b"http" || value == b"https");
         keep_or_set(fields, header::X_FORWARDED_HOST, host, |value| {
             !value.is_empty() && !value.contains(&b',')
@@ -39,7 +44,12 @@ pub fn tell_upstream(head: &mut Head, connection: &Connection, client: IpAddr) {
     } else {
         remove_family(fields);
         fields.set(header::X_FORWARDED_FOR, source.clone());
-        fields.remove(&header::FORWARDED);
+        match element {
+            Some(element) => fields.set(header::FORWARDED, element),
+            None => {
+                fields.remove(&header::FORWARDED);
+            }
+        }
         fields.set(header::X_FORWARDED_PROTO, scheme);
         fields.set(header::X_FORWARDED_HOST, host);
         fields.set(header::X_FORWARDED_PORT, connection.port_value().clone());
@@ -77,13 +87,41 @@ fn extend(fields: &mut Fields, name: &Name, last: &Value) {
     }
 }
 
-/// Our element of `Forwarded` (RFC 7239 §6: an IPv6 address stands in brackets and quotes).
-fn forwarded_element(source: IpAddr) -> Value {
-    let element = match source.to_canonical() {
+/// Our element of `Forwarded`, with what we know of the hop (RFC 7239 §5). A host with a port is no token and stands in
+/// quotes; it holds none itself.
+fn element(source: IpAddr, head: &Head) -> Value {
+    let authority = head.authority();
+    let host = if authority.is_empty() { String::new() } else { format!(";host=\"{authority}\"") };
+    let element = format!("{};proto={}{host}", node(source), head.scheme().as_str());
+    Value::parse(element.as_bytes()).unwrap_or_else(|| forwarded_for(source))
+}
+
+/// The least that an element says.
+fn forwarded_for(source: IpAddr) -> Value {
+    Value::parse(node(source).as_bytes()).unwrap_or_else(|| Value::from_static("for=unknown"))
+}
+
+/// RFC 7239 §6: an IPv6 address stands in brackets and quotes.
+fn node(source: IpAddr) -> String {
+    match source.to_canonical() {
         IpAddr::V4(v4) => format!("for={v4}"),
         IpAddr::V6(v6) => format!("for=\"[{v6}]\""),
-    };
-    Value::parse(element.as_bytes()).unwrap_or_else(|| Value::from_static("for=unknown"))
+    }
+}
+
+/// Makes `Forwarded` of the `X-Forwarded-For` of a trusted proxy that does not send it (RFC 7239 §7.4), so that both tell
+/// of the same hops.
+fn translate(fields: &mut Fields) {
+    let mut list: Vec<String> = Vec::new();
+    for line in fields.get_all(&header::X_FORWARDED_FOR) {
+        for hop in line.as_bytes().split(|byte| *byte == b',') {
+            let hop = std::str::from_utf8(hop).unwrap_or_default().trim();
+            list.push(hop.parse().map_or_else(|_| "for=unknown".to_owned(), node));
+        }
+    }
+    if let Some(value) = Value::parse(list.join(", ").as_bytes()).filter(|_| !list.is_empty()) {
+        fields.set(header::FORWARDED, value);
+    }
 }
 
 fn keep_or_set(fields: &mut Fields, name: Name, value: Value, is_good: impl Fn(&[u8]) -> bool) {
@@ -107,8 +145,37 @@ mod tests {
         }
         let (parts, ()) = builder.body(()).unwrap().into_parts();
         let mut head = intake::read(parts, &connection).unwrap();
-        tell_upstream(&mut head, &connection, client.parse().unwrap());
+        tell_upstream(&mut head, &connection, client.parse().unwrap(), false);
         head
+    }
+
+    /// `Forwarded` where it is asked for.
+    fn forwarded(source: &str, lines: &[(&str, &str)]) -> Vec<String> {
+        let connection = connection(source, &["10.0.0.0/8"]);
+        let mut builder = http::Request::builder().uri("/a").header("host", "api.test:8080");
+        for (name, value) in lines {
+            builder = builder.header(*name, *value);
+        }
+        let (parts, ()) = builder.body(()).unwrap().into_parts();
+        let mut head = intake::read(parts, &connection).unwrap();
+        tell_upstream(&mut head, &connection, source.parse().unwrap(), true);
+        all(&head, &header::FORWARDED)
+    }
+
+    #[test]
+    fn forwarded_is_ours_alone_from_a_stranger_and_continues_what_a_trusted_proxy_knows() {
+        let own = |source: &str| format!("for={source};proto=http;host=\"api.test:8080\"");
+        assert_eq!(forwarded("192.0.2.1", SPOOFED), [own("192.0.2.1")]);
+        assert_eq!(forwarded("2001:db8::1", &[]), [own("\"[2001:db8::1]\"")]);
+        assert_eq!(forwarded("10.0.0.1", &[]), [own("10.0.0.1")]);
+        let begun = [("forwarded", "for=192.0.2.1;proto=https"), ("x-forwarded-for", "192.0.2.1")];
+        assert_eq!(
+            forwarded("10.0.0.1", &begun),
+            [format!("for=192.0.2.1;proto=https, {}", own("10.0.0.1"))]
+        );
+        let other = [("x-forwarded-for", "192.0.2.1, 2001:db8::1"), ("x-forwarded-for", "nonsense")];
+        let expected = format!("for=192.0.2.1, for=\"[2001:db8::1]\", for=unknown, {}", own("10.0.0.1"));
+        assert_eq!(forwarded("10.0.0.1", &other), [expected]);
     }
 
     fn all(head: &request::Head, name: &Name) -> Vec<String> {
@@ -174,7 +241,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_source_is_quoted_in_forwarded() {
-        assert_eq!(forwarded_element("2001:db8::1".parse().unwrap()).to_str(), Some("for=\"[2001:db8::1]\""));
-        assert_eq!(forwarded_element("::ffff:192.0.2.1".parse().unwrap()).to_str(), Some("for=192.0.2.1"));
+        assert_eq!(forwarded_for("2001:db8::1".parse().unwrap()).to_str(), Some("for=\"[2001:db8::1]\""));
+        assert_eq!(forwarded_for("::ffff:192.0.2.1".parse().unwrap()).to_str(), Some("for=192.0.2.1"));
     }
 }

@@ -113,6 +113,8 @@ pub enum CredentialFault {
     Critical,
     /// An API key that is not known.
     UnknownCredential,
+    /// An API key that is switched off.
+    Disabled,
 }
 
 impl CredentialFault {
@@ -130,6 +132,7 @@ impl CredentialFault {
             CredentialFault::Audience => "wrong audience",
             CredentialFault::Critical => "unknown critical extension",
             CredentialFault::UnknownCredential => "unknown",
+            CredentialFault::Disabled => "disabled",
         }
     }
 }

@@ -143,6 +143,10 @@ impl Drop for Record {
         if self.status.is_none() {
             // The client of a request that panicked gets a 500; otherwise only a client that left ends it like this.
             let panics = std::thread::panicking();
+            if panics {
+                self.refusal = Some(Rejection::Internal.appearance());
+                self.worker.panicked.set(Some(self.context.id.clone()));
+            }
             self.detail = Some(if panics { "panicked" } else { "client-left" });
             self.status = Some(if panics { 500 } else { CLIENT_LEFT });
         }

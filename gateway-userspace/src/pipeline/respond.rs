@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 
+use super::fault;
 use super::finish::Record;
 use crate::action::{Body, forward};
 use crate::config::snapshot::{Action, Authentication, RoutePolicies};
@@ -41,14 +42,26 @@ pub async fn respond(
     record.route = Some(found.route);
     let context = &mut record.context;
     context.route = Some(route.name.clone());
+    if route.uses_parameters {
+        let parameters = found.parameters(head.path());
+        context.parameters = parameters.map(|(name, value)| (name.into(), value.into())).collect();
+    }
 
     check(&route.policies, context, &mut head).await?;
+    fault::point(head.path());
 
     match &route.action {
         Action::Respond(answer) => Ok(answer.respond(&head)),
         Action::Forward { plan, replace_prefix } => {
+            // Before those of the identity, so that these are never displaced.
+            route.upstream_headers.apply(&mut head.fields, context);
             snapshot.identity_headers.apply(&mut head.fields, context.identity.as_deref());
-            forwarded::tell_upstream(&mut head, connection, context.client);
+            if let (Some(signed), Some(identity)) = (&snapshot.signed_identity, &context.identity) {
+                let upstream = &snapshot.plans[*plan].config.name;
+                signed.apply(&mut head.fields, identity, &context.id, upstream, context.started_at);
+            }
+            let with_forwarded = snapshot.config.gateway.forwarded;
+            forwarded::tell_upstream(&mut head, connection, context.client, with_forwarded);
             head.fields.set(crate::header::X_REQUEST_ID, context.id.0.clone());
             let path = replace_prefix
                 .as_deref()
@@ -58,7 +71,11 @@ pub async fn respond(
             let watch = body.watch();
             record.body = Some(watch.clone());
             let upstream = &view.upstreams[*plan];
-            let (head, body, timing) = forward::forward(context, head, path.as_deref(), body, upstream)
+            let mapping = path
+                .as_deref()
+                .zip(replace_prefix.as_deref())
+                .map(|(path, replacement)| forward::Mapping { path, prefix: found.prefix, replacement });
+            let (head, body, timing) = forward::forward(context, head, mapping, body, upstream)
                 .await
                 // The body knows better than the connection that carried it why it broke.
                 .map_err(|rejection| watch.fault().map_or(rejection, Rejection::from))?;
@@ -120,7 +137,7 @@ fn may_be_anothers(rejection: &Rejection) -> bool {
         | F::Signature
         | F::UnknownCredential
         | F::Malformed => true,
-        F::Repeated | F::Expired | F::NotYetValid | F::Critical => false,
+        F::Repeated | F::Expired | F::NotYetValid | F::Critical | F::Disabled => false,
     }
 }
 
@@ -160,7 +177,7 @@ impl Authentication {
                     jwt::Outcome::Refused(rejection) => Some(Err(rejection)),
                 }
             }
-            Authentication::ApiKey(keys) => keys.authenticate(head),
+            Authentication::ApiKey(keys) => keys.authenticate(head, context.started_at, context.client),
         }
     }
 

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 
 use super::finish::{Body, Record};
@@ -60,6 +61,20 @@ impl Handler for Pipeline {
             });
         }
     }
+
+    fn refuse(&self, rejection: &Rejection) -> (response::Head, Bytes) {
+        refuse_without_request(&self.0, rejection)
+    }
+}
+
+/// Outside of any route: what every answer carries, and the id of the request that panicked if that is the reason.
+fn refuse_without_request(worker: &Worker, rejection: &Rejection) -> (response::Head, Bytes) {
+    let view = worker.view();
+    let id = if *rejection == Rejection::Internal { worker.panicked.take() } else { None };
+    let errors = &view.shared.config.errors;
+    let (mut head, body) = answer::render(rejection, id.as_ref(), "", SystemTime::now(), errors);
+    view.shared.headers.apply(&mut head);
+    (head, body)
 }
 
 async fn serve(
@@ -78,6 +93,7 @@ async fn serve(
         started,
         started_at,
         route: None,
+        parameters: Vec::new(),
         identity: None,
         limit: None,
     };
@@ -129,7 +145,8 @@ fn refuse(
     }
     record.refused(rejection);
     let context = &record.context;
-    let (head, body) = answer::render(rejection, Some(&context.id), realm, context.started_at);
+    let (head, body) =
+        answer::render(rejection, Some(&context.id), realm, context.started_at, &view.shared.config.errors);
     (head, body.into())
 }
 

@@ -8,7 +8,9 @@
 pub mod config;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -18,7 +20,7 @@ use crate::header::Value;
 use crate::http::rejection::{Challenge, CredentialFault, Rejection};
 use crate::request::identity::Credential;
 use crate::request::{Head, Identity, query};
-use config::{Config, Location};
+use config::{Config, Location, Terms};
 
 /// Longest key that is looked at; a longer one is malformed.
 pub const KEY_BYTES_MAX: usize = 512;
@@ -35,6 +37,7 @@ pub struct Authenticator {
 struct Entry {
     sha256: [u8; 32],
     identity: Arc<Identity>,
+    terms: Terms,
 }
 
 impl std::fmt::Debug for Entry {
@@ -57,7 +60,11 @@ impl Authenticator {
         let mut keys: HashMap<u64, Vec<Entry>, RandomState> = HashMap::default();
         for key in &config.keys {
             let identity = Arc::new(identity(config, key)?);
-            keys.entry(beginning(&key.sha256)).or_default().push(Entry { sha256: key.sha256, identity });
+            keys.entry(beginning(&key.sha256)).or_default().push(Entry {
+                sha256: key.sha256,
+                identity,
+                terms: key.terms.clone(),
+            });
         }
         let mut from: Vec<Location> = Vec::new();
         for location in &config.from {
@@ -69,8 +76,14 @@ impl Authenticator {
         Ok(Authenticator { from, keys, forward: config.forward })
     }
 
-    /// Who the key in the request belongs to; `None` when the request has none. An empty value is none.
-    pub fn authenticate(&self, head: &Head) -> Option<Result<Arc<Identity>, Rejection>> {
+    /// Who the key in the request belongs to; `None` when the request has none. An empty value is none. `now` is the
+    /// wall clock's, `client` the address that the client has.
+    pub fn authenticate(
+        &self,
+        head: &Head,
+        now: SystemTime,
+        client: IpAddr,
+    ) -> Option<Result<Arc<Identity>, Rejection>> {
         let mut sha256 = None;
         for location in &self.from {
             let mut present = |presented: Presented<'_>| match sha256.replace(presented.sha256()) {
@@ -96,7 +109,11 @@ impl Authenticator {
             }
         }
         let sha256 = sha256?;
-        Some(sha256.and_then(|sha256| self.find(&sha256)).map_err(refused))
+        let found = sha256.and_then(|sha256| self.find(&sha256)).map_err(refused);
+        Some(found.and_then(|entry| {
+            entry.terms.check(now, client)?;
+            Ok(entry.identity.clone())
+        }))
     }
 
     /// Where a key may stand.
@@ -124,10 +141,28 @@ impl Authenticator {
         }
     }
 
-    fn find(&self, sha256: &[u8; 32]) -> Result<Arc<Identity>, CredentialFault> {
+    fn find(&self, sha256: &[u8; 32]) -> Result<&Entry, CredentialFault> {
         let candidates = self.keys.get(&beginning(sha256)).into_iter().flatten();
         let mut equal = candidates.filter(|entry| verify_slices_are_equal(&entry.sha256, sha256).is_ok());
-        equal.next().map(|entry| entry.identity.clone()).ok_or(CredentialFault::UnknownCredential)
+        equal.next().ok_or(CredentialFault::UnknownCredential)
+    }
+}
+
+impl Terms {
+    /// Whether a key under these terms is accepted now and from there. Only somebody who has the key learns which of
+    /// them it fails.
+    fn check(&self, now: SystemTime, client: IpAddr) -> Result<(), Rejection> {
+        if self.disabled {
+            return Err(refused(CredentialFault::Disabled));
+        }
+        if self.expires.is_some_and(|expires| now >= expires) {
+            return Err(refused(CredentialFault::Expired));
+        }
+        let client = client.to_canonical();
+        if !self.addresses.is_empty() && !self.addresses.iter().any(|prefix| prefix.contains(&client)) {
+            return Err(Rejection::AddressDenied);
+        }
+        Ok(())
     }
 }
 

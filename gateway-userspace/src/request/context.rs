@@ -33,10 +33,19 @@ pub struct Context {
     pub started_at: SystemTime,
     /// Name of the route, once found.
     pub route: Option<Arc<str>>,
+    /// Names and values of the path's parameters, where the route has a use for them.
+    pub parameters: Vec<(Box<str>, Box<str>)>,
     /// Who the client is, once authenticated.
     pub identity: Option<Arc<Identity>>,
     /// The state of the limit that is nearest to refusing, which answers tell the client.
     pub limit: Option<LimitState>,
+}
+
+impl Context {
+    /// The value of a path parameter, as it stands in the normal form of the path.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
+    }
 }
 
 /// What a limit says about a request that it let through or refused.

@@ -48,6 +48,7 @@ pub(crate) fn context(client: &str, identity: Option<Identity>) -> Context {
         started: Instant::now(),
         started_at: SystemTime::now(),
         route: Some(Arc::from("route")),
+        parameters: Vec::new(),
         identity: identity.map(Arc::new),
         limit: None,
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::literal;
 use super::methods::Methods;
-use super::pattern::{HostPattern, Pattern, Segment, Tail};
+use super::pattern::{HostPattern, Kind, Pattern, Segment, Tail};
 use super::tree::segments;
 
 /// Pairs of patterns that match the same requests equally well: same host, same path whatever its parameters are
@@ -27,9 +27,14 @@ pub fn conflicts<'p>(patterns: impl IntoIterator<Item = &'p Pattern>) -> Vec<(us
 /// A path without the names of its parameters, in the spelling that the router compares.
 #[derive(PartialEq, Eq, Hash)]
 struct Shape {
-    /// `None` is a parameter.
-    segments: Vec<Option<Vec<u8>>>,
+    segments: Vec<ShapeSegment>,
     tail: TailKind,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum ShapeSegment {
+    Literal(Vec<u8>),
+    Parameter(Kind),
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -42,8 +47,8 @@ enum TailKind {
 impl Shape {
     fn of(pattern: &Pattern) -> Shape {
         let segments = segments(&pattern.path).iter().map(|segment| match segment {
-            Segment::Literal(text) => Some(literal::fold(text).collect()),
-            Segment::Parameter(_) => None,
+            Segment::Literal(text) => ShapeSegment::Literal(literal::fold(text).collect()),
+            Segment::Parameter(_, kind) => ShapeSegment::Parameter(*kind),
         });
         let tail = match pattern.path.tail {
             Tail::End => TailKind::End,
@@ -75,6 +80,8 @@ mod tests {
     fn patterns_that_differ_in_host_shape_or_methods_do_not_collide() {
         let different = [
             "/users/{id}",
+            "/users/{id:int}",
+            "/users/{id:uuid}",
             "/users/me",
             "/users/*",
             "/users/{id+}",

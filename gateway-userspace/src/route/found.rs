@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::pattern::{PathPattern, Segment, Tail};
+use super::literal;
+use super::pattern::{Kind, PathPattern, Segment, Tail};
 use super::tree::segments;
 
 /// The outcome of a lookup. It borrows the table only, so that the head may be edited while it lives; parameters are
@@ -13,6 +14,8 @@ pub struct Found<'t> {
     pub route: usize,
     /// The path of the pattern that matched.
     pub pattern: &'t PathPattern,
+    /// Its leading literals, in the pattern's own spelling: `/v1` of `/v1/{id}/x`, nothing of `/*`.
+    pub prefix: &'t str,
 }
 
 impl<'t> Found<'t> {
@@ -28,7 +31,9 @@ impl<'t> Found<'t> {
                 rest = after;
                 match segment {
                     Segment::Literal(_) => None,
-                    Segment::Parameter(name) => Some((&**name, value)),
+                    Segment::Parameter(name, Kind::Any) => Some((&**name, value)),
+                    // Path parameters are no part of a number or a UUID.
+                    Segment::Parameter(name, _) => Some((&**name, literal::without_parameters(value))),
                 }
             }
             None => match tail {

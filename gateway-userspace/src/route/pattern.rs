@@ -43,8 +43,54 @@ pub struct PathPattern {
 pub enum Segment {
     /// These bytes, in normal form.
     Literal(Box<str>),
-    /// `{name}`: any one segment that is not empty.
-    Parameter(Box<str>),
+    /// `{name}` or `{name:kind}`: any one segment that is not empty and of this kind.
+    Parameter(Box<str>, Kind),
+}
+
+/// What the segment of a parameter may be. In the order in which kinds are tried: narrower before wider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `{id:uuid}`: 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12 (RFC 9562 §4), in either case.
+    Uuid,
+    /// `{id:int}`: one to twenty decimal digits, as many as an unsigned number of 64 bits has.
+    Int,
+    /// `{id}`: anything.
+    Any,
+}
+
+impl Kind {
+    /// As written after the colon, with what it stands for.
+    pub const NAMED: [(&'static str, Kind); 2] = [("uuid", Kind::Uuid), ("int", Kind::Int)];
+
+    /// Whether a segment, which is in normal form, is of this kind. An empty one is of none.
+    pub fn takes(self, segment: &str) -> bool {
+        const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
+        match self {
+            Kind::Any => !segment.is_empty(),
+            Kind::Int => {
+                (1..=20).contains(&segment.len()) && segment.bytes().all(|byte| byte.is_ascii_digit())
+            }
+            Kind::Uuid => {
+                segment.len() == 36
+                    && segment.split('-').map(str::len).eq(GROUPS)
+                    && segment.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+            }
+        }
+    }
+}
+
+impl PathPattern {
+    /// The names of the parameters, in order.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        let segments = self.segments.iter().filter_map(|segment| match segment {
+            Segment::Parameter(name, _) => Some(&**name),
+            Segment::Literal(_) => None,
+        });
+        segments.chain(match &self.tail {
+            Tail::Rest(name) => Some(&**name),
+            Tail::End | Tail::Prefix => None,
+        })
+    }
 }
 
 /// What may follow the segments.

@@ -4,7 +4,7 @@
 //! whatever their order in the configuration:
 //!
 //! 1. host: exact, then the wildcard with the longest suffix, then any;
-//! 2. path, segment by segment from the left: a literal, then `{name}`, then the end of the path, `{name+}`, `/*`;
+//! 2. path, segment by segment from the left: a literal, then `{name:uuid}`, `{name:int}`, `{name}`, then the end of the path, `{name+}`, `/*`;
 //! 3. method: named, then the `HEAD` that a `GET` implies, then any.
 //!
 //! This is the Gateway API's precedence. It means that a path under `/v1/*` whose more specific route takes other
@@ -19,8 +19,8 @@ use rapidhash::quality::RandomState;
 
 use super::Found;
 use super::methods::Methods;
-use super::pattern::{HostPattern, PathPattern, Pattern};
-use super::tree::{Leaf, Node, best_fit};
+use super::pattern::{HostPattern, PathPattern, Pattern, Segment};
+use super::tree::{Leaf, Node, best_fit, segments};
 use crate::http::rejection::Rejection;
 use crate::request::Head;
 
@@ -41,6 +41,7 @@ pub struct Table {
 struct Entry {
     route: usize,
     path: PathPattern,
+    prefix: Box<str>,
 }
 
 impl Table {
@@ -59,7 +60,8 @@ impl Table {
         for (Pattern { methods, host, path }, route) in patterns {
             let leaf = Leaf { pattern: entries.len(), methods: Methods::new(&methods) };
             table.tree_of(host).insert(&path, leaf);
-            entries.push(Entry { route, path });
+            let prefix = literal_prefix(&path);
+            entries.push(Entry { route, path, prefix });
         }
         table.entries = entries.into_boxed_slice();
         table
@@ -80,8 +82,8 @@ impl Table {
                 best_fit(leaves, method)
             });
             if let Some(leaf) = leaf {
-                let Entry { route, path } = &self.entries[leaf.pattern];
-                return Ok(Found { route: *route, pattern: path });
+                let Entry { route, path, prefix } = &self.entries[leaf.pattern];
+                return Ok(Found { route: *route, pattern: path, prefix });
             }
         }
         Err(if path_matched {
@@ -129,6 +131,15 @@ impl Table {
             HostPattern::Any => &mut self.any,
         }
     }
+}
+
+/// The leading literals of a pattern, each with its slash.
+fn literal_prefix(path: &PathPattern) -> Box<str> {
+    let literals = segments(path).iter().map_while(|segment| match segment {
+        Segment::Literal(text) => Some(["/", text]),
+        Segment::Parameter(..) => None,
+    });
+    literals.flatten().collect::<String>().into()
 }
 
 #[cfg(test)]

@@ -9,15 +9,15 @@ use rapidhash::fast::RandomState;
 
 use super::literal;
 use super::methods::{Fit, Methods};
-use super::pattern::{PathPattern, Segment, Tail};
+use super::pattern::{Kind, PathPattern, Segment, Tail};
 
 /// A node: the patterns that agree on the segments up to here.
 #[derive(Debug, Default)]
 pub(super) struct Node {
     /// Next segments that are literal, folded.
     literals: HashMap<Box<[u8]>, Box<Node>, RandomState>,
-    /// The next segment where it is a parameter.
-    parameter: Option<Box<Node>>,
+    /// The next segment where it is a parameter, narrower kinds first.
+    parameters: Vec<(Kind, Box<Node>)>,
     end: Vec<Leaf>,
     rest: Vec<Leaf>,
     prefix: Vec<Leaf>,
@@ -38,7 +38,7 @@ impl Node {
         for segment in segments(path) {
             node = match segment {
                 Segment::Literal(text) => node.literals.entry(literal::fold(text).collect()).or_default(),
-                Segment::Parameter(_) => node.parameter.get_or_insert_default(),
+                Segment::Parameter(_, kind) => node.parameter(*kind),
             };
         }
         match path.tail {
@@ -86,8 +86,8 @@ impl Node {
                 }
             }
         }
-        if !segment.is_empty() {
-            let found = self.parameter.as_ref().and_then(|child| child.descend(after, accept));
+        for (_, child) in self.parameters.iter().filter(|(kind, _)| takes(*kind, segment)) {
+            let found = child.descend(after, accept);
             if found.is_some() {
                 return found;
             }
@@ -99,6 +99,18 @@ impl Node {
             }
         }
         offer(&self.prefix, accept)
+    }
+
+    /// The child for parameters of this kind, made if there is none.
+    fn parameter(&mut self, kind: Kind) -> &mut Node {
+        let index = match self.parameters.binary_search_by_key(&kind, |(known, _)| *known) {
+            Ok(index) => index,
+            Err(index) => {
+                self.parameters.insert(index, (kind, Box::default()));
+                index
+            }
+        };
+        &mut self.parameters[index].1
     }
 
     /// The children whose literal the segment spells: as it stands, then without its path parameters.
@@ -124,6 +136,14 @@ pub(super) fn segments(path: &PathPattern) -> &[Segment] {
     match &*path.segments {
         [Segment::Literal(only)] if only.is_empty() && path.tail == Tail::End => &[],
         segments => segments,
+    }
+}
+
+/// Whether a segment is of a kind. Upstreams may cut path parameters off, so `7;x=1` is the number that `7` is.
+fn takes(kind: Kind, segment: &str) -> bool {
+    match kind {
+        Kind::Any => !segment.is_empty(),
+        kind => kind.takes(literal::without_parameters(segment)),
     }
 }
 

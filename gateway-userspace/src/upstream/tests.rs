@@ -86,6 +86,7 @@ pub(crate) fn context() -> Context {
         started: Instant::now(),
         started_at: SystemTime::now(),
         route: None,
+        parameters: Vec::new(),
         identity: None,
         limit: None,
     }

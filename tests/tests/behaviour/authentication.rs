@@ -1,4 +1,4 @@
-//! Who gets in: tokens and keys (AU-1, 3, 4, 5, 8, 9, 14; AZ-4).
+//! Who gets in by a token, alone or beside keys.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,9 @@ use gateway_userspace::demo::services::Service;
 use serde_json::json;
 use tests::curl::{Answer, curl};
 use tests::echo::Echo;
-use tests::gateway::{Gateway, free_port};
+use tests::gateway::Gateway;
+
+use crate::api_keys::{KEY, keys, sha256};
 
 /// An issuer that answers on loopback, whose keys can be rotated and whose answers can be stopped.
 struct Issuing {
@@ -230,91 +232,6 @@ fn a_static_pem_key_from_the_environment_or_a_file_verifies_too() {
 }
 
 #[test]
-fn an_api_key_passes_by_its_hash_and_never_reaches_upstream_or_log() {
-    let echo = Echo::start();
-    let created = tests::gateway::run(&["key", "create", "--id", "partner-a", "--json"]);
-    assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
-    let created: serde_json::Value = serde_json::from_slice(&created.stdout).unwrap();
-    let secret = created["secret"].as_str().expect("the secret, once");
-    let line = created["line"].as_str().expect("what goes into the configuration");
-    assert!(line.starts_with("keys.partner-a = \"sha256:"), "{line}");
-    let gateway = Gateway::start(&format!(
-        "[auth.partners]\napi-key = [\"header:X-API-Key\", \"query:api_key\"]\n{line}\nconsumer-header = \"X-Consumer\"\n\
-         [route.all]\nmatch = \"/*\"\nto = \"{}\"\nauth = \"partners\"\n",
-        echo.url()
-    ));
-    let field = format!("X-API-Key: {secret}");
-    let answer = curl(&["-H", &field, "-H", "X-Consumer: root", &gateway.url("/?a=1")]);
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert!(!answer.body.contains(secret), "the key stays here: {}", answer.body);
-    assert!(answer.body.to_lowercase().contains("[\"x-consumer\",\"partner-a\"]"), "{}", answer.body);
-
-    let by_query = curl(&[&gateway.url(&format!("/?a=1&api_key={secret}&b=2"))]);
-    assert_eq!(by_query.status, 200);
-    assert_eq!(by_query.json()["line"], "GET /?a=1&b=2 HTTP/1.1");
-
-    let wrong = curl(&["-H", "X-API-Key: portcullis_live_wrong", &gateway.url("/")]);
-    assert_eq!((wrong.status, wrong.json()["error"].as_str()), (401, Some("Invalid API key")));
-    assert_eq!(curl(&[&gateway.url("/")]).status, 401);
-
-    let listed = gateway.cli_json(&["key", "list"]);
-    assert_eq!(listed["keys"][0]["id"], "partner-a");
-    std::thread::sleep(Duration::from_millis(500));
-    let log = std::fs::read_to_string(gateway.folder.join("access.log")).unwrap();
-    assert!(log.contains("partner-a") && !log.contains(secret), "{log}");
-    assert!(!gateway.said().contains(secret));
-}
-
-#[test]
-fn address_rules_go_by_the_trusted_address() {
-    let echo = Echo::start();
-    let gateway = Gateway::start(&format!(
-        "[route.inside]\nmatch = \"/inside\"\nto = \"{0}\"\naccess = [\"allow 127.0.0.0/8\", \"deny all\"]\n\
-         [route.outside]\nmatch = \"/outside\"\nto = \"{0}\"\naccess = [\"deny 127.0.0.0/8\", \"allow all\"]\n",
-        echo.url()
-    ));
-    let spoof = "X-Forwarded-For: 10.0.0.1";
-    assert_eq!(curl(&["-H", spoof, &gateway.url("/inside")]).status, 200);
-    let refused = curl(&["-H", spoof, &gateway.url("/outside")]);
-    assert_eq!((refused.status, refused.header("x-gateway-reason")), (403, "address-denied"));
-}
-
-#[test]
-fn the_rules_of_a_listener_hold_on_every_route_and_a_header_gets_nobody_past_them() {
-    let closed = free_port();
-    let gateway = Gateway::start(&format!(
-        "[listen.closed]\naddress = \"0.0.0.0:{closed}\"\naccess = [\"allow 10.0.0.0/8\", \"deny all\"]\n\
-         [route.all]\nmatch = \"/*\"\nrespond = {{ status = 200 }}\n"
-    ));
-    assert_eq!(curl(&[&gateway.url("/")]).status, 200, "the other listener has no rules");
-    let url = format!("http://127.0.0.1:{closed}");
-    for path in ["/", "/nothing/here"] {
-        let refused = curl(&["-H", "X-Forwarded-For: 10.0.0.1", &format!("{url}{path}")]);
-        assert_eq!(refused.status, 403, "{path}");
-        assert_eq!(refused.header("content-type"), "application/problem+json");
-        assert_eq!(refused.header("x-gateway-reason"), "address-denied");
-    }
-}
-
-const KEY: &str = "k-0123456789abcdef0123456789abcdef";
-
-/// A list with one API key.
-fn keys(name: &str, consumer: &str, digest: &str) -> String {
-    format!(
-        "[auth.{name}]\napi-key = [\"header:X-API-Key\"]\nkeys.{consumer} = \"sha256:{digest}\"\n\
-         consumer-header = \"X-Consumer\"\n"
-    )
-}
-
-fn sha256(text: &str) -> String {
-    let output = std::process::Command::new("sh")
-        .args(["-c", &format!("printf %s '{text}' | sha256sum")])
-        .output()
-        .expect("sha256sum runs");
-    String::from_utf8_lossy(&output.stdout)[..64].to_owned()
-}
-
-#[test]
 fn a_route_takes_tokens_of_several_issuers_and_keys_of_several_lists_in_any_order() {
     let (first, second, echo) = (Issuing::start(), Issuing::start(), Echo::start());
     let (alice, bob) = (first.publish("one"), second.publish("one"));
@@ -382,5 +299,90 @@ fn a_token_that_nobody_judged_never_reaches_the_upstream_beside_a_good_key() {
     for path in ["/a", "/b"] {
         let answer = curl(&["-H", &format!("Authorization: Bearer {good}"), &gateway.url(path)]);
         assert!(answer.status == 200 && answer.body.contains(&good), "{path}: {}", answer.body);
+    }
+}
+
+#[test]
+fn a_client_cannot_bring_an_identity_along_by_raw_bytes_and_a_missing_claim_is_401_in_json() {
+    let (issuing, echo) = (Issuing::start(), Echo::start());
+    let issuer = issuing.publish("one");
+    let gateway = Gateway::start(&format!(
+        "[auth.users]\njwt = \"{}\"\naudience = \"api\"\nheaders = {{ X-User-Id = \"sub\", X-Email = \"email?\" }}\n\
+         [route.open]\nmatch = \"/open\"\nto = \"{1}\"\n\
+         [route.users]\nmatch = \"/users\"\nto = \"{1}\"\nauth = \"users\"\n",
+        issuing.url(),
+        echo.url()
+    ));
+    let token = issuer.token("alice", Duration::from_secs(60)).unwrap();
+    let spoofs = [
+        "X-User-Id: root",
+        "x-user-id: root",
+        "X-USER-ID:root",
+        "X_User_Id: root",
+        "X-User_Id: root",
+        "X-User-Id: root\r\nX-User-Id: root",
+        "X-User-Id:\troot",
+        "X-User-Id: alice, root",
+        "Connection: x-user-id\r\nX-User-Id: root",
+        "Connection: close, X-User-Id",
+        "X-Email: root@evil.test",
+        "X-User-Id : root",
+        " X-User-Id: root",
+        "X-Folded: a\r\n X-User-Id: root",
+        "X-Bare: a\nX-User-Id: root",
+        "X-Return: a\rX-User-Id: root",
+        "X-User-Id\0: root",
+    ];
+    for spoof in spoofs {
+        for path in ["/open", "/users"] {
+            let authorization = format!("Authorization: Bearer {token}\r\n");
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: a\r\n{authorization}{spoof}\r\nConnection: close\r\n\r\n"
+            );
+            let answer = tests::raw::exchange(gateway.port, request.as_bytes());
+            assert!(!answer.contains("root"), "{spoof:?} on {path}: {answer}");
+            if answer.starts_with("HTTP/1.1 200") {
+                let lower = answer.to_lowercase();
+                assert_eq!(
+                    lower.matches("x-user-id").count(),
+                    usize::from(path == "/users"),
+                    "{spoof:?}: {answer}"
+                );
+                assert_eq!(
+                    lower.contains("[\"x-user-id\",\"alice\"]"),
+                    path == "/users",
+                    "{spoof:?}: {answer}"
+                );
+            } else {
+                assert!(answer.starts_with("HTTP/1.1 400"), "{spoof:?} on {path}: {answer}");
+            }
+        }
+    }
+    // In trailers, where some servers merge them into the fields.
+    let chunked = format!(
+        "POST /users HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nTE: trailers\r\nTrailer: X-User-Id\r\nTransfer-Encoding: chunked\r\n\
+         Connection: close\r\n\r\n1\r\nx\r\n0\r\nX-User-Id: root\r\nX_User_Id: root\r\n\r\n"
+    );
+    let answer = tests::raw::exchange(gateway.port, chunked.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("root"), "{answer}");
+
+    let header = json!({ "alg": "RS256", "kid": "one" });
+    let exp = seconds_from_now(60);
+    for (what, claims) in [
+        ("none", json!({ "iss": issuing.url(), "aud": "api", "exp": exp })),
+        ("line breaks", json!({ "iss": issuing.url(), "aud": "api", "exp": exp, "sub": "a\r\nX-Admin: 1" })),
+        ("an object", json!({ "iss": issuing.url(), "aud": "api", "exp": exp, "sub": { "a": 1 } })),
+    ] {
+        let answer = curl(&[
+            "-H",
+            &format!("Authorization: Bearer {}", issuer.sign(&header, &claims).unwrap()),
+            &gateway.url("/users"),
+        ]);
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (401, "application/problem+json"),
+            "{what}"
+        );
+        assert!(!answer.body.contains("X-Admin"), "{what}");
     }
 }

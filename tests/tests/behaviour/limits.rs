@@ -118,3 +118,50 @@ fn strangers_do_not_use_up_what_the_clients_of_a_route_share() {
     assert_eq!([ask("test"), ask("test"), ask("test"), ask("test")], [200, 200, 200, 429]);
     assert_eq!(ask("wrong"), 429, "guessing is limited by address");
 }
+
+#[test]
+fn ten_keys_under_three_limits_each_spend_their_own_and_the_narrowest_that_refuses_is_named() {
+    let keys: Vec<String> = (0..10).map(|number| format!("key-{number}-0123456789abcdef")).collect();
+    let lines: String = keys
+        .iter()
+        .enumerate()
+        .map(|(number, key)| {
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+            let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("keys.k{number} = {{ hash = \"sha256:{digest}\", consumer = \"c{}\" }}\n", number / 2)
+        })
+        .collect();
+    let gateway = Gateway::start(&format!(
+        "[auth.keys]\napi-key = \"X-Key\"\n{lines}\
+         [limit.per-key]\nrate = \"3/h\"\nby = \"key\"\n\
+         [limit.per-consumer]\nrate = \"5/h\"\nby = \"consumer\"\n\
+         [limit.per-address]\nrate = \"1000/h\"\nby = \"address\"\n\
+         [route.all]\nmatch = \"/*\"\nrespond = {{ status = 200 }}\nauth = \"keys\"\nlimit = [\"per-key\", \"per-consumer\", \"per-address\"]\n"
+    ));
+    let ask = |key: &str| curl(&["-H", &format!("X-Key: {key}"), &gateway.url("/")]);
+    for pair in keys.chunks(2) {
+        for _ in 0..3 {
+            assert_eq!(ask(&pair[0]).status, 200);
+        }
+        // Three of five of the consumer are spent, and all three of the key: the key's limit is the narrower one.
+        let refused = ask(&pair[0]);
+        assert_eq!((refused.status, limit_of(&refused)), (429, "per-key".into()));
+        for _ in 0..2 {
+            assert_eq!(ask(&pair[1]).status, 200);
+        }
+        let refused = ask(&pair[1]);
+        assert_eq!(
+            (refused.status, limit_of(&refused)),
+            (429, "per-consumer".into()),
+            "one is left to the key"
+        );
+        // Both refuse: the narrower is named.
+        let refused = ask(&pair[0]);
+        assert_eq!((refused.status, limit_of(&refused)), (429, "per-key".into()));
+    }
+}
+
+/// The name of the limit that an answer tells of.
+fn limit_of(answer: &tests::curl::Answer) -> String {
+    answer.header("ratelimit").split('"').nth(1).unwrap_or_default().to_owned()
+}

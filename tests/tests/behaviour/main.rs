@@ -1,16 +1,23 @@
 //! What the gateway does for a client: the real binary, real peers, no privilege.
 
 mod acceptance;
+mod answers;
+mod api_keys;
 mod authentication;
 mod bad_input;
+mod client_address;
 mod cross_origin;
+mod express;
 mod forwarding;
 mod hostile;
 mod limits;
 mod observability;
 mod operation;
+mod paths;
+mod provider;
 mod refusals;
 mod routing;
 mod slow_clients;
 mod tls;
+mod unprivileged;
 mod volume;

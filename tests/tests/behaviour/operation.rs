@@ -251,62 +251,6 @@ fn a_ban_without_the_kernel_stage_holds_at_layer_7_and_can_be_undone() {
 }
 
 #[test]
-fn without_root_it_runs_as_a_plain_gateway_and_says_once_that_the_kernel_stage_is_off() {
-    if !rustix::process::geteuid().is_root() {
-        // Then every other test of this file has shown it already.
-        return;
-    }
-    let folder = tests::gateway::folder();
-    let port = tests::gateway::free_port();
-    let f = folder.display();
-    std::fs::write(
-        folder.join("gateway.toml"),
-        format!(
-            "[gateway]\nstate = \"{f}/state\"\n[admin]\nsocket = \"{f}/admin.sock\"\n[listen.main]\naddress = \"127.0.0.1:{port}\"\n\
-             [shield]\ninterfaces = [\"lo\"]\nban = \"20 denials in 10s\"\n[route.all]\nmatch = \"/*\"\nrespond = {{ status = 200, body = \"plain\" }}\n"
-        ),
-    )
-    .unwrap();
-    // The binary may stand where a stranger cannot read.
-    let copy = folder.join("portcullis");
-    std::fs::copy(binary(), &copy).unwrap();
-    Command::new("chown").args(["-R", "nobody", folder.to_str().unwrap()]).status().unwrap();
-    let mut child = Command::new("setpriv")
-        .args(["--reuid=nobody", "--clear-groups", "--bounding-set=-all"])
-        .arg(&copy)
-        .args(["run", "--config", folder.join("gateway.toml").to_str().unwrap()])
-        .stderr(std::fs::File::create(folder.join("said")).unwrap())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let started = Instant::now();
-    let mut body = String::new();
-    while body.is_empty() && started.elapsed() < Duration::from_secs(10) {
-        body = curl(&[&format!("http://127.0.0.1:{port}/")]).body;
-    }
-    let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
-    let _ = rustix::process::kill_process(pid, Signal::TERM);
-    let _ = child.wait();
-    let said = std::fs::read_to_string(folder.join("said")).unwrap();
-    assert_eq!(body, "plain", "{said}");
-    assert_eq!(said.matches("kernel stage is off").count(), 1, "{said}");
-    std::fs::remove_dir_all(folder).unwrap();
-}
-
-#[test]
-fn a_state_folder_that_cannot_be_written_is_said_once_and_stops_nothing() {
-    // Nobody makes a folder there, not even root.
-    let gateway = Gateway::start(
-        "[gateway]\nworkers = 1\nstate = \"/sys/portcullis-test\"\n\
-         [route.all]\nmatch = \"/*\"\nrespond = { status = 200 }\n",
-    );
-    assert_eq!(curl(&[&gateway.url("/")]).status, 200);
-    let said = gateway.said();
-    assert_eq!(said.matches("bans are not kept over a restart").count(), 1, "{said}");
-    assert!(gateway.cli(&["ban", "198.51.100.7"]).status.success());
-}
-
-#[test]
 fn an_upstream_that_is_known_by_name_is_never_banned_either() {
     let echo = Echo::start();
     let port = echo.address.port();
@@ -320,4 +264,49 @@ fn an_upstream_that_is_known_by_name_is_never_banned_either() {
         assert!(started.elapsed() < Duration::from_secs(10), "the resolved address is not on the list");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+#[test]
+fn liveness_and_readiness_tell_the_truth_while_it_serves_and_while_it_leaves() {
+    let slow = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = slow.local_addr().unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let (mut stream, _) = slow.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = held.recv();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow");
+    });
+    let mut gateway = Gateway::start(&format!(
+        "[route.all]\nmatch = \"/*\"\nto = \"http://{address}\"\n\
+         [route.health]\nmatch = \"/health\"\nlog = false\nrespond = {{ status = 200, body = \"healthy\\n\", content-type = \"text/plain\" }}\n"
+    ));
+    assert_eq!((gateway.operations("/healthz").0, gateway.operations("/readyz").0), (200, 200));
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let answer = curl(&[version, &gateway.url("/health")]);
+        assert_eq!(
+            (answer.header("content-type"), &*answer.body),
+            ("text/plain", "healthy\n"),
+            "one type: {version}"
+        );
+    }
+    assert!(gateway.access_log().is_empty(), "the health route is not logged");
+    let url = gateway.url("/");
+    let request = std::thread::spawn(move || curl(&[&url]));
+    let started = Instant::now();
+    while !gateway.operations("/metrics").1.contains("http_server_active_requests")
+        && started.elapsed() < Duration::from_secs(5)
+    {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    gateway.signal(Signal::TERM);
+    while gateway.operations("/readyz").0 != 503 {
+        assert!(started.elapsed() < Duration::from_secs(10), "it leaves, and says so");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(gateway.operations("/healthz").0, 200, "it is alive all the same");
+    release.send(()).unwrap();
+    assert_eq!(request.join().unwrap().body, "slow");
+    assert_eq!(gateway.wait(), Some(0));
 }

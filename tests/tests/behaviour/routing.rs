@@ -138,3 +138,60 @@ fn what_no_route_matches_is_404_in_json_and_a_wrong_method_405_with_allow() {
     allowed.sort_unstable();
     assert_eq!(allowed, ["GET", "HEAD", "POST"]);
 }
+
+#[test]
+fn parameters_have_kinds_and_reach_upstream_headers_and_limits() {
+    let echo = Echo::start();
+    let gateway = Gateway::start(&format!(
+        "[limit.each]\nrate = \"1/h\"\nby = \"parameter:id\"\n\
+         [route.user]\nmatch = \"/users/{{id:int}}\"\nto = \"{0}\"\nlimit = \"each\"\nupstream-headers = {{ X-User = \"user/{{id}}\", X-Kind = \"int\" }}\n\
+         [route.document]\nmatch = \"/documents/{{id:uuid}}/{{part+}}\"\nto = \"{0}\"\nupstream-headers = {{ X-Part = \"{{part}} of {{id}}\" }}\n",
+        echo.url()
+    ));
+    let ask = |path: &str| curl(&["-H", "X-User: forged", "-H", "X-Part: forged", &gateway.url(path)]);
+    let sent = |answer: &tests::curl::Answer, name: &str| -> Vec<String> {
+        let headers = answer.json()["headers"].as_array().expect("a list").clone();
+        let named = headers
+            .iter()
+            .filter(|field| field[0].as_str().is_some_and(|field| field.eq_ignore_ascii_case(name)));
+        named.map(|field| field[1].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let first = ask("/users/7");
+    assert_eq!(
+        (sent(&first, "x-user"), sent(&first, "x-kind")),
+        (vec!["user/7".to_owned()], vec!["int".to_owned()])
+    );
+    assert_eq!(ask("/users/7").status, 429, "each user has a count of its own");
+    assert_eq!(ask("/users/8").status, 200);
+    for path in ["/users/me", "/users/7/orders", "/users/-1", "/users/", "/documents/7/a"] {
+        assert_eq!(ask(path).status, 404, "{path}");
+    }
+    let id = "0193a6b2-7c1d-7e50-8f00-0123456789ab";
+    let document = ask(&format!("/documents/{id}/a/b%20c"));
+    assert_eq!(sent(&document, "x-part"), [format!("a/b%20c of {id}")]);
+    // The sources' `path.match(/^\\/users\\/(.+)$/)` would take all of these for a user.
+    assert_eq!(sent(&document, "x-user"), ["forged"], "a field is only taken away where the route sets it");
+}
+
+#[test]
+fn unknown_hosts_are_404_and_hosts_are_exact_wild_or_any_whatever_the_port() {
+    let gateway = Gateway::start(
+        "[route.exact]\nmatch = \"api.test/*\"\nrespond = { status = 200, body = \"exact\" }\n\
+         [route.wild]\nmatch = \"*.wild.test/*\"\nrespond = { status = 200, body = \"wild\" }\n",
+    );
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        for (host, status, body) in [
+            ("api.test", 200, "exact"),
+            ("API.TEST:9999", 200, "exact"),
+            ("api.test.", 200, "exact"),
+            ("a.wild.test", 200, "wild"),
+            ("wild.test", 404, ""),
+            ("other.test", 404, ""),
+            ("127.0.0.1", 404, ""),
+        ] {
+            let answer = curl(&[version, "-H", &format!("Host: {host}"), &gateway.url("/x")]);
+            assert_eq!(answer.status, status, "{version} {host}");
+            assert!(body.is_empty() || answer.body == body, "{version} {host}: {}", answer.body);
+        }
+    }
+}

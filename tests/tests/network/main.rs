@@ -1,4 +1,5 @@
 //! Whole stories over real packets: client hosts in network namespaces, the kernel stage on their veth pairs.
 
+mod addresses;
 mod bans;
 mod stage;

@@ -38,11 +38,16 @@ impl Stage {
 
     /// `GET path` by curl from a host, giving up on the connection after one second.
     pub fn get(&self, host: usize, path: &str) -> Answer {
+        self.get_with(host, &[], path)
+    }
+
+    /// The same with more arguments.
+    pub fn get_with(&self, host: usize, arguments: &[&str], path: &str) -> Answer {
         let host = &self.hosts[host];
         let url = format!("http://{}:{}{path}", host.gateway, self.gateway.port);
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &host.name, "curl", "--connect-timeout", "1"]);
-        curl_by(&mut command, &[&url])
+        curl_by(&mut command, &[arguments, &[&*url]].concat())
     }
 
     /// Whether a SYN from a host is answered within `timeout`.

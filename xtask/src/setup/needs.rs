@@ -4,7 +4,7 @@ use std::{fmt, fs, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Verb, linker, toolchain};
+use super::{Verb, linker, node, toolchain};
 use crate::{paths, privilege::Privilege, process};
 
 /// One thing a machine has or lacks.
@@ -75,7 +75,14 @@ const TABLE: &[Row] = {
         ("openssl", &[Test], || program("openssl", "version", "openssl"), "seconds"),
         ("chromium", &[Test], || program("chromium", "--version", "chromium"), "about 1 min"),
         ("slowhttptest", &[Test], || program("slowhttptest", "-h", "slowhttptest"), "seconds"),
-        ("haproxy", &[Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
+        ("h2load", &[Test], || program("h2load", "--version", "nghttp2-client"), "seconds"),
+        ("sslscan", &[Test], || program("sslscan", "--version", "sslscan"), "seconds"),
+        ("testssl", &[Test], || program("testssl", "--version", "testssl.sh"), "seconds"),
+        ("ss", &[Test], || program("ss", "-V", "iproute2"), "seconds"),
+        ("node", &[Test], node::look, "seconds"),
+        ("npm", &[Test], || program("npm", "--version", "npm"), "about 1 min"),
+        ("npm packages", &[Test], node::look_for_packages, "about 20 s"),
+        ("haproxy", &[Test, Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
         ("xdp-filter", &[Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
         ("clippy", &[Lint], || component("clippy", || add_component("clippy")), "seconds"),
@@ -188,10 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn running_installs_no_test_servers_and_testing_installs_no_rivals() {
+    fn running_installs_no_test_servers_and_testing_nothing_that_is_only_measured() {
         let names = |verb| list(&[verb]).iter().map(|need| need.name).collect::<Vec<_>>();
         assert!(names(Verb::Run).contains(&"bpf-linker") && !names(Verb::Run).contains(&"nginx"));
-        assert!(names(Verb::Test).contains(&"nginx") && !names(Verb::Test).contains(&"haproxy"));
+        assert!(names(Verb::Test).contains(&"nginx") && !names(Verb::Test).contains(&"xdp-filter"));
         assert!(names(Verb::Bench).contains(&"haproxy") && !names(Verb::Lint).contains(&"ip"));
     }
 

@@ -1,8 +1,12 @@
-//! Answers of a target that was asked by its own name, told in the client's.
+//! Answers of a target that was asked by other names, told in the client's.
 //!
-//! With `host = "target"` the upstream believes that it is reached at its own authority, and says so in redirects and
-//! cookies. What names exactly that authority is given the client's; anything else is somebody else's and stays.
+//! With `host = "target"` the upstream believes that it is reached at its own authority, and behind `replace-prefix`
+//! that its paths are the client's; it says so in redirects and cookies. What names exactly that authority, or a path of
+//! it, is given the client's; anything else is somebody else's and stays.
 
+use std::borrow::Cow;
+
+use super::prefix::Mapping;
 use crate::header::{self, Fields, Name, Value};
 use crate::request::Head;
 use crate::upstream::config::{Config, HostHeader, Target};
@@ -10,23 +14,36 @@ use crate::upstream::config::{Config, HostHeader, Target};
 const CONTENT_LOCATION: Name = Name::from_static("content-location");
 
 /// How the client sees the gateway.
-pub(super) struct Reverse {
-    scheme: &'static str,
-    authority: Box<str>,
-    host: Box<str>,
+pub(super) struct Reverse<'r> {
+    naming: Naming,
+    mapping: Option<Mapping<'r>>,
 }
 
-impl Reverse {
+/// By which name the upstream was asked.
+enum Naming {
+    /// Its own; the client used these.
+    Target { scheme: &'static str, authority: Box<str>, host: Box<str> },
+    /// The client's, or one that is fixed.
+    Client(Option<http::HeaderValue>),
+}
+
+impl<'r> Reverse<'r> {
     /// `None` when there is nothing to turn back.
-    pub(super) fn of(head: &Head, config: &Config) -> Option<Reverse> {
-        (config.host == HostHeader::Target && !head.authority().is_empty()).then(|| Reverse {
-            scheme: head.scheme().as_str(),
-            authority: head.authority().into(),
-            host: head.host().into(),
-        })
+    pub(super) fn of(head: &Head, config: &Config, mapping: Option<Mapping<'r>>) -> Option<Reverse<'r>> {
+        let by_target = config.host == HostHeader::Target && !head.authority().is_empty();
+        let naming = match (by_target, mapping.is_some()) {
+            (true, _) => Naming::Target {
+                scheme: head.scheme().as_str(),
+                authority: head.authority().into(),
+                host: head.host().into(),
+            },
+            (false, true) => Naming::Client(head.raw_authority()),
+            (false, false) => return None,
+        };
+        Some(Reverse { naming, mapping })
     }
 
-    /// Rewrites `Location`, `Content-Location` and the `Domain` of cookies.
+    /// Rewrites `Location`, `Content-Location` and the `Domain` and `Path` of cookies.
     pub(super) fn apply(&self, fields: &mut Fields, target: &Target) {
         for name in [header::LOCATION, CONTENT_LOCATION] {
             let rewritten =
@@ -40,8 +57,12 @@ impl Reverse {
         }
     }
 
-    /// The location in the client's terms, if it names the target: with its scheme, or none (`//host/path`).
+    /// The location in the client's terms, if it names the target: with its scheme, or none (`//host/path`), or as a
+    /// path alone.
     fn location(&self, location: &str, target: &Target) -> Option<String> {
+        if location.starts_with('/') && !location.starts_with("//") {
+            return self.mapping?.back(location);
+        }
         let (scheme, rest) = location.split_once("//")?;
         let scheme = scheme.strip_suffix(':').unwrap_or(scheme);
         if !(scheme.is_empty() || scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
@@ -50,7 +71,19 @@ impl Reverse {
         }
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
-        names_target(scheme, authority, target).then(|| format!("{}://{}{path}", self.scheme, self.authority))
+        let mapped = self.mapping.and_then(|mapping| mapping.back(path));
+        match &self.naming {
+            Naming::Target { scheme: clients, authority: client, .. } => {
+                let path = mapped.as_deref().unwrap_or(path);
+                names_target(scheme, authority, target).then(|| format!("{clients}://{client}{path}"))
+            }
+            Naming::Client(client) => {
+                let client = client.as_ref()?.to_str().ok()?;
+                let own = authority.eq_ignore_ascii_case(client);
+                let begin = &location[..location.len() - path.len()];
+                own.then(|| Some(format!("{begin}{}", mapped?)))?
+            }
+        }
     }
 
     fn cookies(&self, fields: &mut Fields, target: &Target) {
@@ -64,29 +97,41 @@ impl Reverse {
         }
     }
 
-    /// The cookie with its `Domain` turned, if that is the target's host. A client that uses an address gets a cookie
-    /// without `Domain`, because none may be an address (RFC 6265 §5.1.3).
+    /// The cookie with its `Domain` and `Path` turned, if these are the target's. A client that uses an address gets a
+    /// cookie without `Domain`, because none may be an address (RFC 6265 §5.1.3).
     fn cookie(&self, cookie: &Value, target: &Target) -> Option<Value> {
         let text = cookie.to_str()?;
-        let (start, end, domain) = domain_attribute(text)?;
-        if !domain.eq_ignore_ascii_case(&target.host) {
-            return None;
+        let mut turned = Cow::Borrowed(text);
+        if let Naming::Target { host, .. } = &self.naming
+            && let Some((start, end, domain)) = attribute(text, "domain")
+            && domain.trim_start_matches('.').eq_ignore_ascii_case(&target.host)
+        {
+            let is_address = host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok();
+            let attribute = if is_address { String::new() } else { format!("; Domain={host}") };
+            turned = Cow::Owned(format!("{}{attribute}{}", &text[..start], &text[end..]));
         }
-        let is_address = self.host.starts_with('[') || self.host.parse::<std::net::Ipv4Addr>().is_ok();
-        let attribute = if is_address { String::new() } else { format!("; Domain={}", self.host) };
-        Value::parse(format!("{}{attribute}{}", &text[..start], &text[end..]).as_bytes())
+        if let Some(mapping) = self.mapping
+            && let Some((start, end, path)) = attribute(&turned, "path")
+            && let Some(mapped) = mapping.cookie_path(path)
+        {
+            turned = Cow::Owned(format!("{}; Path={mapped}{}", &turned[..start], &turned[end..]));
+        }
+        match turned {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(turned) => Value::parse(turned.as_bytes()),
+        }
     }
 }
 
-/// Where `; Domain=…` stands in a cookie, and its value without a leading dot.
-fn domain_attribute(cookie: &str) -> Option<(usize, usize, &str)> {
+/// Where `; NAME=…` stands in a cookie, and its value.
+fn attribute<'c>(cookie: &'c str, wanted: &str) -> Option<(usize, usize, &'c str)> {
     let mut start = cookie.find(';')?;
     loop {
         let end = cookie[start + 1..].find(';').map_or(cookie.len(), |next| start + 1 + next);
         if let Some((name, value)) = cookie[start + 1..end].split_once('=')
-            && name.trim().eq_ignore_ascii_case("domain")
+            && name.trim().eq_ignore_ascii_case(wanted)
         {
-            return Some((start, end, value.trim().trim_start_matches('.')));
+            return Some((start, end, value.trim()));
         }
         if end == cookie.len() {
             return None;

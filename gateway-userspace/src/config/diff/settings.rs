@@ -2,17 +2,19 @@
 //!
 //! Every struct is taken apart field by field, so that a new field does not compile until it is compared too.
 
+mod auth;
+
 use std::fmt::Display;
 
 use crate::config::model::{
-    Action, Admin, Auth, AuthKind, Budget, Certificate, Config, Gateway, Listen, ListenLimits, Log,
-    LogFormat, LogSink, Operations, Route, Shield, UpstreamRef,
+    Action, Admin, Budget, Certificate, Config, Gateway, Listen, ListenLimits, Log, LogFormat, LogSink,
+    Operations, Route, Shield, UpstreamRef,
 };
 use crate::config::units::{show_duration, show_rate, show_size};
 use crate::diagnostic::Located;
-use crate::policy::jwt::config::{ClaimHeader, KeySource};
+use crate::http::error_body;
 use crate::policy::rate_limit::config::{Headers, Key};
-use crate::policy::{api_key, ip_access, jwt, rate_limit, request_limits, response_headers};
+use crate::policy::{ip_access, rate_limit, request_limits, response_headers};
 use crate::route::pattern::{HostPattern, Pattern};
 use crate::upstream;
 use crate::upstream::config::{HostHeader, Protocol};
@@ -30,8 +32,21 @@ pub struct Item {
 
 /// Every table of a configuration.
 pub fn items(config: &Config) -> Vec<Item> {
-    let Config { gateway, listen, operations, admin, log, headers, auth, limit, upstream, route, shield } =
-        config;
+    let Config {
+        gateway,
+        listen,
+        operations,
+        admin,
+        log,
+        headers,
+        errors,
+        auth,
+        identity,
+        limit,
+        upstream,
+        route,
+        shield,
+    } = config;
     let mut items = vec![Item { rank: 0, title: "gateway".into(), values: of_gateway(gateway) }];
     let mut add = |rank, title: String, values| items.push(Item { rank, title, values });
     listen.iter().for_each(|listen| add(1, format!("listen {}", listen.name), of_listen(listen)));
@@ -39,11 +54,15 @@ pub fn items(config: &Config) -> Vec<Item> {
     for Located { value, .. } in upstream {
         add(3, format!("upstream {}", value.name), of_upstream(value));
     }
-    auth.iter().for_each(|auth| add(4, format!("auth {}", auth.name), of_auth(auth)));
+    auth.iter().for_each(|auth| add(4, format!("auth {}", auth.name), auth::of_auth(auth)));
+    if let Some(identity) = identity {
+        add(4, "identity".into(), auth::of_identity(identity));
+    }
     for Located { value, .. } in limit {
         add(5, format!("limit {}", value.name), of_limit(value));
     }
     add(6, "headers".into(), of_headers("", headers));
+    add(6, "errors".into(), of_errors(errors));
     shield.iter().for_each(|shield| add(7, "shield".into(), of_shield(shield)));
     add(8, "log".into(), of_log(log));
     if let Some(Operations { address }) = operations {
@@ -62,11 +81,12 @@ fn joined<T: Display>(values: impl IntoIterator<Item = T>) -> String {
 }
 
 fn of_gateway(gateway: &Gateway) -> Vec<(String, String)> {
-    let Gateway { workers, drain, trusted_proxies, state } = gateway;
+    let Gateway { workers, drain, trusted_proxies, forwarded, state } = gateway;
     vec![
         pair("workers", workers),
         pair("drain", show_duration(*drain)),
         pair("trusted-proxies", joined(trusted_proxies)),
+        pair("forwarded", forwarded),
         pair("state", state.display()),
     ]
 }
@@ -110,8 +130,20 @@ fn of_listen(listen: &Listen) -> Vec<(String, String)> {
 }
 
 fn of_route(route: &Route) -> Vec<(String, String)> {
-    let Route { name: _, place: _, matches, action, auth, public, limits, access, requests, headers, log } =
-        route;
+    let Route {
+        name: _,
+        place: _,
+        matches,
+        action,
+        auth,
+        public,
+        limits,
+        access,
+        requests,
+        headers,
+        upstream_headers,
+        log,
+    } = route;
     let mut values = vec![pair("match", joined(matches.iter().map(|pattern| show_pattern(&pattern.value))))];
     match action {
         Action::Forward { upstream, replace_prefix } => {
@@ -138,6 +170,11 @@ fn of_route(route: &Route) -> Vec<(String, String)> {
         pair("log", log),
     ]);
     values.extend(of_headers("headers.", headers));
+    values.extend(
+        upstream_headers
+            .iter()
+            .map(|field| pair(format!("upstream-headers.{}", field.name.as_str()), field.value.text())),
+    );
     values
 }
 
@@ -205,72 +242,6 @@ fn of_upstream(upstream: &upstream::config::Config) -> Vec<(String, String)> {
     ]
 }
 
-fn of_auth(auth: &Auth) -> Vec<(String, String)> {
-    let Auth { name: _, place: _, kind } = auth;
-    match kind {
-        AuthKind::Jwt(jwt) => of_jwt(jwt),
-        AuthKind::ApiKey(keys) => of_api_key(keys),
-    }
-}
-
-fn of_jwt(config: &jwt::config::Config) -> Vec<(String, String)> {
-    let jwt::config::Config {
-        name: _,
-        issuer,
-        keys,
-        audiences,
-        algorithms,
-        leeway,
-        headers,
-        realm,
-        refresh,
-        max_stale,
-        ca,
-        forward,
-    } = config;
-    let keys = match keys {
-        KeySource::Discovery(issuer) => format!("by discovery at {issuer}"),
-        KeySource::Url(url) => url.to_string(),
-        // Key material may be secret, so only its hash is shown.
-        KeySource::Inline(text) => format!("material {}", hash(text.as_bytes())),
-    };
-    let headers = headers.iter().map(|ClaimHeader { header, claim, required }| {
-        format!("{} = {claim}{}", header.as_str(), if *required { "" } else { "?" })
-    });
-    vec![
-        pair("jwt", issuer.as_deref().unwrap_or_default()),
-        pair("keys", keys),
-        pair("audience", joined(audiences)),
-        pair("algorithms", joined(algorithms.iter().map(|algorithm| format!("{algorithm:?}")))),
-        pair("leeway", show_duration(*leeway)),
-        pair("headers", joined(headers)),
-        pair("realm", realm),
-        pair("refresh", show_duration(*refresh)),
-        pair("max-stale", show_duration(*max_stale)),
-        pair("ca", joined(ca.iter().map(|path| path.display()))),
-        pair("forward", forward),
-    ]
-}
-
-fn of_api_key(config: &api_key::config::Config) -> Vec<(String, String)> {
-    use api_key::config::{Config, Key, Location};
-    let Config { name: _, from, keys, consumer_header, forward } = config;
-    let from = from.iter().map(|location| match location {
-        Location::Header(name) => format!("header:{}", name.as_str()),
-        Location::Query(name) => format!("query:{name}"),
-        Location::Cookie(name) => format!("cookie:{name}"),
-    });
-    let mut values = vec![
-        pair("api-key", joined(from)),
-        pair("consumer-header", joined(consumer_header.iter().map(|name| name.as_str()))),
-        pair("forward", forward),
-    ];
-    for Key { id, consumer, sha256 } in keys {
-        values.push(pair(format!("key {id}"), format!("{} ({consumer})", hex(sha256))));
-    }
-    values
-}
-
 fn of_limit(limit: &rate_limit::config::Config) -> Vec<(String, String)> {
     let rate_limit::config::Config { name: _, requests, per, burst, by, headers } = limit;
     let by = by.iter().map(|key| match key {
@@ -284,6 +255,7 @@ fn of_limit(limit: &rate_limit::config::Config) -> Vec<(String, String)> {
         Key::Claim(name) => format!("claim:{name}"),
         Key::Header(name) => format!("header:{}", name.as_str()),
         Key::Cookie(name) => format!("cookie:{name}"),
+        Key::Parameter(name) => format!("parameter:{name}"),
     });
     let headers = match headers {
         Headers::Both => "both",
@@ -297,6 +269,15 @@ fn of_limit(limit: &rate_limit::config::Config) -> Vec<(String, String)> {
         pair("by", joined(by)),
         pair("headers", headers),
     ]
+}
+
+fn of_errors(errors: &error_body::Config) -> Vec<(String, String)> {
+    let error_body::Config { style, content_type, texts } = errors;
+    let content_type = content_type.as_ref().and_then(|value| value.to_str()).unwrap_or_default();
+    let mut values =
+        vec![pair("style", format!("{style:?}").to_lowercase()), pair("content-type", content_type)];
+    values.extend(texts.iter().map(|(status, text)| pair(format!("body.{status}"), text.text())));
+    values
 }
 
 fn of_headers(prefix: &str, headers: &response_headers::config::Config) -> Vec<(String, String)> {
@@ -368,12 +349,4 @@ fn of_admin(admin: &Admin) -> Vec<(String, String)> {
         pair("operators", joined(operators)),
         pair("viewers", joined(viewers)),
     ]
-}
-
-fn hash(bytes: &[u8]) -> String {
-    hex(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref()[..4])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

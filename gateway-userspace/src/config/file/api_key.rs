@@ -9,7 +9,7 @@ use crate::config::tree::{Node, Value};
 use crate::config::value::{self, Type};
 use crate::diagnostic::{Place, Problem};
 use crate::header::Name;
-use crate::policy::api_key::config::{Config, Key, Location};
+use crate::policy::api_key::config::{Config, Key, Location, Terms};
 
 /// Most places in which a key is looked for.
 const LOCATIONS_MAX: usize = 8;
@@ -21,7 +21,8 @@ const LOCATIONS: Type<Vec<Location>> = Type {
     decode: locations,
 };
 const KEYS: Type<Vec<Key>> = Type {
-    describe: "a table from id to `\"sha256:…\"`, or to `{ hash = \"sha256:…\", consumer = \"…\" }`",
+    describe: "a table from id to `\"sha256:…\"`, or to a table of `hash`, `consumer`, `expires`, `disabled` and \
+               `addresses`",
     decode: keys,
 };
 
@@ -65,6 +66,24 @@ static KEY: Spec = Spec {
     keys: &[
         SpecKey::new("hash", Takes::Value(HASH.describe), Presence::Required, "SHA-256 of the key."),
         SpecKey::new("consumer", Takes::Value(value::NAME.describe), Presence::Optional, "Who owns it."),
+        SpecKey::new(
+            "expires",
+            Takes::Value(value::TIME.describe),
+            Presence::Optional,
+            "From when on it is refused; if not given, never.",
+        ),
+        SpecKey::new(
+            "disabled",
+            Takes::Value(value::BOOLEAN.describe),
+            Presence::Default("false"),
+            "Whether it is refused for now.",
+        ),
+        SpecKey::new(
+            "addresses",
+            Takes::Value(value::PREFIXES.describe),
+            Presence::Default("[]"),
+            "Client addresses from which it is accepted; if not given, all.",
+        ),
     ],
 };
 
@@ -125,18 +144,22 @@ fn keys(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Key>> {
             Value::Table(_) => d.fields(&KEY, format!("keys.{id}"), &entry.node).and_then(|f| {
                 let hash = f.get(d, "hash", &HASH);
                 let consumer = f.get(d, "consumer", &value::NAME);
-                Some((hash?, consumer.unwrap_or_else(|| id.clone())))
+                let expires = f.get(d, "expires", &value::TIME);
+                let disabled = f.get(d, "disabled", &value::BOOLEAN);
+                let addresses = f.get(d, "addresses", &value::PREFIXES);
+                let terms = Terms { disabled: disabled?, expires, addresses: addresses? };
+                Some((hash?, consumer.unwrap_or_else(|| id.clone()), terms))
             }),
-            _ => hash(d, &entry.node).map(|hash| (hash, id.clone())),
+            _ => hash(d, &entry.node).map(|hash| (hash, id.clone(), Terms::default())),
         };
-        if let Some((hash, _)) = &key
+        if let Some((hash, ..)) = &key
             && let Some(first) = seen.insert(*hash, entry.key.place.clone())
         {
             let problem =
                 Problem::error(codes::SAME_KEY, "this is the same key again", entry.key.place.clone());
             d.report.push(problem.related(first, "it stands here first"));
         }
-        decoded.push(key.map(|(sha256, consumer)| Key { id, consumer, sha256 }));
+        decoded.push(key.map(|(sha256, consumer, terms)| Key { id, consumer, sha256, terms }));
     }
     decoded.into_iter().collect()
 }

@@ -32,6 +32,13 @@ pub static SPEC: Spec = Spec {
             "Proxies whose `X-Forwarded-For` and PROXY protocol are believed, and which are never banned.",
         ),
         Key::new(
+            "forwarded",
+            Takes::Value(value::BOOLEAN.describe),
+            Presence::Default("false"),
+            "Whether upstreams get `Forwarded` (RFC 7239) beside `X-Forwarded-*`. A list that a trusted proxy began is \
+             continued anyway, one of anybody else is replaced or removed.",
+        ),
+        Key::new(
             "state",
             Takes::Value(value::PATH.describe),
             Presence::Default("\"/var/lib/portcullis\""),
@@ -46,12 +53,14 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Gateway> {
     let workers = f.number(d, "workers");
     let drain = f.get(d, "drain", &value::DURATION_OR_ZERO);
     let trusted_proxies = f.get(d, "trusted-proxies", &value::PREFIXES);
+    let forwarded = f.get(d, "forwarded", &value::BOOLEAN);
     let state = f.get(d, "state", &value::PATH);
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
     Some(Gateway {
         workers: workers.unwrap_or_else(cores),
         drain: drain?,
         trusted_proxies: trusted_proxies?,
+        forwarded: forwarded?,
         state: state?,
     })
 }

@@ -13,8 +13,8 @@ use crate::policy::rate_limit::config::{Config, Headers, Key};
 const PARTS_MAX: usize = 4;
 
 const BY: Type<Vec<Key>> = Type {
-    describe: "`user`, `consumer`, `key`, `address`, `host`, `route`, `ja4`, `claim:NAME`, `header:NAME` or \
-               `cookie:NAME`, or an array of these",
+    describe: "`user`, `consumer`, `key`, `address`, `host`, `route`, `ja4`, `claim:NAME`, `header:NAME`, \
+               `cookie:NAME` or `parameter:NAME`, or an array of these",
     decode: |d, node| value::one_or_many(d, node, part),
 };
 
@@ -40,7 +40,8 @@ pub static SPEC: Spec = Spec {
             Takes::Value(BY.describe),
             Presence::Default("\"user\""),
             "What is counted. `user` is the token's subject, else the API key's consumer, else the client address; \
-             `consumer` is the API key's consumer, with whichever of its keys; several parts are counted together.",
+             `consumer` is the API key's consumer, with whichever of its keys; `parameter:id` is what stands for `{id}` \
+             in the path; several parts are counted together.",
         ),
         SpecKey::new(
             "headers",
@@ -97,6 +98,7 @@ fn part(d: &mut Decoder<'_>, node: &Node) -> Option<Key> {
         Some(("claim", name)) => Some(Key::Claim(name.into())),
         Some(("header", name)) => Name::parse(name).map(Key::Header),
         Some(("cookie", name)) => Some(Key::Cookie(name.into())),
+        Some(("parameter", name)) => Some(Key::Parameter(name.into())),
         Some(_) => None,
     };
     if key.is_none() {
@@ -111,6 +113,7 @@ fn part(d: &mut Decoder<'_>, node: &Node) -> Option<Key> {
             "claim:NAME",
             "header:NAME",
             "cookie:NAME",
+            "parameter:NAME",
         ];
         let help = match text {
             "ip" | "client" | "addr" => "did you mean `address`?".into(),

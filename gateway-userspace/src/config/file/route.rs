@@ -1,6 +1,7 @@
 //! `[route.NAME]`: which requests go where.
 
 mod respond;
+mod upstream_headers;
 
 use crate::config::codes;
 use crate::config::decode::{Decoder, Fields, Key, Presence, Reference, Spec, Takes};
@@ -11,6 +12,7 @@ use crate::config::value::{self, Type};
 use crate::diagnostic::{Located, Problem};
 use crate::policy::request_limits;
 use crate::route::pattern::Pattern;
+use upstream_headers::UPSTREAM_HEADERS;
 
 /// Most matches of one route.
 const MATCHES_MAX: usize = 256;
@@ -30,7 +32,7 @@ pub static SPEC: Spec = Spec {
             Presence::Required,
             "`[METHODS ][host]/path`: `\"GET,POST api.example.com/v1/users/*\"`, `\"*.example.com/u/{id}\"`, \
              `\"/healthz\"`. `/*` at the end takes all that follows in whole segments, `{name}` one segment, \
-             `{name+}` at the end all that remains.",
+             `{name:int}` and `{name:uuid}` one that is such, `{name+}` at the end all that remains.",
         ),
         Key::new("to", Takes::Value(upstream::TARGETS.describe), Presence::Optional, upstream::TO_DOC),
         Key::new(
@@ -103,6 +105,13 @@ pub static SPEC: Spec = Spec {
             "Header fields on the route's answers, beside those of `[headers]`.",
         ),
         Key::new(
+            "upstream-headers",
+            Takes::Value(UPSTREAM_HEADERS.describe),
+            Presence::Default("{}"),
+            "Header fields that the upstream gets in place of the client's; `{id}` is what stands for that parameter in \
+             the path, which each match must have: `upstream-headers = { X-User = \"{id}\" }`.",
+        ),
+        Key::new(
             "log",
             Takes::Value(value::BOOLEAN.describe),
             Presence::Default("true"),
@@ -133,6 +142,10 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Route
     let access = f.get(d, "access", &access::RULES);
     let requests = requests(d, &f);
     let headers = f.with(d, "headers", headers::decode_of_route);
+    let upstream_headers = f.get(d, "upstream-headers", &UPSTREAM_HEADERS);
+    if let (Some(fields), Some(matches)) = (&upstream_headers, &matches) {
+        upstream_headers::check(d, &f, fields, matches);
+    }
     let log = f.get(d, "log", &value::BOOLEAN);
     let limits = limits.unwrap_or_default();
     let mut auth = auth.unwrap_or_default();
@@ -160,6 +173,7 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Route
         access: access?,
         requests: requests?,
         headers: headers?,
+        upstream_headers: upstream_headers?,
         log: log?,
     })
 }

@@ -7,7 +7,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -17,7 +16,6 @@ use pin_project_lite::pin_project;
 
 use super::clock::{Clock, Pace};
 use super::{Broken, Connection, Handler};
-use crate::http::answer;
 use crate::http::rejection::Rejection;
 
 /// A request that is being served, until it is dropped.
@@ -46,7 +44,7 @@ pub fn begin<H: Handler>(
             Ok(response) => response.map(|body| Content::Handler { body }),
             Err(_panic) => {
                 handler.broken(connection.peer(), Broken::Panicked);
-                internal_error()
+                internal_error(&*handler)
             }
         };
         if let Some(pace) = &pace {
@@ -59,8 +57,8 @@ pub fn begin<H: Handler>(
 }
 
 /// What a client gets when its request panicked.
-fn internal_error<B>() -> http::Response<Content<B>> {
-    let (head, body) = answer::render(&Rejection::Internal, None, "", SystemTime::now());
+fn internal_error<H: Handler>(handler: &H) -> http::Response<Content<H::Body>> {
+    let (head, body) = handler.refuse(&Rejection::Internal);
     let mut response = http::Response::new(Content::Own { bytes: Some(body) });
     *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
     *response.headers_mut() = head.fields.into_raw();

@@ -5,7 +5,6 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::SystemTime;
 
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -17,7 +16,6 @@ use super::clock::{Clock, Overdue};
 use super::tap::{Tap, Tapped};
 use super::{Broken, Connection, End, Entered, Handler, LINGER, exchange};
 use crate::config::model::ListenLimits;
-use crate::http::answer;
 use crate::http::rejection::Rejection;
 
 /// Least size of the library's buffers.
@@ -75,7 +73,7 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin, H: Handler>(
             }
         }
         Err(Overdue::Head { begun: true }) => {
-            let _ = timeout(LINGER, io.write_all(&too_slow())).await;
+            let _ = timeout(LINGER, io.write_all(&too_slow(&**handler))).await;
             close(io, &clock).await;
             End::Broken(Broken::HeaderTimeout)
         }
@@ -105,8 +103,8 @@ fn builder(limits: &ListenLimits) -> Builder {
 }
 
 /// The whole answer to a header section that took too long.
-fn too_slow() -> Vec<u8> {
-    let (head, body) = answer::render(&Rejection::HeadersTooSlow, None, "", SystemTime::now());
+fn too_slow<H: Handler>(handler: &H) -> Vec<u8> {
+    let (head, body) = handler.refuse(&Rejection::HeadersTooSlow);
     let mut bytes = format!("HTTP/1.1 {} Request Timeout\r\n", head.status).into_bytes();
     for (name, value) in head.fields.iter() {
         bytes.extend_from_slice(name.as_str().as_bytes());

@@ -15,7 +15,6 @@ use tokio::task::{LocalSet, spawn_local};
 use super::*;
 use crate::header::Name;
 use crate::http::body::RequestBody;
-use crate::http::rejection::Rejection;
 use crate::http::{answer, client_address, intake};
 use crate::listener::{self, Listener, accept};
 use crate::policy::request_limits;
@@ -52,6 +51,10 @@ impl Handler for Origin {
 
     fn broken(&self, _: &Peer, why: Broken) {
         self.broken.borrow_mut().push(why);
+    }
+
+    fn refuse(&self, rejection: &Rejection) -> (crate::response::Head, Bytes) {
+        answer::render(rejection, None, "", SystemTime::now(), &Default::default())
     }
 }
 
@@ -112,7 +115,7 @@ fn text(text: &str) -> http::Response<AnyBody> {
 
 fn refusal(rejection: &Rejection) -> http::Response<AnyBody> {
     let id = RequestId(Value::from_static("test"));
-    let (head, body) = answer::render(rejection, Some(&id), "test", SystemTime::now());
+    let (head, body) = answer::render(rejection, Some(&id), "test", SystemTime::now(), &Default::default());
     let mut response = ok(Full::new(body));
     *response.status_mut() = http::StatusCode::from_u16(head.status).unwrap();
     *response.headers_mut() = head.fields.into_raw();

@@ -1,6 +1,9 @@
 //! `[auth.NAME]` with `api-key`.
 
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use ipnet::IpNet;
 
 use crate::header::Name;
 
@@ -39,4 +42,28 @@ pub struct Key {
     pub consumer: Arc<str>,
     /// SHA-256 of the secret. Keys are random and long, so one digest is enough.
     pub sha256: [u8; 32],
+    /// Under which conditions it is accepted.
+    pub terms: Terms,
+}
+
+/// Under which conditions a key is accepted; with none of them always.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether it is switched off for now.
+    pub disabled: bool,
+    /// From when on it is refused, by the wall clock.
+    pub expires: Option<SystemTime>,
+    /// Whence it is accepted; empty: from everywhere.
+    pub addresses: Vec<IpNet>,
+}
+
+impl Terms {
+    /// `active`, `disabled` or `expired`.
+    pub fn state(&self, now: SystemTime) -> &'static str {
+        match self {
+            Terms { disabled: true, .. } => "disabled",
+            Terms { expires: Some(expires), .. } if now >= *expires => "expired",
+            _ => "active",
+        }
+    }
 }

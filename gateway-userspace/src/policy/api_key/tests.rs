@@ -1,18 +1,24 @@
 //! Keys in every place where they may stand, and requests that are refused for them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::config::{Config, Key, Location};
+use super::config::{Config, Key, Location, Terms};
 use super::{Authenticator, CredentialFault, KEY_BYTES_MAX, UnusableConsumer, refused};
 use crate::header::{Name, Value};
+use crate::http::rejection::Rejection;
 use crate::request::{Head, sample};
 
+const NOW: SystemTime = UNIX_EPOCH;
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 const KEY_A: &str = "pk_live_a+b/c=";
 const KEY_B: &str = "pk_live_b";
 
 fn key(id: &str, consumer: &str, secret: &str) -> Key {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.as_bytes());
-    Key { id: id.into(), consumer: consumer.into(), sha256: digest.as_ref().try_into().expect("32 bytes") }
+    let sha256 = digest.as_ref().try_into().expect("32 bytes");
+    Key { id: id.into(), consumer: consumer.into(), sha256, terms: Terms::default() }
 }
 
 fn config() -> Config {
@@ -32,7 +38,7 @@ fn config() -> Config {
 /// The id of the key that was accepted, or why none was.
 fn outcome(head: &Head) -> Option<Result<String, CredentialFault>> {
     let authenticator = Authenticator::new(&config()).expect("usable consumers");
-    authenticator.authenticate(head).map(|result| match result {
+    authenticator.authenticate(head, NOW, CLIENT).map(|result| match result {
         Ok(identity) => Ok(format!("{:?}", identity.credential)),
         Err(rejection) => {
             let fault = CredentialFault::Repeated;
@@ -59,6 +65,35 @@ fn a_key_is_found_in_each_place() {
         assert_eq!(outcome(&head), accepted("a"), "{head:?}");
     }
     assert_eq!(outcome(&sample::head("/", &[("x-api-key", KEY_B)])), accepted("b"));
+}
+
+#[test]
+fn a_key_is_accepted_within_its_terms_only_and_two_overlap_while_one_takes_the_place_of_the_other() {
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    let mut config = config();
+    config.keys =
+        vec![key("old", "acme", KEY_A), key("new", "acme", KEY_B), key("off", "bolt", "pk_live_off")];
+    config.keys[0].terms.expires = Some(at(100));
+    config.keys[1].terms.addresses = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+    config.keys[2].terms.disabled = true;
+    let authenticator = Authenticator::new(&config).expect("usable consumers");
+    let judge = |secret: &str, now: SystemTime, client: &str| {
+        let client = client.parse().expect("an address");
+        let found = authenticator.authenticate(&sample::head("/", &[("x-api-key", secret)]), now, client);
+        found.expect("there is a key").map(|identity| identity.principal.to_string())
+    };
+    for (secret, seconds, client, expected) in [
+        (KEY_A, 99, "192.0.2.7", Ok("acme")),
+        (KEY_A, 100, "192.0.2.7", Err(refused(CredentialFault::Expired))),
+        (KEY_B, 99, "192.0.2.7", Ok("acme")),
+        (KEY_B, 100, "::ffff:192.0.2.7", Ok("acme")),
+        (KEY_B, 100, "2001:db8::1", Ok("acme")),
+        (KEY_B, 100, "198.51.100.1", Err(Rejection::AddressDenied)),
+        ("pk_live_off", 0, "192.0.2.7", Err(refused(CredentialFault::Disabled))),
+    ] {
+        let judged = judge(secret, at(seconds), client);
+        assert_eq!(judged, expected.map(str::to_owned), "{secret} at {seconds} from {client}");
+    }
 }
 
 #[test]
@@ -95,14 +130,14 @@ fn a_place_that_is_configured_twice_counts_once() {
     let from = vec![Location::Query("k".into()), Location::Query("k".into())];
     let authenticator = Authenticator::new(&Config { from, ..config() }).expect("usable consumers");
     let head = sample::head("/?k=pk_live_b", &[]);
-    assert!(authenticator.authenticate(&head).is_some_and(|result| result.is_ok()));
+    assert!(authenticator.authenticate(&head, NOW, CLIENT).is_some_and(|result| result.is_ok()));
 }
 
 #[test]
 fn the_identity_is_made_once_and_names_the_consumer() {
     let authenticator = Authenticator::new(&config()).expect("usable consumers");
     let head = sample::head("/", &[("x-api-key", KEY_A)]);
-    let identity = || authenticator.authenticate(&head).expect("a key").expect("a good key");
+    let identity = || authenticator.authenticate(&head, NOW, CLIENT).expect("a key").expect("a good key");
     assert!(Arc::ptr_eq(&identity(), &identity()));
     assert_eq!((&*identity().auth, &*identity().principal), ("partners", "acme"));
     assert_eq!(*identity().headers, [(Name::from_static("x-consumer"), Value::from_static("acme"))]);

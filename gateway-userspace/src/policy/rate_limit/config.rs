@@ -60,6 +60,8 @@ pub enum Key {
     Cookie(Box<str>),
     /// The TLS client's fingerprint: one bucket for all who use the same software.
     Ja4,
+    /// A parameter of the route's path.
+    Parameter(Box<str>),
 }
 
 impl Key {

@@ -34,8 +34,8 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// The key of a request. Where a part is missing (no identity, no such claim, header or cookie, no TLS), the client address
-/// takes its place, so that nobody shares a count with all who lack it.
+/// The key of a request. Where a part is missing (no identity, no such claim, header, cookie or parameter, no TLS), the
+/// client address takes its place, so that nobody shares a count with all who lack it.
 pub fn of(by: &[Key], secret: Secret, cx: &Context, head: &Head) -> u128 {
     let mut hash = Parts(SipHasher13::new_with_key(&secret.0));
     for part in by {
@@ -61,6 +61,9 @@ pub fn of(by: &[Key], secret: Secret, cx: &Context, head: &Head) -> u128 {
                 })
             }
             Key::Ja4 => cx.peer.ja4().map(|ja4| hash.part(Kind::Ja4, ja4.as_str().as_bytes())),
+            Key::Parameter(name) => {
+                cx.parameter(name).map(|value| hash.part(Kind::Parameter, value.as_bytes()))
+            }
             Key::Cookie(name) => head.cookie(name).map(|value| hash.part(Kind::Cookie, value.as_bytes())),
         };
         if known.is_none() {
@@ -83,6 +86,7 @@ enum Kind {
     Header,
     Cookie,
     Ja4,
+    Parameter,
     End,
 }
 

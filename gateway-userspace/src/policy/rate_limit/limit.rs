@@ -102,7 +102,7 @@ impl Limit {
         let narrowest = self.by.iter().map(|key| match key {
             Key::Route | Key::Host | Key::Ja4 => 0,
             Key::Address => 1,
-            Key::Header(_) | Key::Cookie(_) | Key::Claim(_) => 2,
+            Key::Header(_) | Key::Cookie(_) | Key::Claim(_) | Key::Parameter(_) => 2,
             Key::User | Key::Consumer => 3,
             Key::ApiKey => 4,
         });

@@ -5,7 +5,7 @@
 //! methods  = METHOD *( "," METHOD )
 //! host     = name | "*." name | "[" IPv6 "]"            no port: listeners choose ports
 //! path     = "/" | 1*( "/" segment ) [ "/*" | "/{" name "+}" ]
-//! segment  = literal | "{" name "}"
+//! segment  = literal | "{" name [ ":" ( "int" | "uuid" ) ] "}"
 //! ```
 //!
 //! Literals are brought to the normal form that request paths are brought to: unreserved characters decoded, other
@@ -16,7 +16,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{HostPattern, PathPattern, Pattern, PatternError, Segment, Tail};
+use super::{HostPattern, Kind, PathPattern, Pattern, PatternError, Segment, Tail};
 use crate::request::path::{self, EncodedSlash};
 
 /// Most segments of a pattern.
@@ -139,18 +139,19 @@ fn parse_path(path: &str, start: usize) -> Result<PathPattern, PatternError> {
             }
             pattern.tail = Tail::Prefix;
         } else if segment.contains(['{', '}']) {
-            let (name, rest) = parameter(segment, &span)?;
+            let (name, rest, kind) = parameter(segment, &span)?;
             if rest && !last {
                 let help = "for one segment write `{name}`; `{name+}` stands only at the end";
                 return Err(fault(span, "`{name+}` stands in the middle of a path", help));
             }
-            let taken = |segment: &Segment| matches!(segment, Segment::Parameter(other) if **other == *name);
+            let taken =
+                |segment: &Segment| matches!(segment, Segment::Parameter(other, _) if **other == *name);
             if pattern.segments.iter().any(taken) {
                 return Err(fault(span, format!("`{{{name}}}` stands twice"), "give each its own name"));
             }
             match rest {
                 true => pattern.tail = Tail::Rest(name.into()),
-                false => pattern.segments.push(Segment::Parameter(name.into())),
+                false => pattern.segments.push(Segment::Parameter(name.into(), kind)),
             }
         } else {
             pattern.segments.push(Segment::Literal(literal(segment, span, last)?));
@@ -159,22 +160,38 @@ fn parse_path(path: &str, start: usize) -> Result<PathPattern, PatternError> {
     Ok(pattern)
 }
 
-fn parameter<'t>(segment: &'t str, span: &Range<usize>) -> Result<(&'t str, bool), PatternError> {
+/// Name, whether it takes all that remains, and what it may be.
+fn parameter<'t>(segment: &'t str, span: &Range<usize>) -> Result<(&'t str, bool, Kind), PatternError> {
     let inner = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
     let Some(inner) = inner.filter(|inner| !inner.contains(['{', '}'])) else {
         let help = "a parameter is a whole segment: `/users/{id}/orders`";
         return Err(fault(span.clone(), format!("`{segment}` is not a segment"), help));
     };
+    let (inner, kind) = match inner.split_once(':') {
+        None => (inner, Kind::Any),
+        Some((inner, kind)) => {
+            let known = Kind::NAMED.iter().find(|(name, _)| *name == kind);
+            let Some((_, kind)) = known else {
+                let help = "a parameter is `{name}`, `{name:int}` or `{name:uuid}`";
+                return Err(fault(span.clone(), format!("`{kind}` is not a kind of parameter"), help));
+            };
+            (inner, *kind)
+        }
+    };
     let (name, rest) = match inner.strip_suffix('+') {
         Some(name) => (name, true),
         None => (inner, false),
     };
+    if rest && kind != Kind::Any {
+        let help = "a kind is of one segment; what remains of a path has none: `{name+}`";
+        return Err(fault(span.clone(), format!("`{segment}` has a kind"), help));
+    }
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if name.is_empty() || !name.bytes().all(valid) {
         let help = "a parameter's name is letters, digits, `_` and `-`: `{id}`";
         return Err(fault(span.clone(), format!("`{segment}` has no valid name"), help));
     }
-    Ok((name, rest))
+    Ok((name, rest, kind))
 }
 
 /// A literal in normal form.
@@ -273,7 +290,12 @@ mod tests {
     fn wildcard_hosts_parameters_and_rests_are_understood() {
         let pattern = parse("*.example.com/u/{id}/{rest+}");
         assert_eq!(pattern.host, HostPattern::Wildcard("example.com".into()));
-        assert_eq!(pattern.path.segments, [literal("u"), Segment::Parameter("id".into())]);
+        assert_eq!(pattern.path.segments, [literal("u"), Segment::Parameter("id".into(), Kind::Any)]);
+        let typed = parse("/{n:int}/{u:uuid}").path.segments;
+        assert_eq!(
+            typed,
+            [Segment::Parameter("n".into(), Kind::Int), Segment::Parameter("u".into(), Kind::Uuid)]
+        );
         assert_eq!(pattern.path.tail, Tail::Rest("rest".into()));
         assert_eq!(parse("[2001:DB8::1]/").host, HostPattern::Exact("[2001:db8::1]".into()));
         assert_eq!(parse("/").path.segments, []);
@@ -310,6 +332,8 @@ mod tests {
             ("/a/u{x}", "u{x}", "`u{x}` is not a segment"),
             ("/a/{}", "{}", "`{}` has no valid name"),
             ("/{a}/{a}", "{a}", "`{a}` stands twice"),
+            ("/a/{x:hex}", "{x:hex}", "`hex` is not a kind of parameter"),
+            ("/a/{x+:int}", "{x+:int}", "`{x+:int}` has a kind"),
             ("/a%2", "%2", "not a percent-encoding"),
             ("/a[0]", "[", "this character cannot stand in a path"),
             ("/a%00/b", "a%00", "no request has the segment `a%00`"),

@@ -40,6 +40,32 @@ fn a_prefix_matches_whole_segments_only() {
 }
 
 #[test]
+fn a_parameter_with_a_kind_takes_that_kind_only_and_comes_before_one_without() {
+    let patterns = ["/users/{id:int}", "/users/{id:uuid}/x", "/users/{id}", "/users/me", "/users/*"];
+    for (path, expected) in [
+        ("/users/7", "/users/{id:int}"),
+        ("/users/00000000000000000007", "/users/{id:int}"),
+        ("/users/000000000000000000007", "/users/{id}"),
+        ("/users/7;x=1", "/users/{id:int}"),
+        ("/users/7%3Bx", "/users/{id}"),
+        ("/users/-7", "/users/{id}"),
+        ("/users/7a", "/users/{id}"),
+        ("/users/me", "/users/me"),
+        ("/users/7/orders", "/users/*"),
+        ("/users/0193A6B2-7c1d-7e50-8f00-0123456789ab/x", "/users/{id:uuid}/x"),
+        ("/users/0193a6b27c1d7e508f000123456789ab/x", "/users/*"),
+        ("/users/0193a6b2-7c1d-7e50-8f00-0123456789ag/x", "/users/*"),
+        ("/users/", "/users/*"),
+    ] {
+        assert_eq!(served_by(&patterns, "GET", "x", path), expected, "{path}");
+    }
+    let table = table(&["/users/{id:int}/{rest+}"]);
+    let path = "/users/7;x=1/a/b";
+    let found = table.lookup("x", path, "GET").expect("it matches");
+    assert_eq!(found.parameters(path).collect::<Vec<_>>(), [("id", "7"), ("rest", "a/b")]);
+}
+
+#[test]
 fn the_most_specific_path_wins() {
     let patterns = [
         "/*",

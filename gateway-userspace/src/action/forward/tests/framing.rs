@@ -5,7 +5,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 
 use super::{get, send};
-use crate::action::forward::forward;
+use crate::action::forward::{Mapping, forward};
 use crate::upstream::config::HostHeader;
 use crate::upstream::tests::raw::{hears, says};
 use crate::upstream::tests::{
@@ -101,7 +101,8 @@ fn a_replaced_path_keeps_the_query() {
             [(Some("/users"), "GET /users?a=%20b HTTP/1.1"), (None, "GET /v1/users?a=%20b HTTP/1.1")]
         {
             let head = head("GET", "/v1/users?a=%20b");
-            forward(&context(), head, path, no_body(), &upstream).await.expect("an answer");
+            let mapping = path.map(|path| Mapping { path, prefix: "/v1", replacement: "/" });
+            forward(&context(), head, mapping, no_body(), &upstream).await.expect("an answer");
             let request = heard.borrow_mut().remove(0);
             assert_eq!(request.lines().next(), Some(line));
         }
