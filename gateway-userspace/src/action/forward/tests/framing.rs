@@ -101,7 +101,10 @@ fn a_replaced_path_keeps_the_query() {
             [(Some("/users"), "GET /users?a=%20b HTTP/1.1"), (None, "GET /v1/users?a=%20b HTTP/1.1")]
         {
             let head = head("GET", "/v1/users?a=%20b");
-            forward(&context(), head, path, no_body(), &upstream).await.expect("an answer");
+            forward(&context(), head, path, no_body(), &upstream)
+                .expect("a request")
+                .await
+                .expect("an answer");
             let request = heard.borrow_mut().remove(0);
             assert_eq!(request.lines().next(), Some(line));
         }
