@@ -12,11 +12,11 @@ use http_body::{Frame, SizeHint};
 use crate::header::Name;
 use crate::http::hop_by_hop;
 pub use crate::upstream::body::Error;
-use crate::upstream::body::ResponseBody;
+use crate::upstream::body::{ClientBody, ResponseBody};
 
 /// The body of an answer, from wherever it comes. `B` is the body of requests, which an upstream connection carries.
 #[derive(Debug)]
-pub enum Body<B> {
+pub enum Body<B: ClientBody> {
     /// None.
     Empty,
     /// Known in full.
@@ -25,19 +25,19 @@ pub enum Body<B> {
     Upstream(ResponseBody<B>),
 }
 
-impl<B> From<Bytes> for Body<B> {
+impl<B: ClientBody> From<Bytes> for Body<B> {
     fn from(bytes: Bytes) -> Body<B> {
         if bytes.is_empty() { Body::Empty } else { Body::Fixed(bytes) }
     }
 }
 
-impl<B: 'static> From<ResponseBody<B>> for Body<B> {
+impl<B: ClientBody> From<ResponseBody<B>> for Body<B> {
     fn from(body: ResponseBody<B>) -> Body<B> {
         if http_body::Body::is_end_stream(&body) { Body::Empty } else { Body::Upstream(body) }
     }
 }
 
-impl<B: 'static> http_body::Body for Body<B> {
+impl<B: ClientBody> http_body::Body for Body<B> {
     type Data = Bytes;
     type Error = Error;
 

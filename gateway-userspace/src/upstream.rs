@@ -5,7 +5,7 @@
 //! [`Upstream`] is one plan opened on this worker. Connections are pooled for each worker and target; a reload keeps
 //! the pools of targets that it does not change.
 //!
-//! Upstreams, and everything that sends through them, run inside a `tokio::task::LocalSet`.
+//! Upstreams, and everything that sends through them, run where `tokio::task::spawn_local` does.
 
 pub mod balance;
 pub mod body;
@@ -39,7 +39,7 @@ use self::pool::{Key, Pool};
 const REAP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The pools of one worker.
-pub struct Upstreams<B> {
+pub struct Upstreams<B: ClientBody> {
     worker: usize,
     pools: Pools<B>,
 }
@@ -48,7 +48,7 @@ pub struct Upstreams<B> {
 type Pools<B> = Rc<RefCell<HashMap<Key, Weak<Pool<B>>>>>;
 
 /// One upstream, on one worker. Cheap to clone.
-pub struct Upstream<B> {
+pub struct Upstream<B: ClientBody> {
     plan: Arc<Plan>,
     pools: Rc<[Rc<Pool<B>>]>,
     turn: Rc<RoundRobin>,
@@ -56,7 +56,7 @@ pub struct Upstream<B> {
 
 impl<B: ClientBody> Upstreams<B> {
     /// Empty pools for the worker with this number, and the one timer that clears them of idle connections. Must be
-    /// called within the worker's `LocalSet`; the timer ends with the last pool.
+    /// called on the worker's runtime of local tasks; the timer ends with the last pool.
     pub fn new(worker: usize) -> Upstreams<B> {
         let pools = Pools::default();
         tokio::task::spawn_local(reap(Rc::downgrade(&pools)));
@@ -98,13 +98,13 @@ impl<B: ClientBody> Upstream<B> {
     }
 }
 
-impl<B> Clone for Upstream<B> {
+impl<B: ClientBody> Clone for Upstream<B> {
     fn clone(&self) -> Upstream<B> {
         Upstream { plan: self.plan.clone(), pools: self.pools.clone(), turn: self.turn.clone() }
     }
 }
 
-impl<B> std::fmt::Debug for Upstream<B> {
+impl<B: ClientBody> std::fmt::Debug for Upstream<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Upstream").field("plan", &self.plan).finish_non_exhaustive()
     }

@@ -74,7 +74,7 @@ pub struct Parts {
 }
 
 impl Worker {
-    /// Must be called on the worker's thread, within its `LocalSet`.
+    /// Must be called on the worker's thread, within its runtime of local tasks.
     pub fn new(parts: Parts) -> Worker {
         let Parts { index, live, registry, deny, reporter, log } = parts;
         let upstreams = Upstreams::new(index);

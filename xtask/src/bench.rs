@@ -1,4 +1,7 @@
-//! `cargo xtask bench`: builds everything for release and runs the measuring programs of the package `tests`.
+//! `cargo xtask bench`: builds the gateway for release and runs the measuring programs of the package `tests`.
+//!
+//! Those are built with the profile `quick`: linking each of them as a release takes minutes, and what they measure is
+//! not themselves.
 
 use std::path::{Path, PathBuf};
 
@@ -53,8 +56,9 @@ pub fn main(arguments: &Arguments) -> Result<()> {
 fn measure(name: &str, json: Option<&Path>, gateway: &Path, arguments: &[String]) -> Result<()> {
     let binary = format!("bench-{name}");
     let mut build = process::cargo();
-    process::run(build.args(["build", "--release", "--package", "tests", "--bin", &binary]))?;
-    let program = Profile::Release.folder().join(&binary);
+    let profile = Profile::Quick;
+    process::run(build.args(["build", "--profile", profile.name(), "--package", "tests", "--bin", &binary]))?;
+    let program = profile.folder().join(&binary);
     let Some(mut command) = Privilege::current().command(program, &["PORTCULLIS_BIN"]) else {
         bail!("{binary} needs root to pin processors and load programs, and there is no sudo");
     };

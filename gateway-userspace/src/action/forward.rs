@@ -15,8 +15,14 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
+
+use pin_project_lite::pin_project;
 
 pub use self::prefix::Mapping;
 use self::request::Outbound;
@@ -25,7 +31,8 @@ use super::Body;
 use crate::http::rejection::Rejection;
 use crate::request::{Context, Head};
 use crate::upstream::body::ClientBody;
-use crate::upstream::exchange::Error;
+use crate::upstream::exchange::{Answer, Error};
+use crate::upstream::plan::{Plan, PlannedTarget};
 use crate::upstream::proxy_protocol::Addresses;
 use crate::upstream::{Upstream, connect};
 
@@ -38,34 +45,77 @@ pub struct UpstreamTiming {
     pub to_head: Duration,
 }
 
-/// Sends a request and waits for the head of the answer; the body streams on.
+/// Sends a request, and gives the wait for the head of the answer; the body streams on.
 ///
-/// The path of `mapping` takes the place of the head's (the query stays), and its way back is taken in the answer. The fields must be free of hop-by-hop fields and have
-/// the forwarding fields set. A body that fails gives [`Rejection::BodyIncomplete`]; its owner may know better why.
-/// Dropping the future, or the body that it returns, ends the exchange with the upstream.
-pub async fn forward<B: ClientBody>(
+/// The path of `mapping` takes the place of the head's (the query stays), and its way back is taken in the answer. The
+/// fields must be free of hop-by-hop fields and have the forwarding fields set. Dropping the future, or the body that it
+/// returns, ends the exchange with the upstream.
+pub fn forward<B: ClientBody>(
     context: &Context,
     head: Head,
     mapping: Option<Mapping<'_>>,
     body: B,
     upstream: &Upstream<B>,
-) -> Result<(crate::response::Head, Body<B>, UpstreamTiming), Rejection> {
+) -> Result<impl Future<Output = Result<Forwarded<B>, Failure>> + use<B>, Rejection> {
     let started = Instant::now();
-    let plan = upstream.plan().clone();
-    let reverse = Reverse::of(&head, &plan.config, mapping);
+    let plan = upstream.plan();
+    let reverse = Reverse::of(&head, &plan.config, mapping).map(|reverse| Box::new((reverse, plan.clone())));
     let without_body = head.method() == "HEAD";
     let path = mapping.map(|mapping| mapping.path);
-    let (outbound, request) = Outbound::prepare(head, path, body, &plan)?;
-    let answer = upstream
-        .send(request, addresses(context), |request, target| outbound.address(request, target))
-        .await
-        .map_err(|error| refusal(context, &plan.config.name, &error))?;
-    let mut head = response::accept(answer.head, without_body)?;
-    if let Some(reverse) = reverse {
-        reverse.apply(&mut head.fields, plan.targets[answer.target].config());
+    let (outbound, request) = Outbound::prepare(head, path, body, plan)?;
+    let address = move |request: &mut _, target: &PlannedTarget| outbound.address(request, target);
+    let answer = upstream.send(request, addresses(context), address, started);
+    Ok(Forwarding { answer, reverse, without_body, started })
+}
+
+/// An answer: its head, its body, and how it came.
+pub type Forwarded<B> = (crate::response::Head, Body<B>, UpstreamTiming);
+
+pin_project! {
+    /// A request that is being forwarded.
+    struct Forwarding<F> {
+        #[pin]
+        answer: F,
+        // For an upstream that is asked by another name or path than the client's.
+        reverse: Option<Box<(Reverse, Arc<Plan>)>>,
+        without_body: bool,
+        started: Instant,
     }
-    let timing = UpstreamTiming { address: answer.address, to_head: started.elapsed() };
-    Ok((head, Body::from(answer.body), timing))
+}
+
+impl<B: ClientBody, F: Future<Output = Result<Answer<B>, Error>>> Future for Forwarding<F> {
+    type Output = Result<Forwarded<B>, Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.answer.poll(cx)).map_err(Failure::None)?;
+        let mut head = response::accept(answer.head, *this.without_body).map_err(Failure::Refused)?;
+        if let Some((reverse, plan)) = this.reverse.as_deref() {
+            reverse.apply(&mut head.fields, plan.targets[answer.target].config());
+        }
+        let timing = UpstreamTiming { address: answer.address, to_head: this.started.elapsed() };
+        Poll::Ready(Ok((head, Body::from(answer.body), timing)))
+    }
+}
+
+/// Why a forwarded request has no answer that could be passed on.
+#[derive(Debug)]
+pub enum Failure {
+    /// There is none.
+    None(Error),
+    /// It is not acceptable.
+    Refused(Rejection),
+}
+
+impl Failure {
+    /// What the client is told. The cause stays in the diagnostic log. A body that fails gives
+    /// [`Rejection::BodyIncomplete`]; its owner may know better why.
+    pub fn rejection(self, context: &Context, upstream: &str) -> Rejection {
+        match self {
+            Failure::None(error) => refusal(context, upstream, &error),
+            Failure::Refused(rejection) => rejection,
+        }
+    }
 }
 
 /// For an upstream that is told by the PROXY protocol. The port is known only of a client that no header names.
@@ -75,7 +125,6 @@ fn addresses(context: &Context) -> Addresses {
     Addresses::new(SocketAddr::new(context.client, port), peer.local)
 }
 
-/// What the client is told. The cause stays in the diagnostic log.
 fn refusal(context: &Context, upstream: &str, error: &Error) -> Rejection {
     let cause: &dyn std::error::Error = error;
     tracing::debug!(request = context.id.as_str(), upstream, cause, "no answer from the upstream");

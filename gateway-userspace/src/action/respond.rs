@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::Body;
 use crate::header::{self, Value};
+use crate::upstream::body::ClientBody;
 use crate::{request, response};
 
 /// One answer, the same for every request.
@@ -30,7 +31,7 @@ impl Respond {
     }
 
     /// The answer to one request. `HEAD` gets the length of the body in place of the body (RFC 9110 §9.3.2).
-    pub fn respond<B>(&self, request: &request::Head) -> (response::Head, Body<B>) {
+    pub fn respond<B: ClientBody>(&self, request: &request::Head) -> (response::Head, Body<B>) {
         let mut head = response::Head::new(self.status);
         if let Some(content_type) = &self.content_type {
             head.fields.set(header::CONTENT_TYPE, content_type.clone());

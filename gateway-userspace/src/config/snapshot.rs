@@ -94,3 +94,13 @@ pub enum Action {
     /// Answers it at once.
     Respond(Respond),
 }
+
+impl Action {
+    /// The upstream's index in [`Snapshot::plans`], if there is one.
+    pub fn plan(&self) -> Option<usize> {
+        match self {
+            Action::Forward { plan, .. } => Some(*plan),
+            Action::Respond(_) => None,
+        }
+    }
+}

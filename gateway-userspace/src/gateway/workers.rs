@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 
 use crate::http::connection::{self, Drain};
 use crate::listener::{Listener, accept};
@@ -38,10 +38,19 @@ impl Workers {
         let mut workers = Workers { orders: Vec::new(), threads: Vec::new() };
         for parts in parts {
             let (orders, received) = mpsc::unbounded_channel();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{}", parts.index))
-                .spawn(move || LocalSet::new().block_on(&runtime, work(parts, received)))?;
+            // A runtime that runs local tasks stays on its thread, so whether there is one is told from there.
+            let (told, started) = std::sync::mpsc::sync_channel(1);
+            let thread =
+                std::thread::Builder::new().name(format!("worker-{}", parts.index)).spawn(move || {
+                    match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                        Ok(runtime) => {
+                            let _ = told.send(Ok(()));
+                            runtime.block_on(work(parts, received));
+                        }
+                        Err(error) => drop(told.send(Err(error))),
+                    }
+                })?;
+            started.recv().map_err(io::Error::other)??;
             workers.orders.push(orders);
             workers.threads.push(thread);
         }

@@ -44,13 +44,13 @@ pub trait Handler: 'static {
     /// The body of a response.
     type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static;
 
-    /// Answers one request. Dropped before it is done when the client leaves. If it panics, the client gets a 500 and
-    /// the connection goes on.
+    /// Answers one request. Dropped before it is done when the client leaves. If it panics, or what it returns does,
+    /// the client gets a 500 and the connection goes on.
     fn handle(
-        &self,
+        self: &Rc<Self>,
         connection: &Rc<Connection>,
         request: http::Request<Incoming>,
-    ) -> impl Future<Output = http::Response<Self::Body>>;
+    ) -> impl Future<Output = http::Response<Self::Body>> + use<Self>;
 
     /// Told when a connection ends before or outside of a request, for a reason that says something about the client,
     /// and when a request panicked.

@@ -44,11 +44,8 @@ pub fn tell_upstream(head: &mut Head, connection: &Connection, client: IpAddr, f
     } else {
         remove_family(fields);
         fields.set(header::X_FORWARDED_FOR, source.clone());
-        match element {
-            Some(element) => fields.set(header::FORWARDED, element),
-            None => {
-                fields.remove(&header::FORWARDED);
-            }
+        if let Some(element) = element {
+            fields.set(header::FORWARDED, element);
         }
         fields.set(header::X_FORWARDED_PROTO, scheme);
         fields.set(header::X_FORWARDED_HOST, host);
@@ -59,13 +56,17 @@ pub fn tell_upstream(head: &mut Head, connection: &Connection, client: IpAddr, f
     fields.set(header::X_REAL_IP, real);
 }
 
-/// Removes every `X-Forwarded-…`: frameworks believe many more than those that are set here (`-Prefix`, `-Ssl`, `-User`).
+/// Removes `Forwarded` and every `X-Forwarded-…`: frameworks believe many more than those that are set here (`-Prefix`, `-Ssl`, `-User`).
 fn remove_family(fields: &mut Fields) {
     let names = fields.iter().map(|(name, _)| name);
-    let family: Vec<Name> = names.filter(|name| name.as_str().starts_with("x-forwarded-")).cloned().collect();
+    let family: Vec<Name> = names.filter(|name| is_of_family(name)).cloned().collect();
     for name in &family {
         fields.remove(name);
     }
+}
+
+fn is_of_family(name: &Name) -> bool {
+    name.as_str().starts_with("x-forwarded-") || *name == header::FORWARDED
 }
 
 /// An address as a field value.

@@ -52,6 +52,9 @@ const PROTECTED: &[&str] = &[
 /// Cleans what a client sent. `TE` stays if it asks for trailers, as gRPC needs, and then says nothing else. Upgrades
 /// are not supported, so `Upgrade` goes.
 pub fn strip_request(fields: &mut Fields) {
+    if !concern_the_connection(fields) {
+        return;
+    }
     let trailers = wants_trailers(fields);
     strip(fields);
     fields.remove(&header::PROXY_AUTHORIZATION);
@@ -64,9 +67,31 @@ pub fn strip_request(fields: &mut Fields) {
 
 /// Cleans what an upstream answered.
 pub fn strip_response(fields: &mut Fields) {
+    if !concern_the_connection(fields) {
+        return;
+    }
     strip(fields);
     fields.remove(&header::PROXY_AUTHENTICATE);
     fields.remove(&header::TE);
+}
+
+/// Whether there is anything to strip. Most messages have nothing, and one look at each field is a third of looking
+/// for each name.
+fn concern_the_connection(fields: &Fields) -> bool {
+    fields.iter().any(|(name, _value)| {
+        matches!(
+            name.as_str(),
+            "connection"
+                | "http2-settings"
+                | "keep-alive"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "proxy-connection"
+                | "te"
+                | "transfer-encoding"
+                | "upgrade"
+        )
+    })
 }
 
 fn strip(fields: &mut Fields) {
@@ -117,6 +142,19 @@ mod tests {
             fields.add(Name::parse(name).unwrap(), Value::parse(value.as_bytes()).unwrap());
         }
         fields
+    }
+
+    #[test]
+    fn each_field_of_a_connection_is_taken_out_when_it_stands_alone() {
+        let names = ALWAYS.iter().map(Name::as_str);
+        for name in names.clone().chain(["proxy-authorization", "te"]) {
+            assert_eq!(left(&[("accept", "a"), (name, "b")]), ["accept"], "{name}");
+        }
+        for name in names.chain(["proxy-authenticate", "te"]) {
+            let mut fields = fields(&[("accept", "a"), (name, "b")]);
+            strip_response(&mut fields);
+            assert_eq!(fields.len(), 1, "{name}");
+        }
     }
 
     /// The names left of a request with these fields.

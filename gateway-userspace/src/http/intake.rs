@@ -36,11 +36,13 @@ pub fn read(parts: Parts, connection: &Connection) -> Result<Head, Rejection> {
         _ => return Err(Rejection::BadFraming),
     };
     let mut fields = Fields::from_raw(headers);
-    check_sizes(&uri, &mut fields, connection)?;
+    let framed = check_sizes(&uri, &mut fields, connection)?;
     if matches!(method, Method::CONNECT | Method::TRACE) {
         return Err(Rejection::MethodRefused);
     }
-    check_framing(version, &mut fields)?;
+    if framed {
+        check_framing(version, &mut fields)?;
+    }
     let authority = authority(&uri, version, &mut fields)?;
     let path = normal_path(&method, &uri)?;
     join_cookies(&mut fields);
@@ -53,19 +55,22 @@ pub fn read(parts: Parts, connection: &Connection) -> Result<Head, Rejection> {
     Ok(head)
 }
 
-/// Length of the target, and bytes and number of fields; drops fields with an underscore on the way.
-fn check_sizes(uri: &Uri, fields: &mut Fields, connection: &Connection) -> Result<(), Rejection> {
+/// Length of the target, and bytes and number of fields; drops fields with an underscore on the way. Says whether there
+/// is a field that [`check_framing`] is about.
+fn check_sizes(uri: &Uri, fields: &mut Fields, connection: &Connection) -> Result<bool, Rejection> {
     let limits = &connection.settings().limits;
     let target_bytes = uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target_bytes > limits.uri_bytes_max {
         return Err(Rejection::UriTooLong);
     }
     let mut bytes = target_bytes;
+    let mut framed = false;
     let mut underscores: Vec<Name> = Vec::new();
     for (name, value) in fields.iter() {
         // Four bytes for `: ` and CRLF; in HTTP/2, where a field counts 32 more, the library has its own limit.
         bytes += name.as_str().len() + value.as_bytes().len() + 4;
-        if name.as_str().contains('_') {
+        framed |= matches!(name.as_str(), "content-length" | "expect" | "transfer-encoding");
+        if name.as_str().bytes().any(|byte| byte == b'_') {
             underscores.push(name.clone());
         }
     }
@@ -75,7 +80,7 @@ fn check_sizes(uri: &Uri, fields: &mut Fields, connection: &Connection) -> Resul
     for name in underscores {
         fields.remove(&name);
     }
-    Ok(())
+    Ok(framed)
 }
 
 /// What says where the body ends must have one reading (RFC 9112 §6.3).

@@ -31,10 +31,15 @@ pub fn mint(now: SystemTime, random: &Random) -> RequestId {
     bytes[..6].copy_from_slice(&ms.to_be_bytes()[2..]);
     bytes[6..8].copy_from_slice(&(0x7000 | (high & 0x0fff) as u16).to_be_bytes());
     bytes[8..].copy_from_slice(&(0x8000_0000_0000_0000 | (low >> 2)).to_be_bytes());
+    // One loop for all digits, and fixed places for them: half of what a loop for each group takes.
+    let mut digits = [0; 32];
+    write_hex(&bytes, &mut digits);
     let mut text = [b'-'; 36];
-    for (from, to) in [(0..4, 0..8), (4..6, 9..13), (6..8, 14..18), (8..10, 19..23), (10..16, 24..36)] {
-        write_hex(&bytes[from], &mut text[to]);
-    }
+    text[..8].copy_from_slice(&digits[..8]);
+    text[9..13].copy_from_slice(&digits[8..12]);
+    text[14..18].copy_from_slice(&digits[12..16]);
+    text[19..23].copy_from_slice(&digits[16..20]);
+    text[24..].copy_from_slice(&digits[20..]);
     RequestId(Value::parse(&text).expect("hexadecimal digits and hyphens may stand in a field"))
 }
 

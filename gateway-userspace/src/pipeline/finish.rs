@@ -91,6 +91,16 @@ impl Record {
         }
     }
 
+    /// The worker that serves it.
+    pub fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    /// The snapshot that it began with.
+    pub fn view(&self) -> &Rc<View> {
+        &self.view
+    }
+
     /// The head was valid.
     pub fn understood(&mut self, head: &Head) {
         self.summary = Some(head.summary());

@@ -1,6 +1,6 @@
 //! What decides a request: its route, the route's policies in their order, and its action.
 
-use std::rc::Rc;
+use std::future::Future;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -8,37 +8,53 @@ use hyper::body::Incoming;
 use super::fault;
 use super::finish::Record;
 use crate::action::{Body, forward};
-use crate::config::snapshot::{Action, Authentication, RoutePolicies};
+use crate::config::snapshot::{Action, Authentication};
 use crate::header::AUTHORIZATION;
-use crate::http::body::RequestBody;
+use crate::http::body::{RequestBody, Watch};
 use crate::http::connection::Connection;
 use crate::http::forwarded;
 use crate::http::rejection::{Challenge, CredentialFault, Rejection};
+use crate::observe::metrics::Label;
 use crate::policy::api_key::config::Location;
 use crate::policy::jwt;
 use crate::policy::rate_limit::tighter;
 use crate::request::{Context, Head, Identity};
 use crate::response;
-use crate::worker::{View, Worker};
+use crate::route::Found;
+use crate::worker::View;
 
-/// Finds the route and does what it says.
-pub async fn respond(
-    worker: &Worker,
-    view: &Rc<View>,
+/// The head of an answer, and its body.
+pub type Answer = (response::Head, Body<RequestBody>);
+
+/// What an upstream gives.
+pub type Forwarded = Result<forward::Forwarded<RequestBody>, forward::Failure>;
+
+/// How a request goes on.
+pub enum Step<F> {
+    /// It is answered.
+    Answered(Answer),
+    /// Its upstream has been asked; [`settle`] what comes.
+    Forwarded(F),
+    /// It brings a credential that is not known yet: [`judge`] it.
+    Unknown(Head, Incoming),
+}
+
+/// Finds the route and does what it says, as far as that goes without waiting.
+pub fn respond(
     connection: &Connection,
     record: &mut Record,
     mut head: Head,
     body: Incoming,
-) -> Result<(response::Head, Body<RequestBody>), Rejection> {
-    if worker.deny.is_banned(record.context.client) {
+) -> Result<Step<impl Future<Output = Forwarded> + use<>>, Rejection> {
+    if record.worker().deny.is_banned(record.context.client) {
         return Err(Rejection::Banned);
     }
     if let Some(access) = &connection.settings().access {
         access.check(record.context.client)?;
     }
-    let snapshot = &view.shared;
-    let found = snapshot.table.find(&head)?;
-    let route = &snapshot.routes[found.route];
+    let view = record.view().clone();
+    let found = view.shared.table.find(&head)?;
+    let route = &view.shared.routes[found.route];
     record.route = Some(found.route);
     let context = &mut record.context;
     context.route = Some(route.name.clone());
@@ -46,83 +62,175 @@ pub async fn respond(
         let parameters = found.parameters(head.path());
         context.parameters = parameters.map(|(name, value)| (name.into(), value.into())).collect();
     }
+    let policies = &route.policies;
+    if let Some(access) = &policies.access {
+        access.check(context.client)?;
+    }
+    context.limit = policies.address_limits.check(context, &head, context.started)?;
+    if recall(&policies.authentication, context, &mut head)? {
+        act(&view, &found, connection, record, head, body)
+    } else {
+        Ok(Step::Unknown(head, body))
+    }
+}
 
-    check(&route.policies, context, &mut head).await?;
+/// Goes on with a request whose credential is not known: judging it may take waiting for an issuer's keys.
+pub async fn judge(
+    connection: &Connection,
+    record: &mut Record,
+    mut head: Head,
+    body: Incoming,
+) -> Result<Answer, Rejection> {
+    let view = record.view().clone();
+    let found = view.shared.table.find(&head)?;
+    let policies = &view.shared.routes[found.route].policies;
+    authenticate(&policies.authentication, &mut record.context, &mut head).await?;
+    match act(&view, &found, connection, record, head, body)? {
+        Step::Answered(answer) => Ok(answer),
+        Step::Forwarded(answer) => settle(record, answer.await),
+        Step::Unknown(..) => Err(Rejection::Internal),
+    }
+}
+
+/// What comes after authentication: limits of the identity, and the route's action.
+fn act(
+    view: &View,
+    found: &Found<'_>,
+    connection: &Connection,
+    record: &mut Record,
+    mut head: Head,
+    body: Incoming,
+) -> Result<Step<impl Future<Output = Forwarded> + use<>>, Rejection> {
+    let route = &view.shared.routes[found.route];
+    let context = &mut record.context;
+    let limit = route.policies.identity_limits.check(context, &head, context.started)?;
+    context.limit = tighter(context.limit.take(), limit);
     fault::point(head.path());
-
     match &route.action {
-        Action::Respond(answer) => Ok(answer.respond(&head)),
+        Action::Respond(answer) => Ok(Step::Answered(answer.respond(&head))),
         Action::Forward { plan, replace_prefix } => {
             // Before those of the identity, so that these are never displaced.
             route.upstream_headers.apply(&mut head.fields, context);
-            snapshot.identity_headers.apply(&mut head.fields, context.identity.as_deref());
-            if let (Some(signed), Some(identity)) = (&snapshot.signed_identity, &context.identity) {
-                let upstream = &snapshot.plans[*plan].config.name;
+            let shared = &view.shared;
+            shared.identity_headers.apply(&mut head.fields, context.identity.as_deref());
+            if let (Some(signed), Some(identity)) = (&shared.signed_identity, &context.identity) {
+                let upstream = &shared.plans[*plan].config.name;
                 signed.apply(&mut head.fields, identity, &context.id, upstream, context.started_at);
             }
-            let with_forwarded = snapshot.config.gateway.forwarded;
+            let with_forwarded = shared.config.gateway.forwarded;
             forwarded::tell_upstream(&mut head, connection, context.client, with_forwarded);
             head.fields.set(crate::header::X_REQUEST_ID, context.id.0.clone());
             let path = replace_prefix
                 .as_deref()
                 .map(|replacement| found.replace_prefix(head.path(), replacement).into_owned());
             let mut body = RequestBody::new(body, &head.fields, &route.policies.requests)?;
-            body.refuse_trailers(snapshot.identity_trailers.clone());
-            let watch = body.watch();
-            record.body = Some(watch.clone());
+            body.refuse_trailers(shared.identity_trailers.clone());
+            record.body = Some(body.watch());
             let upstream = &view.upstreams[*plan];
             let mapping = path
                 .as_deref()
                 .zip(replace_prefix.as_deref())
                 .map(|(path, replacement)| forward::Mapping { path, prefix: found.prefix, replacement });
-            let (head, body, timing) = forward::forward(context, head, mapping, body, upstream)
-                .await
-                // The body knows better than the connection that carried it why it broke.
-                .map_err(|rejection| watch.fault().map_or(rejection, Rejection::from))?;
-            worker.cells.upstream_answered(view.labels.upstreams[*plan], timing.to_head);
-            record.upstream = Some(timing);
-            Ok((head, body))
+            Ok(Step::Forwarded(forward::forward(&record.context, head, mapping, body, upstream)?))
         }
     }
 }
 
-/// A route's policies, in the order that [`RoutePolicies`] explains.
-async fn check(policies: &RoutePolicies, context: &mut Context, head: &mut Head) -> Result<(), Rejection> {
-    if let Some(access) = &policies.access {
-        access.check(context.client)?;
+/// Takes note of what an upstream gave.
+pub fn settle(record: &mut Record, forwarded: Forwarded) -> Result<Answer, Rejection> {
+    let view = record.view();
+    let plan = record.route.and_then(|route| view.shared.routes[route].action.plan());
+    let (name, label) = plan.map_or(("", Label::NONE), |plan| {
+        (&*view.shared.plans[plan].config.name, view.labels.upstreams[plan])
+    });
+    match forwarded {
+        Ok((head, body, timing)) => {
+            record.worker().cells.upstream_answered(label, timing.to_head);
+            record.upstream = Some(timing);
+            Ok((head, body))
+        }
+        Err(failure) => {
+            let rejection = failure.rejection(&record.context, name);
+            // The body knows better than the connection that carried it why it broke.
+            Err(record.body.as_ref().and_then(Watch::fault).map_or(rejection, Rejection::from))
+        }
     }
-    context.limit = policies.address_limits.check(context, head, context.started)?;
-    authenticate(&policies.authentication, context, head).await?;
-    let limit = policies.identity_limits.check(context, head, context.started)?;
-    context.limit = tighter(context.limit.take(), limit);
-    Ok(())
 }
 
-/// Any of the ways is enough. A credential that one way cannot place may be another's (a second issuer, a second list of
-/// keys), so the next one is asked; one that is known and not good decides: an expired token is not made good by a key.
-/// Of several refusals the client is told the first.
+/// Authenticates by what is remembered; `false` when that is not enough. A route without ways is open.
+fn recall(ways: &[Authentication], context: &mut Context, head: &mut Head) -> Result<bool, Rejection> {
+    let mut hearing = Hearing::default();
+    for (index, way) in ways.iter().enumerate() {
+        let Some(judged) = way.recall(head, context) else { return Ok(false) };
+        if let Some(identity) = hearing.hear(way, judged)? {
+            accept(ways, index, identity, context, head);
+            return Ok(true);
+        }
+    }
+    hearing.end().map(|()| true)
+}
+
+/// The same, with everything that it takes to find out.
 async fn authenticate(
     ways: &[Authentication],
     context: &mut Context,
     head: &mut Head,
 ) -> Result<(), Rejection> {
-    let (mut refused, mut challenge) = (None, None);
+    let mut hearing = Hearing::default();
     for (index, way) in ways.iter().enumerate() {
-        match way.judge(head, context).await {
-            None => challenge = challenge.or(Some(way.challenge())),
-            Some(Ok(identity)) => {
-                context.identity = Some(identity);
-                strip(ways, index, head);
-                return Ok(());
-            }
-            Some(Err(rejection)) if may_be_anothers(&rejection) => refused = refused.or(Some(rejection)),
-            Some(Err(rejection)) => return Err(refused.unwrap_or(rejection)),
+        let judged = way.judge(head, context).await;
+        if let Some(identity) = hearing.hear(way, judged)? {
+            accept(ways, index, identity, context, head);
+            return Ok(());
         }
     }
-    match refused.or(challenge.map(Rejection::NoCredential)) {
-        Some(rejection) => Err(rejection),
-        None => Ok(()),
+    hearing.end()
+}
+
+/// What one way says: nothing, as there is no credential of its kind; or whose it is.
+type Judged = Option<Result<Arc<Identity>, Rejection>>;
+
+/// Any of the ways is enough. A credential that one way cannot place may be another's (a second issuer, a second list of
+/// keys), so the next one is asked; one that is known and not good decides: an expired token is not made good by a key.
+/// Of several refusals the client is told the first.
+#[derive(Default)]
+struct Hearing {
+    refused: Option<Rejection>,
+    challenge: Option<Challenge>,
+}
+
+impl Hearing {
+    /// Takes what a way says; the identity, if that decides.
+    fn hear(&mut self, way: &Authentication, judged: Judged) -> Result<Option<Arc<Identity>>, Rejection> {
+        match judged {
+            None => self.challenge = self.challenge.or(Some(way.challenge())),
+            Some(Ok(identity)) => return Ok(Some(identity)),
+            Some(Err(rejection)) if may_be_anothers(&rejection) => {
+                self.refused = self.refused.take().or(Some(rejection));
+            }
+            Some(Err(rejection)) => return Err(self.refused.take().unwrap_or(rejection)),
+        }
+        Ok(None)
     }
+
+    /// No way has accepted; without any, there is nothing to accept.
+    fn end(self) -> Result<(), Rejection> {
+        match self.refused.or(self.challenge.map(Rejection::NoCredential)) {
+            Some(rejection) => Err(rejection),
+            None => Ok(()),
+        }
+    }
+}
+
+fn accept(
+    ways: &[Authentication],
+    index: usize,
+    identity: Arc<Identity>,
+    context: &mut Context,
+    head: &mut Head,
+) {
+    context.identity = Some(identity);
+    strip(ways, index, head);
 }
 
 /// Whether a way only says that the credential is none of its own.
@@ -168,16 +276,20 @@ fn strip(ways: &[Authentication], accepted: usize, head: &mut Head) {
 
 impl Authentication {
     /// Who the request's credential of this kind belongs to; `None` when it has none.
-    async fn judge(&self, head: &Head, context: &Context) -> Option<Result<Arc<Identity>, Rejection>> {
+    async fn judge(&self, head: &Head, context: &Context) -> Judged {
         match self {
             Authentication::Jwt(tokens) => {
-                match tokens.authenticate(head, context.started_at, context.started).await {
-                    jwt::Outcome::Absent => None,
-                    jwt::Outcome::Accepted(identity) => Some(Ok(identity)),
-                    jwt::Outcome::Refused(rejection) => Some(Err(rejection)),
-                }
+                judged(tokens.authenticate(head, context.started_at, context.started).await)
             }
             Authentication::ApiKey(keys) => keys.authenticate(head, context.started_at, context.client),
+        }
+    }
+
+    /// The same, if it is known without judging.
+    fn recall(&self, head: &Head, context: &Context) -> Option<Judged> {
+        match self {
+            Authentication::Jwt(tokens) => tokens.recall(head, context.started_at).map(judged),
+            Authentication::ApiKey(keys) => Some(keys.authenticate(head, context.started_at, context.client)),
         }
     }
 
@@ -186,5 +298,13 @@ impl Authentication {
             Authentication::Jwt(_) => Challenge::Bearer,
             Authentication::ApiKey(_) => Challenge::ApiKey,
         }
+    }
+}
+
+fn judged(outcome: jwt::Outcome) -> Judged {
+    match outcome {
+        jwt::Outcome::Absent => None,
+        jwt::Outcome::Accepted(identity) => Some(Ok(identity)),
+        jwt::Outcome::Refused(rejection) => Some(Err(rejection)),
     }
 }

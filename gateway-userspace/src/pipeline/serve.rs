@@ -3,14 +3,18 @@
 //! The snapshot is pinned first, so a reload never changes a request in flight. Whatever happens afterwards ends in one
 //! place: the record is sealed with the outcome, and written when the answer's last byte has left or the client has.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
+use pin_project_lite::pin_project;
 
 use super::finish::{Body, Record};
-use super::respond::respond;
+use super::respond::{Answer, Forwarded, Step, judge, respond, settle};
 use crate::abuse::signal::Signal;
 use crate::action;
 use crate::header::X_REQUEST_ID;
@@ -39,12 +43,12 @@ impl Pipeline {
 impl Handler for Pipeline {
     type Body = Body;
 
-    async fn handle(
-        &self,
+    fn handle(
+        self: &Rc<Self>,
         connection: &Rc<Connection>,
         request: http::Request<Incoming>,
-    ) -> http::Response<Body> {
-        serve(&self.0, connection, request).await
+    ) -> impl Future<Output = http::Response<Body>> + use<> {
+        serve(&self.0, connection, request)
     }
 
     fn broken(&self, peer: &Peer, why: Broken) {
@@ -77,13 +81,16 @@ fn refuse_without_request(worker: &Worker, rejection: &Rejection) -> (response::
     (head, body)
 }
 
-async fn serve(
+/// Does what can be done at once, and gives what is left.
+///
+/// What is left is moved once for each request, and each connection has its own, so its size is what counts: it has no
+/// room for the request, which is with the upstream by then, or on the heap where that has to wait.
+fn serve(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
     request: http::Request<Incoming>,
-) -> http::Response<Body> {
+) -> impl Future<Output = http::Response<Body>> + use<> {
     let (started, started_at) = (Instant::now(), SystemTime::now());
-    let view = worker.view();
     let (parts, body) = request.into_parts();
     let head_only = parts.method == http::Method::HEAD;
     let context = Context {
@@ -97,40 +104,91 @@ async fn serve(
         identity: None,
         limit: None,
     };
-    let mut record = Record::open(worker.clone(), view.clone(), &parts, context);
-    let outcome = match intake::read(parts, connection) {
-        Ok(head) => {
-            let head = introduce(worker, &view, connection, &mut record, head);
-            respond(worker, &view, connection, &mut record, head, body).await
+    let mut record = Record::open(worker.clone(), worker.view(), &parts, context);
+    let step = intake::read(parts, connection).and_then(|mut head| {
+        introduce(connection, &mut record, &mut head);
+        respond(connection, &mut record, head, body)
+    });
+    match step {
+        Ok(Step::Forwarded(answer)) => {
+            Serving { record: Some(record), stage: Stage::Forwarded { answer }, head_only }
         }
-        Err(rejection) => Err(rejection),
-    };
-    let (mut head, body) = match outcome {
-        Ok(answer) => answer,
-        Err(rejection) => refuse(&view, &mut record, &rejection),
-    };
-    finish_head(&view, &record, &mut head);
-    record.answered(head.status);
-    let bodiless = head_only || answer::bodiless("", head.status);
-    into_http(head, Body::new(body, record, bodiless))
+        Ok(Step::Answered(answer)) => {
+            Serving { record: Some(record), stage: Stage::Decided { outcome: Some(Ok(answer)) }, head_only }
+        }
+        Err(rejection) => Serving {
+            record: Some(record),
+            stage: Stage::Decided { outcome: Some(Err(rejection)) },
+            head_only,
+        },
+        Ok(Step::Unknown(head, body)) => {
+            let connection = connection.clone();
+            let judged = Box::pin(async move {
+                let outcome = judge(&connection, &mut record, head, body).await;
+                (record, outcome)
+            });
+            Serving { record: None, stage: Stage::Judged { judged }, head_only }
+        }
+    }
+}
+
+pin_project! {
+    /// A request on its way to the head of its answer.
+    struct Serving<F> {
+        record: Option<Record>,
+        #[pin]
+        stage: Stage<F>,
+        head_only: bool,
+    }
+}
+
+pin_project! {
+    #[project = StageProjected]
+    enum Stage<F> {
+        Decided { outcome: Option<Result<Answer, Rejection>> },
+        Forwarded { #[pin] answer: F },
+        Judged { judged: Pin<Box<dyn Future<Output = (Record, Result<Answer, Rejection>)>>> },
+    }
+}
+
+impl<F: Future<Output = Forwarded>> Future for Serving<F> {
+    type Output = http::Response<Body>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<http::Response<Body>> {
+        const ONCE: &str = "not polled after it was ready";
+        let this = self.project();
+        let (mut record, outcome) = match this.stage.project() {
+            StageProjected::Decided { outcome } => {
+                (this.record.take().expect(ONCE), outcome.take().expect(ONCE))
+            }
+            StageProjected::Forwarded { answer } => {
+                let forwarded = ready!(answer.poll(cx));
+                let mut record = this.record.take().expect(ONCE);
+                let outcome = settle(&mut record, forwarded);
+                (record, outcome)
+            }
+            StageProjected::Judged { judged } => ready!(judged.as_mut().poll(cx)),
+        };
+        let view = record.view().clone();
+        let (mut head, body) = outcome.unwrap_or_else(|rejection| refuse(&view, &mut record, &rejection));
+        finish_head(&view, &record, &mut head);
+        record.answered(head.status);
+        let bodiless = *this.head_only || answer::bodiless("", head.status);
+        Poll::Ready(into_http(head, Body::new(body, record, bodiless)))
+    }
 }
 
 /// What a valid head says about who is asking, and for which trace.
-fn introduce(
-    worker: &Worker,
-    view: &View,
-    connection: &Connection,
-    record: &mut Record,
-    mut head: Head,
-) -> Head {
-    let context = &mut record.context;
+fn introduce(connection: &Connection, record: &mut Record, head: &mut Head) {
+    let worker = record.worker().clone();
     if connection.believes_headers() {
-        context.id = request_id::for_request(&head, true, context.started_at, &worker.random);
-        context.client = client_address(&context.peer, &head.fields, &view.shared.trusted);
+        let client = client_address(&record.context.peer, &head.fields, &record.view().shared.trusted);
+        let context = &mut record.context;
+        context.id = request_id::for_request(head, true, context.started_at, &worker.random);
+        context.client = client;
     }
     record.trace = trace_context::carry_on(&mut head.fields, &worker.random);
-    record.understood(&head);
-    head
+    record.understood(head);
 }
 
 /// A rejection becomes an answer, a line in the log and, where it counts against the client, a signal.

@@ -87,23 +87,30 @@ impl Authenticator {
         Some(Job { issuer: self.issuer.clone(), refresh: self.config.refresh, ca: self.config.ca.clone() })
     }
 
+    /// What is known without judging: that there is no token, that it cannot be one, or what was found out lately.
+    pub fn recall(&self, head: &Head, now: SystemTime) -> Option<Outcome> {
+        let token = match bearer(head) {
+            Ok(Some(token)) => token,
+            Ok(None) => return Some(Outcome::Absent),
+            Err(fault) => return Some(Outcome::Refused(refusal(fault))),
+        };
+        match self.cache.get(token, claims::milliseconds(now))? {
+            Known::Accepted(identity) => Some(Outcome::Accepted(identity)),
+            Known::Forged => Some(Outcome::Refused(refusal(CredentialFault::Signature))),
+        }
+    }
+
     /// Judges the request's bearer token. `now` and `monotonic` are the same moment by the two clocks.
     ///
     /// A token that was verified lately is answered without allocating and without waiting. Only a key id that is not
     /// known, or keys that were never loaded, make a request wait for a fetch, for at most
     /// [`WAIT_MAX`](crate::keyring::issuer::WAIT_MAX).
     pub async fn authenticate(&self, head: &Head, now: SystemTime, monotonic: Instant) -> Outcome {
-        let token = match bearer(head) {
-            Ok(Some(token)) => token,
-            Ok(None) => return Outcome::Absent,
-            Err(fault) => return Outcome::Refused(refusal(fault)),
-        };
-        let now_ms = claims::milliseconds(now);
-        match self.cache.get(token, now_ms) {
-            Some(Known::Accepted(identity)) => return Outcome::Accepted(identity),
-            Some(Known::Forged) => return Outcome::Refused(refusal(CredentialFault::Signature)),
-            None => {}
+        if let Some(outcome) = self.recall(head, now) {
+            return outcome;
         }
+        let Ok(Some(token)) = bearer(head) else { return Outcome::Absent };
+        let now_ms = claims::milliseconds(now);
         let (want, otherwise) = match self.judge(token, now_ms, monotonic) {
             Verdict::Accepted(identity) => return Outcome::Accepted(identity),
             Verdict::Refused(rejection) => return Outcome::Refused(rejection),

@@ -7,24 +7,28 @@
 //! - an HTTP/2 stream that the target says it has not processed (`REFUSED_STREAM`, or `GOAWAY` without error, RFC 9113
 //!   §8.7): once, if the request has no body.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use pin_project_lite::pin_project;
 
 use super::Upstream;
 use super::balance;
+use super::balance::round_robin::Order;
 use super::body::{ClientBody, Phase, Progress, RequestBody, ResponseBody};
 use super::config::Config;
 use super::connect;
 use super::deadline::Deadline;
-use super::plan::PlannedTarget;
-use super::pool::{Hold, Lease, Pool, http1};
+use super::plan::{Plan, PlannedTarget};
+use super::pool::{AtHand, Hold, Lease, Pool, http1};
 use super::proxy_protocol::Addresses;
 
 /// Most targets that one request is offered to.
@@ -61,7 +65,7 @@ pub enum Error {
 
 /// An answer, and how it came.
 #[derive(Debug)]
-pub(crate) struct Answer<B> {
+pub(crate) struct Answer<B: ClientBody> {
     pub(crate) head: http::response::Parts,
     pub(crate) body: ResponseBody<B>,
     pub(crate) address: SocketAddr,
@@ -71,36 +75,130 @@ pub(crate) struct Answer<B> {
 
 impl<B: ClientBody> Upstream<B> {
     /// Sends a client's request. `address` writes what depends on the target into it, and may be called several times.
-    pub(crate) async fn send(
+    ///
+    /// As a rule a connection is at hand, and the request is on it before this returns: the future has no room for a
+    /// request. Everything else is rare, and on the heap.
+    pub(crate) fn send<A: Address<B>>(
         &self,
         mut request: Request<RequestBody<B>>,
         client: Addresses,
-        address: impl Fn(&mut Request<RequestBody<B>>, &PlannedTarget),
-    ) -> Result<Answer<B>, Error> {
-        let config = &self.plan.config;
-        let count = self.plan.targets.len();
-        let order = self.turn.order(count);
-        let mut failed = None;
-        for attempt in 1..=count.min(ATTEMPTS_MAX) {
-            let chosen = balance::choose(|index| self.pools[index].endpoint(), order.clone(), Instant::now());
-            let Some(target) = chosen else { break };
-            address(&mut request, &self.plan.targets[target]);
-            match self.pools[target].exchange(request, client, config).await {
-                Ok((head, body, address)) => return Ok(Answer { head, body, address, target }),
-                Err(Unsent::Connect(unsent, error)) => {
-                    tracing::debug!(upstream = %config.name, target, attempt, %error, "no connection");
-                    request = *unsent;
-                    failed = Some(error);
-                }
-                Err(Unsent::Never(error)) => return Err(error),
+        address: A,
+        now: Instant,
+    ) -> impl Future<Output = Result<Answer<B>, Error>> + use<B, A> {
+        let order = self.turn.order(self.plan.targets.len());
+        let Some(target) = self.choose(order.clone(), now) else { return Sending::Refused };
+        address(&mut request, &self.plan.targets[target]);
+        let rest = Rest { upstream: self.clone(), target, order, client, address };
+        let stale = match self.pools[target].at_hand(client, now) {
+            AtHand::Ready(lease) => {
+                let second = Second::of(&lease, &request);
+                let answer = lease.exchange(request, self.plan.clone(), now);
+                return Sending::Sent { answer, second, rest: Some(rest) };
             }
-        }
-        // With one target the client learns what happened to it; of several, no single cause tells the truth.
-        match failed {
-            Some(error) if count == 1 => Err(Error::Connect(error)),
-            _ => Err(Error::NoTarget),
-        }
+            AtHand::Stale(connection) => Some(connection),
+            AtHand::None => None,
+        };
+        Sending::Slow { answer: Box::pin(rest.send(request, Next::Lease(stale))) }
     }
+
+    fn choose(&self, order: Order, now: Instant) -> Option<usize> {
+        balance::choose(|index| self.pools[index].endpoint(), order, now)
+    }
+}
+
+/// Writes what depends on the target into a request.
+pub(crate) trait Address<B>: Fn(&mut Request<RequestBody<B>>, &PlannedTarget) + 'static {}
+
+impl<B, A: Fn(&mut Request<RequestBody<B>>, &PlannedTarget) + 'static> Address<B> for A {}
+
+pin_project! {
+    /// A request under way.
+    #[project = SendingProjected]
+    enum Sending<B: ClientBody, F, A> {
+        // No target takes requests.
+        Refused,
+        // It is on a connection that stood already.
+        Sent { #[pin] answer: F, second: Second, rest: Option<Rest<B, A>> },
+        // It waits for a connection, or was sent a second time.
+        Slow { answer: Pin<Box<dyn Future<Output = Result<Answer<B>, Error>>>> },
+    }
+}
+
+impl<B: ClientBody, F: Future<Output = Answered<B>>, A: Address<B>> Future for Sending<B, F, A> {
+    type Output = Result<Answer<B>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Answer<B>, Error>> {
+        let (rest, request) = match self.as_mut().project() {
+            SendingProjected::Refused => return Poll::Ready(Err(Error::NoTarget)),
+            SendingProjected::Slow { answer } => return answer.as_mut().poll(cx),
+            SendingProjected::Sent { answer, second, rest } => {
+                let answered = ready!(answer.poll(cx));
+                let rest = rest.take().expect("not polled after it was ready");
+                match answered {
+                    Ok((head, body, address)) => {
+                        return Poll::Ready(Ok(Answer { head, body, address, target: rest.target }));
+                    }
+                    Err(failure) => match std::mem::replace(second, Second::NEVER).request(failure) {
+                        Ok(request) => (rest, request),
+                        Err(error) => return Poll::Ready(Err(error)),
+                    },
+                }
+            }
+        };
+        let mut answer: Pin<Box<dyn Future<Output = _>>> = Box::pin(rest.send(request, Next::New));
+        let polled = answer.as_mut().poll(cx);
+        self.set(Sending::Slow { answer });
+        polled
+    }
+}
+
+/// What is needed when the first connection does not do.
+struct Rest<B: ClientBody, A> {
+    upstream: Upstream<B>,
+    /// The target whose turn it is, and which the request is addressed to.
+    target: usize,
+    order: Order,
+    client: Addresses,
+    address: A,
+}
+
+impl<B: ClientBody, A: Address<B>> Rest<B, A> {
+    /// Offers the request to its target, and to others when there is no connection to that.
+    async fn send(self, mut request: Request<RequestBody<B>>, mut next: Next<B>) -> Result<Answer<B>, Error> {
+        let Rest { upstream, mut target, order, client, address } = self;
+        let plan = &upstream.plan;
+        let count = plan.targets.len();
+        let mut attempt = 1;
+        let failed = loop {
+            let failed = match upstream.pools[target].exchange(next, request, client, plan).await {
+                Ok((head, body, address)) => return Ok(Answer { head, body, address, target }),
+                Err(Unsent::Never(error)) => return Err(error),
+                Err(Unsent::Connect(unsent, error)) => {
+                    tracing::debug!(upstream = %plan.config.name, target, attempt, %error, "no connection");
+                    request = *unsent;
+                    error
+                }
+            };
+            attempt += 1;
+            if attempt > count.min(ATTEMPTS_MAX) {
+                break failed;
+            }
+            let Some(chosen) = upstream.choose(order.clone(), Instant::now()) else { break failed };
+            target = chosen;
+            next = Next::Lease(None);
+            address(&mut request, &plan.targets[target]);
+        };
+        // With one target the client learns what happened to it; of several, no single cause tells the truth.
+        Err(if count == 1 { Error::Connect(failed) } else { Error::NoTarget })
+    }
+}
+
+/// Which connection a request goes over.
+enum Next<B: ClientBody> {
+    /// One of the pool, beginning with this one, else a new one.
+    Lease(Option<http1::Connection<B>>),
+    /// A new one, because that of the pool was closed.
+    New,
 }
 
 /// Why a target gave no answer.
@@ -114,34 +212,59 @@ enum Unsent<B> {
 impl<B: ClientBody> Pool<B> {
     async fn exchange(
         &self,
+        next: Next<B>,
         request: Request<RequestBody<B>>,
         client: Addresses,
-        config: &Config,
+        plan: &Arc<Plan>,
     ) -> Result<(http::response::Parts, ResponseBody<B>, SocketAddr), Unsent<B>> {
-        let lease = match self.lease(client, config.connect_timeout).await {
+        let timeout = plan.config.connect_timeout;
+        let (leased, last) = match next {
+            Next::Lease(stale) => (self.lease(stale, client, timeout).await, false),
+            Next::New => (self.lease_new(client, timeout).await, true),
+        };
+        let lease = match leased {
             Ok(lease) => lease,
             Err(error) => return Err(Unsent::Connect(Box::new(request), error)),
         };
-        let may_be_stale = !matches!(lease, Lease::Http1 { reused: false, .. });
-        let spare = Spare::of(&lease, &request);
-        let (error, returned) = match lease.exchange(request, config).await {
+        let second = if last { Second::NEVER } else { Second::of(&lease, &request) };
+        let failure = match lease.exchange(request, plan.clone(), Instant::now()).await {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
-        let again = match returned {
-            Some(request) => request,
-            None => match spare.filter(|_spare| was_not_processed(&error)) {
-                Some(spare) => spare.into_request(),
-                None => return Err(Unsent::Never(error)),
-            },
-        };
-        if !may_be_stale {
-            return Err(Unsent::Never(error));
-        }
-        match self.lease_new(client, config.connect_timeout).await {
-            Ok(lease) => lease.exchange(again, config).await.map_err(|(error, _)| Unsent::Never(error)),
+        let again = second.request(failure).map_err(Unsent::Never)?;
+        match self.lease_new(client, timeout).await {
+            Ok(lease) => lease
+                .exchange(again, plan.clone(), Instant::now())
+                .await
+                .map_err(|(error, _)| Unsent::Never(error)),
             Err(error) => Err(Unsent::Connect(Box::new(again), error)),
         }
+    }
+}
+
+/// Whether a request may be sent a second time, on a new connection.
+struct Second {
+    /// The connection stood already, so it may have been closed.
+    may_be_stale: bool,
+    /// Boxed: only HTTP/2 needs it.
+    spare: Option<Box<Spare>>,
+}
+
+impl Second {
+    const NEVER: Second = Second { may_be_stale: false, spare: None };
+
+    fn of<B: ClientBody>(lease: &Lease<B>, request: &Request<RequestBody<B>>) -> Second {
+        Second {
+            may_be_stale: !matches!(lease, Lease::Http1 { reused: false, .. }),
+            spare: Spare::of(lease, request),
+        }
+    }
+
+    /// The request, if it can be sent again after this.
+    fn request<B: ClientBody>(self, (error, returned): Failure<B>) -> Result<Request<RequestBody<B>>, Error> {
+        let spare = self.spare.filter(|_spare| was_not_processed(&error));
+        let again = returned.or_else(|| spare.map(|spare| spare.into_request()));
+        again.filter(|_request| self.may_be_stale).ok_or(error)
     }
 }
 
@@ -150,14 +273,14 @@ impl<B: ClientBody> Pool<B> {
 struct Spare(http::request::Parts);
 
 impl Spare {
-    fn of<B: ClientBody>(lease: &Lease<B>, request: &Request<RequestBody<B>>) -> Option<Spare> {
+    fn of<B: ClientBody>(lease: &Lease<B>, request: &Request<RequestBody<B>>) -> Option<Box<Spare>> {
         (matches!(lease, Lease::Http2(_)) && request.body().is_empty()).then(|| {
             let mut head = Request::new(());
             *head.method_mut() = request.method().clone();
             *head.uri_mut() = request.uri().clone();
             *head.version_mut() = request.version();
             *head.headers_mut() = request.headers().clone();
-            Spare(head.into_parts().0)
+            Box::new(Spare(head.into_parts().0))
         })
     }
 
@@ -169,44 +292,106 @@ impl Spare {
 /// What a lease could not do: why, and the request if none of it was written.
 type Failure<B> = (Error, Option<Request<RequestBody<B>>>);
 
+/// What came of a request on a connection: head, body, and from where.
+type Answered<B> = Result<(http::response::Parts, ResponseBody<B>, SocketAddr), Failure<B>>;
+
 impl<B: ClientBody> Lease<B> {
-    async fn exchange(
+    /// Sends a request, and gives the wait for its answer.
+    fn exchange(
         self,
         request: Request<RequestBody<B>>,
-        config: &Config,
-    ) -> Result<(http::response::Parts, ResponseBody<B>, SocketAddr), Failure<B>> {
+        plan: Arc<Plan>,
+        now: Instant,
+    ) -> impl Future<Output = Answered<B>> + use<B> {
         let progress = request.body().progress();
         let (hold, kept, answer) = match self {
-            Lease::Http1 { mut connection, home, .. } => {
-                let answer = connection.sender.try_send_request(request);
-                let http1::Connection { sender: connection, address, speaks_for, deadline } = connection;
-                let hold = Hold::Http1 { connection, address, speaks_for, home };
-                (hold, deadline, Sent::Http1(answer))
+            Lease::Http1 { connection, home, .. } => {
+                let http1::Connection { mut sender, mut driver, address, speaks_for, deadline } = connection;
+                if progress.is_some() {
+                    driver.hand_over();
+                }
+                let answer = sender.try_send_request(request);
+                let hold = Hold::Http1 { sender, driver, address, speaks_for, home };
+                (hold, deadline, Sent::Http1 { answer })
             }
             Lease::Http2(mut stream) => {
                 let answer = stream.sender.try_send_request(request);
-                (Hold::Http2(stream), None, Sent::Http2(answer))
+                (Hold::Http2(stream), None, Sent::Http2 { answer })
             }
         };
-        let mut deadline = kept.unwrap_or_else(|| Deadline::new(config.response_timeout));
-        let response = match answer {
-            Sent::Http1(answer) => in_time(answer, &mut deadline, progress.as_deref(), config).await?,
-            Sent::Http2(answer) => in_time(answer, &mut deadline, progress.as_deref(), config).await?,
-        };
-        let address = hold.answered();
-        let (head, incoming) = response.into_parts();
-        let progress = progress.filter(|progress| progress.phase() != Phase::Ended);
-        Ok((head, ResponseBody::new(incoming, hold, deadline, progress, config.idle_timeout), address))
+        let mut deadline = kept.unwrap_or_else(|| Deadline::new(plan.config.response_timeout));
+        deadline.set(now + step(progress.as_deref(), &plan.config));
+        InFlight { answer, held: Some((hold, deadline)), progress, sent: now, plan }
     }
 }
 
-/// The futures of both protocols.
-enum Sent<F1, F2> {
-    Http1(F1),
-    Http2(F2),
+pin_project! {
+    /// A request on a connection, until the head of its answer: `idle_timeout` for each step of the body, then
+    /// `response_timeout`.
+    struct InFlight<B: ClientBody, F1, F2> {
+        #[pin]
+        answer: Sent<F1, F2>,
+        held: Option<(Hold<B>, Deadline)>,
+        progress: Option<Rc<Progress>>,
+        sent: Instant,
+        plan: Arc<Plan>,
+    }
 }
 
-impl<B> Hold<B> {
+pin_project! {
+    /// The futures of both protocols.
+    #[project = SentProjected]
+    enum Sent<F1, F2> {
+        Http1 { #[pin] answer: F1 },
+        Http2 { #[pin] answer: F2 },
+    }
+}
+
+/// As the library's futures give it.
+type Response<B> = Result<http::Response<Incoming>, TrySendError<Request<RequestBody<B>>>>;
+
+impl<B, F1, F2> Future for InFlight<B, F1, F2>
+where
+    B: ClientBody,
+    F1: Future<Output = Response<B>>,
+    F2: Future<Output = Response<B>>,
+{
+    type Output = Answered<B>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered<B>> {
+        let mut this = self.project();
+        let config = &this.plan.config;
+        let (hold, deadline) = this.held.as_mut().expect("not polled after it was ready");
+        let answered = hold.poll(cx, |cx| match this.answer.as_mut().project() {
+            SentProjected::Http1 { answer } => answer.poll(cx),
+            SentProjected::Http2 { answer } => answer.poll(cx),
+        });
+        let response = match answered {
+            Poll::Ready(Ok(response)) => response,
+            Poll::Ready(Err(failure)) => {
+                return Poll::Ready(Err(classify(failure, this.progress.as_deref())));
+            }
+            Poll::Pending => {
+                while deadline.poll(cx).is_ready() {
+                    let now = Instant::now();
+                    let (due, late) = due(*this.sent, this.progress.as_deref(), config);
+                    if due <= now {
+                        return Poll::Ready(Err((late, None)));
+                    }
+                    deadline.set(due.min(now + step(this.progress.as_deref(), config)));
+                }
+                return Poll::Pending;
+            }
+        };
+        let address = hold.answered();
+        let (head, incoming) = response.into_parts();
+        let progress = this.progress.take().filter(|progress| progress.phase() != Phase::Ended);
+        let body = ResponseBody::new(incoming, this.held.take(), progress, config.idle_timeout);
+        Poll::Ready(Ok((head, body, address)))
+    }
+}
+
+impl<B: ClientBody> Hold<B> {
     /// Notes that an answer came, and says from where.
     fn answered(&self) -> SocketAddr {
         match self {
@@ -219,36 +404,13 @@ impl<B> Hold<B> {
     }
 }
 
-/// Waits for the head of the answer: `idle_timeout` for each step of the body, then `response_timeout`.
-async fn in_time<B: ClientBody>(
-    answer: impl Future<Output = Result<http::Response<Incoming>, TrySendError<Request<RequestBody<B>>>>>,
-    deadline: &mut Deadline,
-    progress: Option<&Progress>,
-    config: &Config,
-) -> Result<http::Response<Incoming>, Failure<B>> {
-    let sent = Instant::now();
-    // The end of the body does not wake us, so we look as often as the shorter timeout asks for.
-    let step = match progress {
+/// How long the present step may take. The end of the body wakes nobody who waits for the answer, so we look as often
+/// as the shorter timeout asks for.
+fn step(progress: Option<&Progress>, config: &Config) -> Duration {
+    match progress {
         Some(_) => config.response_timeout.min(config.idle_timeout),
         None => config.response_timeout,
-    };
-    deadline.set(sent + step);
-    let mut answer = pin!(answer);
-    poll_fn(|cx| {
-        if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
-            return Poll::Ready(answered.map_err(|failure| classify(failure, progress)));
-        }
-        while deadline.poll(cx).is_ready() {
-            let now = Instant::now();
-            let (due, late) = due(sent, progress, config);
-            if due <= now {
-                return Poll::Ready(Err((late, None)));
-            }
-            deadline.set(due.min(now + step));
-        }
-        Poll::Pending
-    })
-    .await
+    }
 }
 
 /// When the present step is late, and what that would mean.

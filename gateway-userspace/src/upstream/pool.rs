@@ -9,9 +9,11 @@ pub(super) mod http2;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
+use tokio::task::coop;
 
 use super::body::ClientBody;
 use super::config::{Config, Protocol};
@@ -42,7 +44,7 @@ impl Key {
 }
 
 /// The connections to one target.
-pub(super) struct Pool<B> {
+pub(super) struct Pool<B: ClientBody> {
     endpoint: Arc<Endpoint>,
     tls: Option<connect::Tls>,
     protocol: Protocol,
@@ -52,7 +54,7 @@ pub(super) struct Pool<B> {
 }
 
 /// A connection for one request.
-pub(super) enum Lease<B> {
+pub(super) enum Lease<B: ClientBody> {
     Http1 {
         connection: http1::Connection<B>,
         home: Rc<http1::Idle<B>>,
@@ -62,11 +64,20 @@ pub(super) enum Lease<B> {
     Http2(http2::Stream<B>),
 }
 
+/// What a pool has for a request at once.
+pub(super) enum AtHand<B: ClientBody> {
+    Ready(Lease<B>),
+    /// To be looked at first: see [`http1::Idle::awaken`].
+    Stale(http1::Connection<B>),
+    None,
+}
+
 /// What a response body holds until it ends.
 #[derive(Debug)]
-pub(crate) enum Hold<B> {
+pub(crate) enum Hold<B: ClientBody> {
     Http1 {
-        connection: http1::Sender<B>,
+        sender: http1::Sender<B>,
+        driver: http1::Driver<B>,
         address: SocketAddr,
         speaks_for: Option<Addresses>,
         home: Rc<http1::Idle<B>>,
@@ -74,13 +85,39 @@ pub(crate) enum Hold<B> {
     Http2(http2::Stream<B>),
 }
 
-impl<B: 'static> Hold<B> {
+impl<B: ClientBody> Hold<B> {
+    /// Polls what comes of this connection. Where no task drives it, it is driven first, and only the socket wakes.
+    pub(super) fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let driven = match self {
+            Hold::Http1 { driver, .. } => driver.drive(cx),
+            Hold::Http2(_) => false,
+        };
+        if !driven {
+            return poll(cx);
+        }
+        let polled = poll(&mut Context::from_waker(Waker::noop()));
+        if polled.is_pending() && !coop::has_budget_remaining() {
+            // The runtime makes everything look pending then, and has not been told whom to wake.
+            cx.waker().wake_by_ref();
+        }
+        polled
+    }
+
+    /// Whether [`Hold::poll`] drives it.
+    pub(super) fn is_driven_here(&self) -> bool {
+        matches!(self, Hold::Http1 { driver, .. } if driver.is_here())
+    }
+
     /// The response has ended cleanly.
     pub(super) fn release(self, deadline: Deadline) {
         match self {
-            Hold::Http1 { connection: sender, address, speaks_for, home } => {
+            Hold::Http1 { sender, driver, address, speaks_for, home } => {
                 let deadline = Some(deadline);
-                http1::Idle::put(home, http1::Connection { sender, address, speaks_for, deadline });
+                http1::Idle::put(home, http1::Connection { sender, driver, address, speaks_for, deadline });
             }
             Hold::Http2(stream) => drop(stream),
         }
@@ -120,21 +157,45 @@ impl<B: ClientBody> Pool<B> {
         (self.http1.len(), self.http2.len())
     }
 
-    /// A connection that stands already, else a new one. With the PROXY protocol, it is one that was opened for this
-    /// client.
+    /// A connection that can be used at once, if there is one. With the PROXY protocol, it is one that was opened for
+    /// this client.
+    pub(super) fn at_hand(&self, client: Addresses, now: Instant) -> AtHand<B> {
+        let found = match self.protocol {
+            Protocol::Http1 => self.http1.take(self.speaks_for(client), now),
+            Protocol::Http2 => {
+                return self.http2.place().map_or(AtHand::None, |place| AtHand::Ready(Lease::Http2(place)));
+            }
+        };
+        match found {
+            Some(http1::Found::Ready(connection)) => AtHand::Ready(self.reuse(connection)),
+            Some(http1::Found::Stale(connection)) => AtHand::Stale(connection),
+            None => AtHand::None,
+        }
+    }
+
+    /// One that stands already, else a new one. `stale` is what [`Pool::at_hand`] gave.
     pub(super) async fn lease(
         &self,
+        stale: Option<http1::Connection<B>>,
         client: Addresses,
         connect_timeout: Duration,
     ) -> Result<Lease<B>, connect::Error> {
         let pooled = match self.protocol {
-            Protocol::Http1 => self.http1.take(self.proxy_protocol.map(|_version| client)).await,
+            Protocol::Http1 => self.http1.awaken(stale, self.speaks_for(client)).await,
             Protocol::Http2 => None,
         };
         match pooled {
-            Some(connection) => Ok(Lease::Http1 { connection, home: self.http1.clone(), reused: true }),
+            Some(connection) => Ok(self.reuse(connection)),
             None => self.lease_new(client, connect_timeout).await,
         }
+    }
+
+    fn reuse(&self, connection: http1::Connection<B>) -> Lease<B> {
+        Lease::Http1 { connection, home: self.http1.clone(), reused: true }
+    }
+
+    fn speaks_for(&self, client: Addresses) -> Option<Addresses> {
+        self.proxy_protocol.map(|_version| client)
     }
 
     /// A connection that has never served a request (HTTP/1), or is not known to be closing (HTTP/2).
@@ -145,7 +206,7 @@ impl<B: ClientBody> Pool<B> {
     ) -> Result<Lease<B>, connect::Error> {
         match self.protocol {
             Protocol::Http1 => {
-                let speaks_for = self.proxy_protocol.map(|_version| client);
+                let speaks_for = self.speaks_for(client);
                 let header = self.proxy_protocol.map(|version| client.header(version)).unwrap_or_default();
                 let (stream, address) = self.connect(&header, connect_timeout).await?;
                 let connection = http1::Connection::begin(stream, address, speaks_for).await?;

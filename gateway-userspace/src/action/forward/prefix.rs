@@ -17,17 +17,31 @@ pub struct Mapping<'r> {
     pub replacement: &'r str,
 }
 
+/// From the upstream's paths to the client's.
+#[derive(Debug)]
+pub(super) struct WayBack {
+    prefix: Box<str>,
+    replacement: Box<str>,
+}
+
 impl Mapping<'_> {
+    /// What the answer needs of it.
+    pub(super) fn way_back(&self) -> WayBack {
+        WayBack { prefix: self.prefix.into(), replacement: self.replacement.into() }
+    }
+}
+
+impl WayBack {
     /// The client's form of a path of the upstream's, with or without query and fragment; `None` when it is not one
     /// that the replacement stands before, or is the client's already.
     pub(super) fn back(&self, target: &str) -> Option<String> {
         let end = target.find(['?', '#']).unwrap_or(target.len());
         let (path, rest) = target.split_at(end);
-        if !self.prefix.is_empty() && under(path, self.prefix).is_some() {
+        if !self.prefix.is_empty() && under(path, &self.prefix).is_some() {
             return None;
         }
         let below = under(path, self.replacement.trim_end_matches('/'))?;
-        let path: Cow<'_, str> = match (self.prefix, below) {
+        let path: Cow<'_, str> = match (&*self.prefix, below) {
             ("", "") => Cow::Borrowed("/"),
             (prefix, below) => Cow::Owned([prefix, below].concat()),
         };
@@ -39,7 +53,7 @@ impl Mapping<'_> {
     pub(super) fn cookie_path(&self, path: &str) -> Option<String> {
         let mapped = self.back(path)?;
         match mapped.strip_suffix('/') {
-            Some(prefix) if prefix == self.prefix && !prefix.is_empty() => Some(prefix.to_owned()),
+            Some(prefix) if prefix == &*self.prefix && !prefix.is_empty() => Some(prefix.to_owned()),
             _ => Some(mapped),
         }
     }
@@ -52,10 +66,10 @@ fn under<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
 
 #[cfg(test)]
 mod tests {
-    use super::Mapping;
+    use super::{Mapping, WayBack};
 
-    fn mapping<'r>(prefix: &'r str, replacement: &'r str) -> Mapping<'r> {
-        Mapping { path: "/", prefix, replacement }
+    fn mapping(prefix: &str, replacement: &str) -> WayBack {
+        Mapping { path: "/", prefix, replacement }.way_back()
     }
 
     #[test]

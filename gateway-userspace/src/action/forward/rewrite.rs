@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::prefix::Mapping;
+use super::prefix::{Mapping, WayBack};
 use crate::header::{self, Fields, Name, Value};
 use crate::request::Head;
 use crate::upstream::config::{Config, HostHeader, Target};
@@ -14,9 +14,9 @@ use crate::upstream::config::{Config, HostHeader, Target};
 const CONTENT_LOCATION: Name = Name::from_static("content-location");
 
 /// How the client sees the gateway.
-pub(super) struct Reverse<'r> {
+pub(super) struct Reverse {
     naming: Naming,
-    mapping: Option<Mapping<'r>>,
+    way_back: Option<WayBack>,
 }
 
 /// By which name the upstream was asked.
@@ -27,9 +27,9 @@ enum Naming {
     Client(Option<http::HeaderValue>),
 }
 
-impl<'r> Reverse<'r> {
+impl Reverse {
     /// `None` when there is nothing to turn back.
-    pub(super) fn of(head: &Head, config: &Config, mapping: Option<Mapping<'r>>) -> Option<Reverse<'r>> {
+    pub(super) fn of(head: &Head, config: &Config, mapping: Option<Mapping<'_>>) -> Option<Reverse> {
         let by_target = config.host == HostHeader::Target && !head.authority().is_empty();
         let naming = match (by_target, mapping.is_some()) {
             (true, _) => Naming::Target {
@@ -40,7 +40,7 @@ impl<'r> Reverse<'r> {
             (false, true) => Naming::Client(head.raw_authority()),
             (false, false) => return None,
         };
-        Some(Reverse { naming, mapping })
+        Some(Reverse { naming, way_back: mapping.as_ref().map(Mapping::way_back) })
     }
 
     /// Rewrites `Location`, `Content-Location` and the `Domain` and `Path` of cookies.
@@ -61,7 +61,7 @@ impl<'r> Reverse<'r> {
     /// path alone.
     fn location(&self, location: &str, target: &Target) -> Option<String> {
         if location.starts_with('/') && !location.starts_with("//") {
-            return self.mapping?.back(location);
+            return self.way_back.as_ref()?.back(location);
         }
         let (scheme, rest) = location.split_once("//")?;
         let scheme = scheme.strip_suffix(':').unwrap_or(scheme);
@@ -71,7 +71,7 @@ impl<'r> Reverse<'r> {
         }
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
-        let mapped = self.mapping.and_then(|mapping| mapping.back(path));
+        let mapped = self.way_back.as_ref().and_then(|way_back| way_back.back(path));
         match &self.naming {
             Naming::Target { scheme: clients, authority: client, .. } => {
                 let path = mapped.as_deref().unwrap_or(path);
@@ -110,9 +110,9 @@ impl<'r> Reverse<'r> {
             let attribute = if is_address { String::new() } else { format!("; Domain={host}") };
             turned = Cow::Owned(format!("{}{attribute}{}", &text[..start], &text[end..]));
         }
-        if let Some(mapping) = self.mapping
+        if let Some(way_back) = &self.way_back
             && let Some((start, end, path)) = attribute(&turned, "path")
-            && let Some(mapped) = mapping.cookie_path(path)
+            && let Some(mapped) = way_back.cookie_path(path)
         {
             turned = Cow::Owned(format!("{}; Path={mapped}{}", &turned[..start], &turned[end..]));
         }

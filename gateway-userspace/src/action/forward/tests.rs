@@ -25,7 +25,9 @@ use crate::upstream::tests::{TestBody, context, head, no_body};
 type Forwarded = Result<(response::Head, Body<TestBody>, UpstreamTiming), Rejection>;
 
 async fn send(upstream: &Upstream<TestBody>, head: Head, body: TestBody) -> Forwarded {
-    forward(&context(), head, None, body, upstream).await
+    let context = context();
+    let answer = forward(&context, head, None, body, upstream)?.await;
+    answer.map_err(|failure| failure.rejection(&context, "origin"))
 }
 
 async fn get(upstream: &Upstream<TestBody>, target: &str) -> Forwarded {

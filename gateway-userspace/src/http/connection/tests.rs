@@ -41,12 +41,14 @@ type AnyBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 impl Handler for Origin {
     type Body = AnyBody;
 
-    async fn handle(
-        &self,
+    fn handle(
+        self: &Rc<Self>,
         connection: &Rc<Connection>,
         request: http::Request<Incoming>,
-    ) -> http::Response<AnyBody> {
-        self.answer(connection, request).await.unwrap_or_else(|rejection| refusal(&rejection))
+    ) -> impl Future<Output = http::Response<AnyBody>> + use<> {
+        assert_ne!(request.uri().path(), "/panic-at-once", "before there is a future");
+        let (origin, connection) = (self.clone(), connection.clone());
+        async move { origin.answer(&connection, request).await.unwrap_or_else(|rejection| refusal(&rejection)) }
     }
 
     fn broken(&self, _: &Peer, why: Broken) {

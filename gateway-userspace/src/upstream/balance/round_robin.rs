@@ -5,6 +5,11 @@
 //! is down goes to the next one.
 
 use std::cell::Cell;
+use std::iter::Chain;
+use std::ops::Range;
+
+/// Indices of targets, each once.
+pub type Order = Chain<Range<usize>, Range<usize>>;
 
 /// One worker's turn.
 #[derive(Debug)]
@@ -19,7 +24,7 @@ impl RoundRobin {
     }
 
     /// All `count` targets, beginning with the one whose turn it is; the next call begins with the one after it.
-    pub fn order(&self, count: usize) -> impl Iterator<Item = usize> + Clone + use<> {
+    pub fn order(&self, count: usize) -> Order {
         let first = self.next.get() % count.max(1);
         self.next.set(first + 1);
         (first..count).chain(0..first)

@@ -2,14 +2,14 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::Progress;
+use super::{ClientBody, Progress};
 use crate::upstream::deadline::Deadline;
 use crate::upstream::pool::Hold;
 
@@ -19,7 +19,7 @@ use crate::upstream::pool::Hold;
 /// (HTTP/1) or the stream reset (HTTP/2), so the upstream stops working for a client that has left. A body that breaks
 /// off yields an error and never a clean end.
 #[derive(Debug)]
-pub struct ResponseBody<B> {
+pub struct ResponseBody<B: ClientBody> {
     incoming: Incoming,
     idle_timeout: Duration,
     /// Whether the deadline runs: the last poll found nothing.
@@ -41,18 +41,30 @@ pub enum Error {
     Broken(#[source] hyper::Error),
 }
 
-impl<B: 'static> ResponseBody<B> {
+impl<B: ClientBody> ResponseBody<B> {
     pub(in crate::upstream) fn new(
         incoming: Incoming,
-        hold: Hold<B>,
-        deadline: Deadline,
+        held: Option<(Hold<B>, Deadline)>,
         progress: Option<Rc<Progress>>,
         idle_timeout: Duration,
     ) -> ResponseBody<B> {
-        let held = Some((hold, deadline));
         let mut body = ResponseBody { incoming, idle_timeout, waiting: false, progress, held };
         body.release_at_end();
         body
+    }
+
+    /// What has come already, else what the connection reads now.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let incoming = &mut self.incoming;
+        let mut poll = |cx: &mut Context<'_>| Pin::new(&mut *incoming).poll_frame(cx);
+        let Some((hold, _deadline)) = &mut self.held else { return poll(cx) };
+        if hold.is_driven_here() {
+            let polled = poll(&mut Context::from_waker(Waker::noop()));
+            if polled.is_ready() {
+                return polled;
+            }
+        }
+        hold.poll(cx, poll)
     }
 
     fn release_at_end(&mut self) {
@@ -85,14 +97,14 @@ impl<B: 'static> ResponseBody<B> {
     }
 }
 
-impl<B: 'static> Body for ResponseBody<B> {
+impl<B: ClientBody> Body for ResponseBody<B> {
     type Data = Bytes;
     type Error = Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         // `Incoming` and the rest are `Unpin`; nothing is pinned by field.
         let this = self.get_mut();
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
+        match this.poll_incoming(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.waiting = false;
                 this.release_at_end();

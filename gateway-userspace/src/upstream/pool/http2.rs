@@ -152,7 +152,7 @@ impl<B: ClientBody> Shared<B> {
     }
 
     /// A place on the oldest connection that has room, or, when there may be no more connections, on the least busy.
-    fn place(&self) -> Option<Stream<B>> {
+    pub(super) fn place(&self) -> Option<Stream<B>> {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|connection| !connection.sender.is_closed());
         let with_room = connections.iter().find(|connection| connection.load.room());

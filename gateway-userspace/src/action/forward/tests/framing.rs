@@ -102,7 +102,10 @@ fn a_replaced_path_keeps_the_query() {
         {
             let head = head("GET", "/v1/users?a=%20b");
             let mapping = path.map(|path| Mapping { path, prefix: "/v1", replacement: "/" });
-            forward(&context(), head, mapping, no_body(), &upstream).await.expect("an answer");
+            forward(&context(), head, mapping, no_body(), &upstream)
+                .expect("a request")
+                .await
+                .expect("an answer");
             let request = heard.borrow_mut().remove(0);
             assert_eq!(request.lines().next(), Some(line));
         }

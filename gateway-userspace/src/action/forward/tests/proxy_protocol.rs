@@ -50,8 +50,10 @@ fn from(source: &str, client: &str) -> Context {
 }
 
 async fn ask(upstream: &Upstream<TestBody>, context: &Context) -> String {
-    let (_head, body, _timing) =
-        forward(context, head("GET", "/"), None, no_body(), upstream).await.expect("an answer");
+    let (_head, body, _timing) = forward(context, head("GET", "/"), None, no_body(), upstream)
+        .expect("a request")
+        .await
+        .expect("an answer");
     String::from_utf8(read(body).await.expect("a body").to_vec()).expect("text")
 }
 

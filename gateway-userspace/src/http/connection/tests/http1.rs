@@ -197,9 +197,11 @@ fn a_panic_ends_its_request_and_nothing_else() {
         let mut bystander = front.connect().await;
         bystander.send("GET /soon HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let mut client = front.connect().await;
-        client.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        let response = client.until("}").await;
-        assert_eq!(status(&response), "500");
+        for path in ["/panic-at-once", "/panic"] {
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+            let response = client.until("}").await;
+            assert_eq!(status(&response), "500", "{path}");
+        }
         client.send("GET /after HTTP/1.1\r\nHost: a\r\n\r\n").await;
         client.until("GET a /after").await;
         client.send("GET /panic-body HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -207,7 +209,7 @@ fn a_panic_ends_its_request_and_nothing_else() {
         assert!(!cut.contains("0\r\n\r\n"), "a body that panicked must not look complete: {cut:?}");
         bystander.until("soon").await;
         drop(bystander);
-        assert_eq!(front.reports().await, [Broken::Panicked]);
+        assert_eq!(front.reports().await, [Broken::Panicked; 2]);
     });
 }
 
