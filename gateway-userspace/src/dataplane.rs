@@ -39,7 +39,7 @@ use self::{
 };
 
 pub use self::{
-    attach::{Attachment, Mode},
+    attach::{Attachment, Changes, Lost, Mode},
     counters::{BanCounters, Counters, Tally},
     denylist::DenyEntry,
     error::Error,
@@ -261,18 +261,21 @@ impl Dataplane {
 
     // === impl Dataplane: interfaces ===
 
-    /// The interfaces the program is attached to, and how.
+    /// The interfaces the program is attached to, and how, as far as the last [`Dataplane::watch`] has seen.
     pub fn attachments(&self) -> Vec<Attachment> {
         self.links.attachments()
     }
 
-    /// Attaches again where an interface was deleted and made anew. Returns the interfaces that were
-    /// attached again; call it every few seconds.
-    ///
-    /// # Errors
-    /// As [`Dataplane::open`], for the first interface that cannot be attached.
-    pub fn reattach(&mut self) -> Result<Vec<Attachment>, Error> {
-        self.links.reattach(&self.program)
+    /// The interfaces on which nothing is enforced although it should be, as far as the last
+    /// [`Dataplane::watch`] has seen.
+    pub fn lost(&self) -> Vec<Lost> {
+        self.links.lost()
+    }
+
+    /// Looks whether every interface is still there and attached, and attaches again where it is not: an
+    /// interface was deleted and made anew, or somebody detached the program. Call it every second or so.
+    pub fn watch(&mut self) -> Changes {
+        self.links.watch(&self.program)
     }
 
     /// Detaches from every interface and removes the pinned links. With `remove_maps` the pinned maps go

@@ -45,13 +45,17 @@ fn text(status: &Status) -> String {
             (true, _) => {
                 let at: Vec<String> =
                     kernel.attachments.iter().map(|at| format!("{} ({})", at.interface, at.mode)).collect();
+                let at = if at.is_empty() { String::from("no interface") } else { at.join(", ") };
                 let entries = kernel.entries;
-                format!("{} on {}, {entries} entries, {} differ", kernel.mode, at.join(", "), kernel.drift)
+                format!("{} on {at}, {entries} entries, {} differ", kernel.mode, kernel.drift)
             }
             (false, Some(because)) => format!("off: {because}"),
             (false, None) => "off".into(),
         },
     ));
+    for lost in &kernel.lost {
+        lines.push(("", format!("nothing is enforced on {}: {}", lost.interface, lost.because)));
+    }
     for counter in kernel.counters.iter().filter(|counter| counter.packets > 0) {
         lines.push(("", format!("{:>12} packets {}", counter.packets, counter.verdict)));
     }
@@ -75,7 +79,7 @@ fn uptime(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::api::{Attachment, Counter, KernelStatus, ListenerStatus};
+    use crate::admin::api::{Attachment, Counter, KernelStatus, ListenerStatus, LostInterface};
 
     #[test]
     fn the_status_is_readable() {
@@ -93,6 +97,10 @@ mod tests {
                 on: true,
                 mode: "enforce".into(),
                 attachments: vec![Attachment { interface: "eth0".into(), mode: "native".into() }],
+                lost: vec![LostInterface {
+                    interface: "eth1".into(),
+                    because: "the interface is gone".into(),
+                }],
                 counters: vec![Counter { verdict: "drop-banned".into(), packets: 12 }],
                 entries: 1,
                 ..KernelStatus::default()
@@ -108,6 +116,7 @@ portcullis 0.1.0, process 42, up 1d 01:01:01
 config     /etc/portcullis/gateway.toml, generation 3
 listens    https: [::]:443, TLS
 kernel     enforce on eth0 (native), 1 entries, 0 differ
+           nothing is enforced on eth1: the interface is gone
                      12 packets drop-banned
 bans       1
 requests   1000, 5 connections open

@@ -10,8 +10,10 @@ use ipnet::IpNet;
 use crate::abuse::enforcer::{Enforcer, Entry, NoKernel};
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
-use crate::dataplane::{self, AttachMode, Budgets, Claim, Dataplane, DenyEntry, Error, Mode, Options, clock};
-use crate::observe::readiness;
+use crate::dataplane::{
+    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Error, Mode, Options, clock,
+};
+use crate::observe::readiness::{self, Readiness};
 
 use super::shed::Shed;
 
@@ -91,27 +93,23 @@ impl Kernel {
         ))
     }
 
-    /// What the abuse loop writes to.
-    pub fn enforcer(&self) -> Box<dyn Enforcer> {
+    /// What the abuse loop writes to. It tells `readiness` where the stage is attached, now and when that changes.
+    pub fn enforcer(&self, readiness: Arc<Readiness>) -> Box<dyn Enforcer> {
+        readiness.kernel(self.readiness());
         match self {
             Kernel::On { dataplane, drift, .. } => Box::new(KernelEnforcer {
                 dataplane: dataplane.clone(),
                 drift: drift.clone(),
+                readiness,
                 shed: Shed::new(Instant::now()),
             }),
             Kernel::Off { because, .. } => Box::new(NoKernel { because: because.to_string() }),
         }
     }
 
-    /// For `/readyz`.
-    pub fn readiness(&self) -> readiness::Kernel {
+    fn readiness(&self) -> readiness::Kernel {
         match self {
-            Kernel::On { dataplane, .. } => {
-                let attached = lock(dataplane).attachments();
-                let interfaces: Vec<String> =
-                    attached.iter().map(|at| format!("{} {}", at.interface, mode(at.mode))).collect();
-                readiness::Kernel::Attached(interfaces.join(", ").into())
-            }
+            Kernel::On { dataplane, .. } => readiness_of(&lock(dataplane)),
             Kernel::Off { because, wanted: true } => readiness::Kernel::Degraded((**because).into()),
             Kernel::Off { wanted: false, .. } => readiness::Kernel::Off,
         }
@@ -129,6 +127,7 @@ impl Kernel {
 struct KernelEnforcer {
     dataplane: Arc<Mutex<Dataplane>>,
     drift: Arc<AtomicU64>,
+    readiness: Arc<Readiness>,
     shed: Shed,
 }
 
@@ -203,17 +202,19 @@ impl Enforcer for KernelEnforcer {
             }
             Err(error) => tracing::warn!(error = told(error), "cannot ask the kernel what it enforces"),
         }
-        match dataplane.reattach() {
-            Ok(attached) => {
-                for at in attached {
-                    tracing::warn!(
-                        interface = at.interface,
-                        mode = mode(at.mode),
-                        "kernel stage attached again"
-                    );
-                }
-            }
-            Err(error) => tracing::warn!(error = told(error), "cannot attach the kernel stage again"),
+        let changes = dataplane.watch();
+        for lost in &changes.lost {
+            tracing::error!(
+                interface = lost.interface,
+                because = lost.because,
+                "kernel stage lost an interface"
+            );
+        }
+        for at in &changes.attached {
+            tracing::warn!(interface = at.interface, mode = mode(at.mode), "kernel stage attached again");
+        }
+        if changes != Changes::default() {
+            self.readiness.kernel(readiness_of(&dataplane));
         }
     }
 
@@ -233,6 +234,11 @@ impl Enforcer for KernelEnforcer {
                 .attachments()
                 .into_iter()
                 .map(|at| api::Attachment { interface: at.interface, mode: mode(at.mode).to_owned() })
+                .collect(),
+            lost: dataplane
+                .lost()
+                .into_iter()
+                .map(|lost| api::LostInterface { interface: lost.interface, because: lost.because })
                 .collect(),
             counters: Reason::ALL
                 .into_iter()
@@ -257,6 +263,19 @@ fn listen(dataplane: &mut Dataplane, shed: &mut Shed) {
     for event in dataplane.drain_events(EVENTS_PER_TICK) {
         shed.note(event.source, event.reason, packets);
     }
+}
+
+/// For `/readyz`: an interface on which nothing is enforced is a reason to send traffic elsewhere.
+fn readiness_of(dataplane: &Dataplane) -> readiness::Kernel {
+    let lost: Vec<String> =
+        dataplane.lost().iter().map(|lost| format!("{}: {}", lost.interface, lost.because)).collect();
+    if !lost.is_empty() {
+        return readiness::Kernel::Lost(lost.join("; ").into());
+    }
+    let attached = dataplane.attachments();
+    let interfaces: Vec<String> =
+        attached.iter().map(|at| format!("{} {}", at.interface, mode(at.mode))).collect();
+    readiness::Kernel::Attached(interfaces.join(", ").into())
 }
 
 fn lock(dataplane: &Mutex<Dataplane>) -> MutexGuard<'_, Dataplane> {

@@ -8,6 +8,7 @@ mod budgets;
 mod exemptions;
 mod leases;
 mod lists;
+mod namespace;
 mod parsing;
 mod persistence;
 mod reporting;
