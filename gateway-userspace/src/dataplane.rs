@@ -5,8 +5,8 @@
 //! when this process is gone, and the next one takes over the same maps and the same links: its picture of
 //! the entries is rebuilt from the maps, not from a file.
 //!
-//! Limits: one gateway per pin directory (two would not see each other's entries); sizes of the maps are
-//! fixed when they are created. The clock is `CLOCK_MONOTONIC`, so entries do not outlive a reboot.
+//! Limits: one gateway per pin directory (two would not see each other's entries); another capacity takes a
+//! new start, which replaces the maps. The clock is `CLOCK_MONOTONIC`, so entries do not outlive a reboot.
 
 mod allowlist;
 mod attach;
@@ -24,6 +24,7 @@ mod options;
 mod pins;
 mod prefix;
 mod reconcile;
+mod resize;
 mod settings;
 mod syscall;
 mod wire;
@@ -34,8 +35,15 @@ use gateway_common::verdict::Reason;
 use ipnet::IpNet;
 
 use self::{
-    allowlist::Allowlist, attach::Links, counters::KernelCounters, denylist::Denylist,
-    diagnostics::Diagnostics, events::Events, load::Program, settings::SettingsMap,
+    allowlist::Allowlist,
+    attach::Links,
+    counters::KernelCounters,
+    denylist::Denylist,
+    diagnostics::Diagnostics,
+    events::Events,
+    load::{Loaded, Program},
+    resize::Resize,
+    settings::SettingsMap,
 };
 
 pub use self::{
@@ -84,6 +92,7 @@ pub struct Dataplane {
     events: Events,
     diagnostics: Diagnostics,
     links: Links,
+    resize: Option<Resize>,
 }
 
 impl Dataplane {
@@ -105,17 +114,18 @@ impl Dataplane {
     /// # Errors
     /// See [`Error`].
     pub fn load(options: &Options) -> Result<Self, Error> {
-        let (program, mut maps, diagnostics) = load::load(options)?;
+        let Loaded { program, mut maps, diagnostics, resize } = load::load(options)?;
         let mut settings = SettingsMap::open(&mut maps, options)?;
         let denylist = Denylist::open(&mut maps, &mut settings)?;
         let allowlist = Allowlist::open(&mut maps)?;
         let counters = KernelCounters::open(&mut maps)?;
         let events = Events::open(&mut maps)?;
         let links = Links::new(options);
-        Ok(Self { program, settings, denylist, allowlist, counters, events, diagnostics, links })
+        Ok(Self { program, settings, denylist, allowlist, counters, events, diagnostics, links, resize })
     }
 
-    /// Attaches to every interface of the options, taking over links that are there.
+    /// Attaches to every interface of the options, taking over links that are there. Where the capacity has
+    /// changed, the new maps take the place of the old ones with it.
     ///
     /// On an error nothing new stays attached: links made by this call are removed again, links that were
     /// there before keep enforcing.
@@ -123,7 +133,14 @@ impl Dataplane {
     /// # Errors
     /// [`Error::NoInterface`], [`Error::Occupied`], [`Error::Attach`], [`Error::Refused`], [`Error::Pin`].
     pub fn attach(&mut self) -> Result<(), Error> {
-        self.links.attach_all(&self.program)
+        self.links.attach_all(&self.program)?;
+        self.resize.take().map_or(Ok(()), Resize::finish)
+    }
+
+    /// Whether the maps are being replaced, because another capacity is asked for than they have. Ends with
+    /// [`Dataplane::attach`].
+    pub fn is_resizing(&self) -> bool {
+        self.resize.is_some()
     }
 
     // === impl Dataplane: entries ===

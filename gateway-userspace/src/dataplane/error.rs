@@ -81,6 +81,19 @@ pub enum Error {
         /// What the program needs.
         expected: u32,
     },
+    /// The room that is asked for is less than what is in force needs.
+    #[error(
+        "shield.capacity is {capacity}, which is too small: {addresses} IPv4 addresses and {networks} IPv6 networks \
+         are in force; set it to {} or more, or lift bans first: `portcullis unban`", addresses.max(networks)
+    )]
+    Capacity {
+        /// Entries of each address family that are asked for.
+        capacity: u32,
+        /// IPv4 addresses in force.
+        addresses: usize,
+        /// IPv6 /64s in force.
+        networks: usize,
+    },
     /// The program does not load.
     #[error("the kernel does not take the program; it needs Linux 5.15 or later")]
     Load(#[source] Box<aya::EbpfError>),

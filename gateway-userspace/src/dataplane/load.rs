@@ -18,7 +18,7 @@ use gateway_common::{
 };
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::{Error, Options, diagnostics::Diagnostics, mapped, pins};
+use super::{Error, Options, diagnostics::Diagnostics, mapped, pins, resize::Resize};
 
 /// The object file, aligned as the parser wants it; empty if it was not there when this was built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
@@ -56,27 +56,42 @@ impl Maps {
     }
 }
 
-/// Loads both programs and opens or makes the maps. What the program says in words is not among the maps.
-pub fn load(options: &Options) -> Result<(Program, Maps, Diagnostics), Error> {
+/// What [`load`] has made.
+pub struct Loaded {
+    pub program: Program,
+    pub maps: Maps,
+    /// What the program says in words; not among the maps.
+    pub diagnostics: Diagnostics,
+    /// The capacity has changed: to be finished when the program is attached.
+    pub resize: Option<Resize>,
+}
+
+/// Loads both programs and opens or makes the maps.
+pub fn load(options: &Options) -> Result<Loaded, Error> {
     check_possible()?;
     pins::prepare(&options.pin_root)?;
 
     let directory = pins::maps(&options.pin_root);
     let specs = sized(options);
+    let resize = Resize::prepare(&directory, &specs)?;
     let mut loader = EbpfLoader::new();
     for spec in &specs {
-        pins::check(&directory, spec)?;
+        let pin = resize.as_ref().map_or_else(|| directory.join(spec.name), |resize| resize.pin_of(spec));
         loader.map_max_entries(spec.name, spec.max_entries);
-        loader.map_pin_path(spec.name, directory.join(spec.name));
+        loader.map_pin_path(spec.name, pin);
     }
     let mut ebpf = loader.load(OBJECT).map_err(load_error)?;
+    if let Some(resize) = &resize {
+        resize.fill()?;
+    }
     let maps = specs.iter().map(|spec| (spec.name, ebpf.take_map(spec.name))).collect();
     let diagnostics = Diagnostics::open(&mut ebpf)?;
     load_program(&mut ebpf, maps::PROBE_PROGRAM)?;
     let program = load_program(&mut ebpf, maps::PROGRAM)?;
     let attached = program.fd().and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
     let attached = attached.map_err(program_error)?;
-    Ok((Program { ebpf, attached, pin_root: options.pin_root.clone() }, Maps { maps }, diagnostics))
+    let program = Program { ebpf, attached, pin_root: options.pin_root.clone() };
+    Ok(Loaded { program, maps: Maps { maps }, diagnostics, resize })
 }
 
 /// Whether there is a program, and the privilege to load it.

@@ -5,6 +5,7 @@
 
 mod attachment;
 mod budgets;
+mod capacity;
 mod exemptions;
 mod leases;
 mod lists;

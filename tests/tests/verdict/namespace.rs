@@ -44,6 +44,7 @@ pub fn ip(arguments: &str) {
 }
 
 /// Waits for the softirq that handles received frames: nothing tells when it has run.
+#[track_caller]
 pub fn wait_for(mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !done() {
