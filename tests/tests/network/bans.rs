@@ -1,4 +1,4 @@
-//! From a denial to a drop, and back (KX-1, KX-3, KX-5).
+//! From a denial to a drop, and back.
 
 use std::time::{Duration, Instant};
 

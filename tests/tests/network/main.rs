@@ -1,4 +1,5 @@
 //! Whole stories over real packets: client hosts in network namespaces, the kernel stage on their veth pairs.
 
 mod bans;
+mod floods;
 mod stage;
