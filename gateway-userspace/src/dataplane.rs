@@ -15,11 +15,13 @@ pub mod clock;
 mod counters;
 mod denylist;
 mod diagnostics;
+mod dispatcher;
 mod error;
 mod events;
 mod filter;
 mod load;
 mod mapped;
+mod netlink;
 mod options;
 mod pins;
 mod prefix;
@@ -50,6 +52,7 @@ pub use self::{
     attach::{Attachment, Changes, Lost, Mode},
     counters::{BanCounters, Counters, Tally},
     denylist::DenyEntry,
+    dispatcher::Problem,
     error::Error,
     events::Event,
     options::{AttachMode, Budgets, Options},
@@ -79,7 +82,8 @@ impl Claim {
 
 /// The interfaces that the pins in a directory keep a program attached to, whoever left them there.
 pub fn attached_by(pin_root: &std::path::Path) -> Vec<String> {
-    pins::links(pin_root).into_iter().map(|(interface, _)| interface).collect()
+    let pins = pins::links(pin_root).into_iter().chain(pins::shares(pin_root));
+    pins.map(|(interface, _)| interface).collect()
 }
 
 /// The loaded program with its maps and its links.
@@ -131,10 +135,14 @@ impl Dataplane {
     /// there before keep enforcing.
     ///
     /// # Errors
-    /// [`Error::NoInterface`], [`Error::Occupied`], [`Error::Attach`], [`Error::Refused`], [`Error::Pin`].
+    /// [`Error::NoInterface`], [`Error::Occupied`], [`Error::CannotShare`], [`Error::Attach`], [`Error::Refused`], [`Error::Pin`].
     pub fn attach(&mut self) -> Result<(), Error> {
         self.links.attach_all(&self.program)?;
-        self.resize.take().map_or(Ok(()), Resize::finish)
+        if let Some(resize) = self.resize.take() {
+            resize.finish()?;
+            self.program.maps_are_settled();
+        }
+        Ok(())
     }
 
     /// Whether the maps are being replaced, because another capacity is asked for than they have. Ends with
@@ -273,7 +281,9 @@ impl Dataplane {
     /// Takes out what the program has said in words since the last call, oldest first: one line for each
     /// ban and CPU, when it drops its first packet. At most some 500; lines that found no room are lost.
     pub fn drain_diagnostics(&mut self) -> Vec<String> {
-        self.diagnostics.drain()
+        let mut lines = self.diagnostics.drain();
+        lines.extend(self.links.drain_diagnostics());
+        lines
     }
 
     // === impl Dataplane: interfaces ===

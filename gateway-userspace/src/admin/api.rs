@@ -116,6 +116,8 @@ pub struct Attachment {
     pub interface: String,
     /// `native` or `generic`.
     pub mode: String,
+    /// Whether it stands beside other programs, in the dispatcher of libxdp.
+    pub shared: bool,
 }
 
 /// An interface on which nothing is enforced.

@@ -43,8 +43,10 @@ fn text(status: &Status) -> String {
         "kernel",
         match (kernel.on, &kernel.off_because) {
             (true, _) => {
-                let at: Vec<String> =
-                    kernel.attachments.iter().map(|at| format!("{} ({})", at.interface, at.mode)).collect();
+                let beside = |shared| if shared { ", beside other programs" } else { "" };
+                let at = kernel.attachments.iter();
+                let at = at.map(|at| format!("{} ({}{})", at.interface, at.mode, beside(at.shared)));
+                let at: Vec<String> = at.collect();
                 let at = if at.is_empty() { String::from("no interface") } else { at.join(", ") };
                 let entries = kernel.entries;
                 format!("{} on {at}, {entries} entries, {} differ", kernel.mode, kernel.drift)
@@ -96,7 +98,10 @@ mod tests {
             kernel: KernelStatus {
                 on: true,
                 mode: "enforce".into(),
-                attachments: vec![Attachment { interface: "eth0".into(), mode: "native".into() }],
+                attachments: vec![
+                    Attachment { interface: "eth0".into(), mode: "native".into(), shared: false },
+                    Attachment { interface: "eth2".into(), mode: "generic".into(), shared: true },
+                ],
                 lost: vec![LostInterface {
                     interface: "eth1".into(),
                     because: "the interface is gone".into(),
@@ -115,7 +120,7 @@ mod tests {
 portcullis 0.1.0, process 42, up 1d 01:01:01
 config     /etc/portcullis/gateway.toml, generation 3
 listens    https: [::]:443, TLS
-kernel     enforce on eth0 (native), 1 entries, 0 differ
+kernel     enforce on eth0 (native), eth2 (generic, beside other programs), 1 entries, 0 differ
            nothing is enforced on eth1: the interface is gone
                      12 packets drop-banned
 bans       1

@@ -5,6 +5,9 @@
 //! the network stack) is explicit, because the kernel does not fall back by itself when the driver has XDP
 //! but not for this interface (a large MTU, LRO).
 //!
+//! Where libxdp has put other programs, the program takes a place among them ([`dispatcher`](super::dispatcher)).
+//! Alone on an interface it has the link to itself, which is faster.
+//!
 //! An interface can disappear, and an operator can detach any link: nothing tells us, so the owner asks
 //! [`Links::watch`] every second.
 
@@ -13,7 +16,12 @@ mod link;
 
 use std::{collections::BTreeMap, os::fd::AsFd as _, path::PathBuf};
 
-use super::{AttachMode, Error, Options, load::Program, pins, syscall};
+use super::{
+    AttachMode, Error, Options,
+    dispatcher::{self, Slot},
+    load::Program,
+    pins, syscall,
+};
 use interface::index_of;
 use link::PinnedLink;
 
@@ -51,6 +59,8 @@ pub struct Attachment {
     pub index: u32,
     /// How it is attached.
     pub mode: Mode,
+    /// It stands in a dispatcher of libxdp, beside other programs, under this program id.
+    pub shared: Option<u32>,
 }
 
 /// A configured interface on which nothing is enforced.
@@ -71,12 +81,48 @@ pub struct Changes {
     pub lost: Vec<Lost>,
 }
 
+/// What keeps the program on an interface.
+enum Hold {
+    Link(PinnedLink),
+    Slot(Box<Slot>),
+}
+
+impl Hold {
+    fn attachment(&self) -> &Attachment {
+        match self {
+            Self::Link(link) => &link.attachment,
+            Self::Slot(slot) => &slot.attachment,
+        }
+    }
+
+    fn is_inherited(&self) -> bool {
+        match self {
+            Self::Link(link) => link.inherited,
+            Self::Slot(slot) => slot.inherited,
+        }
+    }
+
+    fn holds(&self, index: u32) -> bool {
+        match self {
+            Self::Link(link) => link.holds(index),
+            Self::Slot(slot) => slot.holds(index),
+        }
+    }
+
+    fn detach(self) -> Result<(), Error> {
+        match self {
+            Self::Link(link) => link.detach(),
+            Self::Slot(slot) => slot.detach(),
+        }
+    }
+}
+
 /// The links of all configured interfaces.
 pub struct Links {
     interfaces: Vec<String>,
     mode: AttachMode,
     pin_root: PathBuf,
-    links: Vec<PinnedLink>,
+    links: Vec<Hold>,
     /// Interfaces that were attached and are not, with the reason.
     lost: BTreeMap<String, String>,
 }
@@ -95,13 +141,13 @@ impl Links {
     /// Attaches to all interfaces, or to none: an error takes back the links that this call has made.
     pub fn attach_all(&mut self, program: &Program) -> Result<(), Error> {
         let mut missing = self.interfaces.clone();
-        missing.retain(|name| !self.links.iter().any(|link| link.attachment.interface == *name));
+        missing.retain(|name| !self.links.iter().any(|hold| hold.attachment().interface == *name));
         let mut made = Vec::new();
         for interface in missing {
             match self.attach(program, &interface) {
                 Ok(link) => made.push(link),
                 Err(error) => {
-                    for link in made.into_iter().filter(|link| !link.inherited) {
+                    for link in made.into_iter().filter(|hold| !hold.is_inherited()) {
                         // The error that is returned is the one to act on.
                         let _ = link.detach();
                     }
@@ -126,12 +172,29 @@ impl Links {
             }
             pins::remove(&pin)?;
         }
+        for (interface, pin) in pins::shares(&self.pin_root) {
+            if !self.interfaces.contains(&interface) {
+                // An interface that is gone has taken its dispatcher with it.
+                let index = index_of(&interface);
+                index
+                    .map_or_else(|| pins::remove(&pin), |index| dispatcher::leave(&interface, index, &pin))?;
+            }
+        }
         Ok(())
+    }
+
+    /// What the programs in dispatchers have said in words.
+    pub fn drain_diagnostics(&mut self) -> Vec<String> {
+        let slots = self.links.iter_mut().filter_map(|hold| match hold {
+            Hold::Slot(slot) => Some(slot),
+            Hold::Link(_) => None,
+        });
+        slots.flat_map(|slot| slot.diagnostics.drain()).collect()
     }
 
     /// Where it is attached, as far as the last look has seen.
     pub fn attachments(&self) -> Vec<Attachment> {
-        let attachments = self.links.iter().map(|link| &link.attachment);
+        let attachments = self.links.iter().map(Hold::attachment);
         attachments.filter(|at| !self.lost.contains_key(&at.interface)).cloned().collect()
     }
 
@@ -165,15 +228,15 @@ impl Links {
 
     /// The new attachment, if one had to be made.
     fn look_at(&mut self, program: &Program, interface: &str) -> Result<Option<Attachment>, Error> {
-        let here = |link: &&PinnedLink| link.attachment.interface == interface;
+        let here = |hold: &&Hold| hold.attachment().interface == interface;
         if let (Some(index), Some(link)) = (index_of(interface), self.links.iter().find(here))
             && link.holds(index)
         {
             return Ok(None);
         }
         let link = self.attach(program, interface)?;
-        let attachment = link.attachment.clone();
-        self.links.retain(|old| old.attachment.interface != interface);
+        let attachment = link.attachment().clone();
+        self.links.retain(|old| old.attachment().interface != interface);
         self.links.push(link);
         Ok(Some(attachment))
     }
@@ -181,15 +244,26 @@ impl Links {
     /// Detaches all; every link is tried before the first failure is returned.
     pub fn detach_all(&mut self) -> Result<(), Error> {
         self.lost.clear();
-        self.links.drain(..).map(PinnedLink::detach).fold(Ok(()), Result::and)
+        self.links.drain(..).map(Hold::detach).fold(Ok(()), Result::and)
     }
 
-    fn attach(&self, program: &Program, interface: &str) -> Result<PinnedLink, Error> {
+    fn attach(&self, program: &Program, interface: &str) -> Result<Hold, Error> {
         let index = index_of(interface)
             .ok_or_else(|| Error::NoInterface { name: interface.into(), known: interface::names() })?;
-        match PinnedLink::take_over(&self.pin_root, self.mode, program, interface, index)? {
-            Some(link) => Ok(link),
-            None => PinnedLink::make(&self.pin_root, self.mode, program, interface, index),
+        if let Some(link) = PinnedLink::take_over(&self.pin_root, self.mode, program, interface, index)? {
+            return Ok(Hold::Link(link));
+        }
+        match PinnedLink::make(&self.pin_root, self.mode, program, interface, index) {
+            Err(occupied @ Error::Occupied { .. }) => {
+                let slot = Slot::join(program, &self.pin_root, interface, index)?;
+                slot.map(|slot| Hold::Slot(Box::new(slot))).ok_or(occupied)
+            }
+            made => {
+                let link = made?;
+                // A dispatcher that we were in is gone.
+                pins::remove(&pins::shared(&self.pin_root, interface))?;
+                Ok(Hold::Link(link))
+            }
         }
     }
 }

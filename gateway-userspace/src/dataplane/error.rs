@@ -119,11 +119,26 @@ pub enum Error {
     /// Another program is attached.
     #[error(
         "another XDP program is attached to {interface}; see it with `ip link show {interface}` and remove it with \
-         `ip link set {interface} xdp off` (or with the tool that attached it), or take {interface} off the list"
+         `ip link set {interface} xdp off` (or with the tool that attached it), or take {interface} off the list; \
+         only programs that were loaded through libxdp's dispatcher can stay beside it, and to see that takes \
+         CAP_SYS_ADMIN"
     )]
     Occupied {
         /// The interface.
         interface: String,
+    },
+    /// Programs of libxdp are attached, and we could not join them.
+    #[error(
+        "{interface} carries programs of libxdp, and there is no joining them; see them with \
+         `xdp-loader status {interface}`, take them off with `xdp-loader unload {interface} --all`, or take \
+         {interface} off the list"
+    )]
+    CannotShare {
+        /// The interface.
+        interface: String,
+        /// Why.
+        #[source]
+        source: Box<super::Problem>,
     },
     /// The interface does not take the program.
     #[error("{interface} does not take an XDP program in {mode} mode")]

@@ -53,7 +53,7 @@ impl Kernel {
         if shield.interfaces.is_empty() {
             return Ok(off("[shield] names no interfaces", false));
         }
-        let open = || Ok((Claim::take(&shield.pins)?, Dataplane::open(&options(shield))?));
+        let open = || Ok((Claim::take(&shield.pins)?, load_and_attach(shield)?));
         match open() {
             Ok((claim, dataplane)) => Ok(Kernel::On {
                 dataplane: Arc::new(Mutex::new(dataplane)),
@@ -86,9 +86,11 @@ impl Kernel {
         let Kernel::On { dataplane, .. } = self else { return None };
         let attached: Vec<_> = lock(dataplane).attachments().into_iter().map(|at| at.interface).collect();
         let pins = shield.map_or(Options::default().pin_root, |shield| shield.pins.clone());
+        let detach: Vec<_> = lock(dataplane).attachments().iter().filter_map(unload).collect();
         Some(format!(
-            "the kernel stage stays attached to {} and goes on enforcing; take it off with: rm -r {}",
+            "the kernel stage stays attached to {} and goes on enforcing; take it off with: {}rm -r {}",
             attached.join(", "),
+            detach.concat(),
             pins.display()
         ))
     }
@@ -122,6 +124,27 @@ impl Kernel {
         dataplane.set_budgets(&budgets(shield))?;
         dataplane.set_enforcing(shield.enforce)
     }
+}
+
+fn load_and_attach(shield: &Shield) -> Result<Dataplane, Error> {
+    let mut dataplane = Dataplane::load(&options(shield))?;
+    if dataplane.is_resizing() {
+        tracing::info!(capacity = shield.capacity, "the kernel's lists move to new maps");
+    }
+    dataplane.attach()?;
+    for at in dataplane.attachments().iter().filter(|at| at.shared.is_some()) {
+        tracing::info!(
+            interface = at.interface,
+            mode = mode(at.mode),
+            "the kernel stage stands beside other programs, in the dispatcher of libxdp"
+        );
+    }
+    Ok(dataplane)
+}
+
+/// What takes the program out of a dispatcher, which holds it even without our pins.
+fn unload(at: &dataplane::Attachment) -> Option<String> {
+    at.shared.map(|program| format!("xdp-loader unload {} --id {program}; ", at.interface))
 }
 
 struct KernelEnforcer {
@@ -233,7 +256,11 @@ impl Enforcer for KernelEnforcer {
             attachments: dataplane
                 .attachments()
                 .into_iter()
-                .map(|at| api::Attachment { interface: at.interface, mode: mode(at.mode).to_owned() })
+                .map(|at| api::Attachment {
+                    interface: at.interface,
+                    mode: mode(at.mode).to_owned(),
+                    shared: at.shared.is_some(),
+                })
                 .collect(),
             lost: dataplane
                 .lost()
@@ -274,8 +301,12 @@ fn readiness_of(dataplane: &Dataplane) -> readiness::Kernel {
     }
     let attached = dataplane.attachments();
     let interfaces: Vec<String> =
-        attached.iter().map(|at| format!("{} {}", at.interface, mode(at.mode))).collect();
+        attached.iter().map(|at| format!("{} {}{}", at.interface, mode(at.mode), beside(at))).collect();
     readiness::Kernel::Attached(interfaces.join(", ").into())
+}
+
+fn beside(at: &dataplane::Attachment) -> &'static str {
+    if at.shared.is_some() { " beside other programs" } else { "" }
 }
 
 fn lock(dataplane: &Mutex<Dataplane>) -> MutexGuard<'_, Dataplane> {

@@ -13,3 +13,4 @@ mod namespace;
 mod parsing;
 mod persistence;
 mod reporting;
+mod sharing;

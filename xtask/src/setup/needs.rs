@@ -74,7 +74,7 @@ const TABLE: &[Row] = {
         ("curl", &[Test], || program("curl", "--version", "curl"), "seconds"),
         ("openssl", &[Test], || program("openssl", "version", "openssl"), "seconds"),
         ("haproxy", &[Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
-        ("xdp-filter", &[Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
+        ("xdp-filter", &[Test, Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
         ("clippy", &[Lint], || component("clippy", || add_component("clippy")), "seconds"),
         ("clippy for eBPF", &[Lint], toolchain::look_for_clippy, "seconds"),

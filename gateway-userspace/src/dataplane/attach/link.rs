@@ -54,7 +54,7 @@ impl PinnedLink {
             let Ok(link) = syscall::open_pin(&pin) else { continue };
             let here = syscall::link_info(link.as_fd()).is_ok_and(|info| info.interface == index);
             if mode.is_wanted(wanted) && here && syscall::link_update(link.as_fd(), program.fd()).is_ok() {
-                let attachment = Attachment { interface: interface.into(), index, mode };
+                let attachment = Attachment { interface: interface.into(), index, mode, shared: None };
                 return Ok(Some(Self { attachment, link, pin, inherited: true }));
             }
             // The interface is gone, or the mode is not the one asked for: make room for a new link.
@@ -99,7 +99,7 @@ impl PinnedLink {
             path: pin.clone(),
             source,
         })?;
-        let attachment = Attachment { interface: interface.into(), index, mode };
+        let attachment = Attachment { interface: interface.into(), index, mode, shared: None };
         Ok(Self { attachment, link, pin, inherited: false })
     }
 
