@@ -5,8 +5,8 @@
 //! when this process is gone, and the next one takes over the same maps and the same links: its picture of
 //! the entries is rebuilt from the maps, not from a file.
 //!
-//! Limits: one gateway per pin directory (two would not see each other's entries); sizes of the maps are
-//! fixed when they are created. The clock is `CLOCK_MONOTONIC`, so entries do not outlive a reboot.
+//! Limits: one gateway per pin directory (two would not see each other's entries); another capacity takes a
+//! new start, which replaces the maps. The clock is `CLOCK_MONOTONIC`, so entries do not outlive a reboot.
 
 mod allowlist;
 mod attach;
@@ -15,15 +15,18 @@ pub mod clock;
 mod counters;
 mod denylist;
 mod diagnostics;
+mod dispatcher;
 mod error;
 mod events;
 mod filter;
 mod load;
 mod mapped;
+mod netlink;
 mod options;
 mod pins;
 mod prefix;
 mod reconcile;
+mod resize;
 mod settings;
 mod syscall;
 mod wire;
@@ -34,14 +37,22 @@ use gateway_common::verdict::Reason;
 use ipnet::IpNet;
 
 use self::{
-    allowlist::Allowlist, attach::Links, counters::KernelCounters, denylist::Denylist,
-    diagnostics::Diagnostics, events::Events, load::Program, settings::SettingsMap,
+    allowlist::Allowlist,
+    attach::Links,
+    counters::KernelCounters,
+    denylist::Denylist,
+    diagnostics::Diagnostics,
+    events::Events,
+    load::{Loaded, Program},
+    resize::Resize,
+    settings::SettingsMap,
 };
 
 pub use self::{
-    attach::{Attachment, Mode},
+    attach::{Attachment, Changes, Lost, Mode},
     counters::{BanCounters, Counters, Tally},
     denylist::DenyEntry,
+    dispatcher::Problem,
     error::Error,
     events::Event,
     options::{AttachMode, Budgets, Options},
@@ -71,7 +82,8 @@ impl Claim {
 
 /// The interfaces that the pins in a directory keep a program attached to, whoever left them there.
 pub fn attached_by(pin_root: &std::path::Path) -> Vec<String> {
-    pins::links(pin_root).into_iter().map(|(interface, _)| interface).collect()
+    let pins = pins::links(pin_root).into_iter().chain(pins::shares(pin_root));
+    pins.map(|(interface, _)| interface).collect()
 }
 
 /// The loaded program with its maps and its links.
@@ -84,6 +96,7 @@ pub struct Dataplane {
     events: Events,
     diagnostics: Diagnostics,
     links: Links,
+    resize: Option<Resize>,
 }
 
 impl Dataplane {
@@ -105,25 +118,37 @@ impl Dataplane {
     /// # Errors
     /// See [`Error`].
     pub fn load(options: &Options) -> Result<Self, Error> {
-        let (program, mut maps, diagnostics) = load::load(options)?;
+        let Loaded { program, mut maps, diagnostics, resize } = load::load(options)?;
         let mut settings = SettingsMap::open(&mut maps, options)?;
         let denylist = Denylist::open(&mut maps, &mut settings)?;
         let allowlist = Allowlist::open(&mut maps)?;
         let counters = KernelCounters::open(&mut maps)?;
         let events = Events::open(&mut maps)?;
         let links = Links::new(options);
-        Ok(Self { program, settings, denylist, allowlist, counters, events, diagnostics, links })
+        Ok(Self { program, settings, denylist, allowlist, counters, events, diagnostics, links, resize })
     }
 
-    /// Attaches to every interface of the options, taking over links that are there.
+    /// Attaches to every interface of the options, taking over links that are there. Where the capacity has
+    /// changed, the new maps take the place of the old ones with it.
     ///
     /// On an error nothing new stays attached: links made by this call are removed again, links that were
     /// there before keep enforcing.
     ///
     /// # Errors
-    /// [`Error::NoInterface`], [`Error::Occupied`], [`Error::Attach`], [`Error::Refused`], [`Error::Pin`].
+    /// [`Error::NoInterface`], [`Error::Occupied`], [`Error::CannotShare`], [`Error::Attach`], [`Error::Refused`], [`Error::Pin`].
     pub fn attach(&mut self) -> Result<(), Error> {
-        self.links.attach_all(&self.program)
+        self.links.attach_all(&self.program)?;
+        if let Some(resize) = self.resize.take() {
+            resize.finish()?;
+            self.program.maps_are_settled();
+        }
+        Ok(())
+    }
+
+    /// Whether the maps are being replaced, because another capacity is asked for than they have. Ends with
+    /// [`Dataplane::attach`].
+    pub fn is_resizing(&self) -> bool {
+        self.resize.is_some()
     }
 
     // === impl Dataplane: entries ===
@@ -256,23 +281,28 @@ impl Dataplane {
     /// Takes out what the program has said in words since the last call, oldest first: one line for each
     /// ban and CPU, when it drops its first packet. At most some 500; lines that found no room are lost.
     pub fn drain_diagnostics(&mut self) -> Vec<String> {
-        self.diagnostics.drain()
+        let mut lines = self.diagnostics.drain();
+        lines.extend(self.links.drain_diagnostics());
+        lines
     }
 
     // === impl Dataplane: interfaces ===
 
-    /// The interfaces the program is attached to, and how.
+    /// The interfaces the program is attached to, and how, as far as the last [`Dataplane::watch`] has seen.
     pub fn attachments(&self) -> Vec<Attachment> {
         self.links.attachments()
     }
 
-    /// Attaches again where an interface was deleted and made anew. Returns the interfaces that were
-    /// attached again; call it every few seconds.
-    ///
-    /// # Errors
-    /// As [`Dataplane::open`], for the first interface that cannot be attached.
-    pub fn reattach(&mut self) -> Result<Vec<Attachment>, Error> {
-        self.links.reattach(&self.program)
+    /// The interfaces on which nothing is enforced although it should be, as far as the last
+    /// [`Dataplane::watch`] has seen.
+    pub fn lost(&self) -> Vec<Lost> {
+        self.links.lost()
+    }
+
+    /// Looks whether every interface is still there and attached, and attaches again where it is not: an
+    /// interface was deleted and made anew, or somebody detached the program. Call it every second or so.
+    pub fn watch(&mut self) -> Changes {
+        self.links.watch(&self.program)
     }
 
     /// Detaches from every interface and removes the pinned links. With `remove_maps` the pinned maps go

@@ -201,11 +201,11 @@ fn assemble(
     if let Some(left_behind) = kernel.left_behind(config.shield.as_ref()) {
         tracing::warn!("{left_behind}");
     }
-    let keeper = keep(config, &state, &kernel)?;
+    let readiness = Arc::new(Readiness::new());
+    let keeper = keep(config, &state, &kernel, &readiness)?;
 
     let live = Arc::new(Live::new(Arc::new(snapshot)));
     let registry = Arc::new(Registry::new());
-    let readiness = Arc::new(Readiness::new());
     let parts = (0..workers).map(|index| worker::Parts {
         index,
         live: live.clone(),
@@ -234,7 +234,6 @@ fn assemble(
     gateway.fetcher.keep(jobs);
     metrics::register(&gateway.registry, &gateway);
     gateway.readiness.config_loaded();
-    gateway.readiness.kernel(gateway.kernel.readiness());
     for (address, settings, sockets) in bound {
         let listener = Listener::new(reload::bound_address(&sockets, address), settings);
         tracing::info!(listener = %listener.settings().name, address = %listener.address(), "listening");
@@ -246,10 +245,15 @@ fn assemble(
 }
 
 /// Starts the abuse loop. Where its state cannot be kept, for want of permission, the gateway serves all the same.
-fn keep(config: &Config, state: &State, kernel: &Kernel) -> Result<Keeper, abuse::state::Error> {
+fn keep(
+    config: &Config,
+    state: &State,
+    kernel: &Kernel,
+    readiness: &Arc<Readiness>,
+) -> Result<Keeper, abuse::state::Error> {
     let spawn = |folder| {
         let settings = reload::keeper_settings(config, state);
-        Keeper::spawn(keeper::Options { settings, state: folder }, kernel.enforcer())
+        Keeper::spawn(keeper::Options { settings, state: folder }, kernel.enforcer(readiness.clone()))
     };
     match spawn(Some(config.gateway.state.clone())) {
         Err(error) if error.is_unwritable() => {

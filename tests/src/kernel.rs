@@ -64,6 +64,17 @@ impl Kernel {
         self.dataplane = Some(opened.unwrap_or_else(|error| panic!("does not reopen: {}", chain(&error))));
     }
 
+    /// Drops the process's side and opens the same pins with changed options.
+    ///
+    /// # Errors
+    /// As [`Dataplane::open`]; the process's side is gone then.
+    pub fn reopen_with(&mut self, change: impl FnOnce(&mut Options)) -> Result<(), Error> {
+        self.dataplane = None;
+        change(&mut self.options);
+        self.dataplane = Some(Dataplane::open(&self.options)?);
+        Ok(())
+    }
+
     /// Drops the process's side only: the pins stay.
     pub fn close(&mut self) {
         self.dataplane = None;

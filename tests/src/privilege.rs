@@ -21,6 +21,16 @@ pub fn skip(test: &str, reason: &str) {
         env::var_os(REQUIRE_KERNEL).is_none_or(|value| value != "1"),
         "{test} needs the kernel, and {REQUIRE_KERNEL}=1 forbids to skip it: {reason}"
     );
+    tell(test, reason);
+}
+
+/// Reports that a test is skipped because of what this kernel is or was built with: no privilege and no
+/// package would change it, so it is never a failure.
+pub fn skip_on_kernel(test: &str, reason: &str) {
+    tell(test, reason);
+}
+
+fn tell(test: &str, reason: &str) {
     // Not `println!`: the test harness keeps that to itself when a test passes.
     let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
 }

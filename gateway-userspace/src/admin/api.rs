@@ -99,6 +99,8 @@ pub struct KernelStatus {
     pub mode: String,
     /// Where it is attached.
     pub attachments: Vec<Attachment>,
+    /// Where it should be attached and is not.
+    pub lost: Vec<LostInterface>,
     /// Packets by verdict since the maps were made.
     pub counters: Vec<Counter>,
     /// Entries in the denylist.
@@ -114,6 +116,17 @@ pub struct Attachment {
     pub interface: String,
     /// `native` or `generic`.
     pub mode: String,
+    /// Whether it stands beside other programs, in the dispatcher of libxdp.
+    pub shared: bool,
+}
+
+/// An interface on which nothing is enforced.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LostInterface {
+    /// Name.
+    pub interface: String,
+    /// Why.
+    pub because: String,
 }
 
 /// One counter of the kernel stage.

@@ -43,15 +43,21 @@ fn text(status: &Status) -> String {
         "kernel",
         match (kernel.on, &kernel.off_because) {
             (true, _) => {
-                let at: Vec<String> =
-                    kernel.attachments.iter().map(|at| format!("{} ({})", at.interface, at.mode)).collect();
+                let beside = |shared| if shared { ", beside other programs" } else { "" };
+                let at = kernel.attachments.iter();
+                let at = at.map(|at| format!("{} ({}{})", at.interface, at.mode, beside(at.shared)));
+                let at: Vec<String> = at.collect();
+                let at = if at.is_empty() { String::from("no interface") } else { at.join(", ") };
                 let entries = kernel.entries;
-                format!("{} on {}, {entries} entries, {} differ", kernel.mode, at.join(", "), kernel.drift)
+                format!("{} on {at}, {entries} entries, {} differ", kernel.mode, kernel.drift)
             }
             (false, Some(because)) => format!("off: {because}"),
             (false, None) => "off".into(),
         },
     ));
+    for lost in &kernel.lost {
+        lines.push(("", format!("nothing is enforced on {}: {}", lost.interface, lost.because)));
+    }
     for counter in kernel.counters.iter().filter(|counter| counter.packets > 0) {
         lines.push(("", format!("{:>12} packets {}", counter.packets, counter.verdict)));
     }
@@ -75,7 +81,7 @@ fn uptime(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::api::{Attachment, Counter, KernelStatus, ListenerStatus};
+    use crate::admin::api::{Attachment, Counter, KernelStatus, ListenerStatus, LostInterface};
 
     #[test]
     fn the_status_is_readable() {
@@ -92,7 +98,14 @@ mod tests {
             kernel: KernelStatus {
                 on: true,
                 mode: "enforce".into(),
-                attachments: vec![Attachment { interface: "eth0".into(), mode: "native".into() }],
+                attachments: vec![
+                    Attachment { interface: "eth0".into(), mode: "native".into(), shared: false },
+                    Attachment { interface: "eth2".into(), mode: "generic".into(), shared: true },
+                ],
+                lost: vec![LostInterface {
+                    interface: "eth1".into(),
+                    because: "the interface is gone".into(),
+                }],
                 counters: vec![Counter { verdict: "drop-banned".into(), packets: 12 }],
                 entries: 1,
                 ..KernelStatus::default()
@@ -107,7 +120,8 @@ mod tests {
 portcullis 0.1.0, process 42, up 1d 01:01:01
 config     /etc/portcullis/gateway.toml, generation 3
 listens    https: [::]:443, TLS
-kernel     enforce on eth0 (native), 1 entries, 0 differ
+kernel     enforce on eth0 (native), eth2 (generic, beside other programs), 1 entries, 0 differ
+           nothing is enforced on eth1: the interface is gone
                      12 packets drop-banned
 bans       1
 requests   1000, 5 connections open

@@ -1,22 +1,29 @@
-//! Links between the program and the interfaces.
+//! The program on its interfaces: attached at the start, watched from then on.
 //!
 //! Every link is pinned, so it holds without this process, and it is reused: the program behind it is
 //! replaced in one step. Native mode (in the driver) is tried first, and the fall-back to generic mode (in
 //! the network stack) is explicit, because the kernel does not fall back by itself when the driver has XDP
 //! but not for this interface (a large MTU, LRO).
+//!
+//! Where libxdp has put other programs, the program takes a place among them ([`dispatcher`](super::dispatcher)).
+//! Alone on an interface it has the link to itself, which is faster.
+//!
+//! An interface can disappear, and an operator can detach any link: nothing tells us, so the owner asks
+//! [`Links::watch`] every second.
 
-use std::{
-    ffi::{CStr, CString},
-    os::fd::{AsFd as _, OwnedFd},
-    path::PathBuf,
-};
+mod interface;
+mod link;
+
+use std::{collections::BTreeMap, os::fd::AsFd as _, path::PathBuf};
 
 use super::{
     AttachMode, Error, Options,
+    dispatcher::{self, Slot},
     load::Program,
-    pins,
-    syscall::{self, FLAG_GENERIC, FLAG_NATIVE},
+    pins, syscall,
 };
+use interface::index_of;
+use link::PinnedLink;
 
 /// Where in the receive path the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +40,6 @@ impl Mode {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
-        }
-    }
-
-    const fn flag(self) -> u32 {
-        match self {
-            Self::Native => FLAG_NATIVE,
-            Self::Generic => FLAG_GENERIC,
         }
     }
 }
@@ -59,14 +59,62 @@ pub struct Attachment {
     pub index: u32,
     /// How it is attached.
     pub mode: Mode,
+    /// It stands in a dispatcher of libxdp, beside other programs, under this program id.
+    pub shared: Option<u32>,
 }
 
-struct PinnedLink {
-    attachment: Attachment,
-    link: OwnedFd,
-    pin: PathBuf,
-    /// The link was there before this process.
-    inherited: bool,
+/// A configured interface on which nothing is enforced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Name of the interface.
+    pub interface: String,
+    /// Why.
+    pub because: String,
+}
+
+/// What has changed since the last look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Attached again.
+    pub attached: Vec<Attachment>,
+    /// Lost, or lost for another reason than before.
+    pub lost: Vec<Lost>,
+}
+
+/// What keeps the program on an interface.
+enum Hold {
+    Link(PinnedLink),
+    Slot(Box<Slot>),
+}
+
+impl Hold {
+    fn attachment(&self) -> &Attachment {
+        match self {
+            Self::Link(link) => &link.attachment,
+            Self::Slot(slot) => &slot.attachment,
+        }
+    }
+
+    fn is_inherited(&self) -> bool {
+        match self {
+            Self::Link(link) => link.inherited,
+            Self::Slot(slot) => slot.inherited,
+        }
+    }
+
+    fn holds(&self, index: u32) -> bool {
+        match self {
+            Self::Link(link) => link.holds(index),
+            Self::Slot(slot) => slot.holds(index),
+        }
+    }
+
+    fn detach(self) -> Result<(), Error> {
+        match self {
+            Self::Link(link) => link.detach(),
+            Self::Slot(slot) => slot.detach(),
+        }
+    }
 }
 
 /// The links of all configured interfaces.
@@ -74,7 +122,9 @@ pub struct Links {
     interfaces: Vec<String>,
     mode: AttachMode,
     pin_root: PathBuf,
-    links: Vec<PinnedLink>,
+    links: Vec<Hold>,
+    /// Interfaces that were attached and are not, with the reason.
+    lost: BTreeMap<String, String>,
 }
 
 impl Links {
@@ -84,19 +134,20 @@ impl Links {
             mode: options.mode,
             pin_root: options.pin_root.clone(),
             links: Vec::new(),
+            lost: BTreeMap::new(),
         }
     }
 
     /// Attaches to all interfaces, or to none: an error takes back the links that this call has made.
     pub fn attach_all(&mut self, program: &Program) -> Result<(), Error> {
         let mut missing = self.interfaces.clone();
-        missing.retain(|name| !self.links.iter().any(|link| link.attachment.interface == *name));
+        missing.retain(|name| !self.links.iter().any(|hold| hold.attachment().interface == *name));
         let mut made = Vec::new();
         for interface in missing {
             match self.attach(program, &interface) {
                 Ok(link) => made.push(link),
                 Err(error) => {
-                    for link in made.into_iter().filter(|link| !link.inherited) {
+                    for link in made.into_iter().filter(|hold| !hold.is_inherited()) {
                         // The error that is returned is the one to act on.
                         let _ = link.detach();
                     }
@@ -121,161 +172,103 @@ impl Links {
             }
             pins::remove(&pin)?;
         }
+        for (interface, pin) in pins::shares(&self.pin_root) {
+            if !self.interfaces.contains(&interface) {
+                // An interface that is gone has taken its dispatcher with it.
+                let index = index_of(&interface);
+                index
+                    .map_or_else(|| pins::remove(&pin), |index| dispatcher::leave(&interface, index, &pin))?;
+            }
+        }
         Ok(())
     }
 
-    pub fn attachments(&self) -> Vec<Attachment> {
-        self.links.iter().map(|link| link.attachment.clone()).collect()
+    /// What the programs in dispatchers have said in words.
+    pub fn drain_diagnostics(&mut self) -> Vec<String> {
+        let slots = self.links.iter_mut().filter_map(|hold| match hold {
+            Hold::Slot(slot) => Some(slot),
+            Hold::Link(_) => None,
+        });
+        slots.flat_map(|slot| slot.diagnostics.drain()).collect()
     }
 
-    /// Attaches again where the interface behind a link is gone and one of the same name is there.
-    pub fn reattach(&mut self, program: &Program) -> Result<Vec<Attachment>, Error> {
-        let mut renewed = Vec::new();
+    /// Where it is attached, as far as the last look has seen.
+    pub fn attachments(&self) -> Vec<Attachment> {
+        let attachments = self.links.iter().map(Hold::attachment);
+        attachments.filter(|at| !self.lost.contains_key(&at.interface)).cloned().collect()
+    }
+
+    /// Where it is not attached, although it should be, as far as the last look has seen.
+    pub fn lost(&self) -> Vec<Lost> {
+        let lost = self.lost.iter();
+        lost.map(|(interface, because)| Lost { interface: interface.clone(), because: because.clone() })
+            .collect()
+    }
+
+    /// Looks whether each link still holds, and attaches again where it does not.
+    pub fn watch(&mut self, program: &Program) -> Changes {
+        let mut changes = Changes::default();
         for interface in self.interfaces.clone() {
-            let Some(index) = index_of(&interface) else { continue };
-            let holds = |link: &PinnedLink| {
-                link.attachment.interface == interface
-                    && syscall::link_info(link.link.as_fd()).is_ok_and(|info| info.interface == index)
+            let because = match self.look_at(program, &interface) {
+                Ok(renewed) => {
+                    self.lost.remove(&interface);
+                    changes.attached.extend(renewed);
+                    continue;
+                }
+                Err(Error::NoInterface { .. }) => String::from("the interface is gone"),
+                Err(error) => with_causes(&error),
             };
-            if self.links.iter().any(holds) {
-                continue;
+            let known = self.lost.insert(interface.clone(), because.clone());
+            if known.as_ref() != Some(&because) {
+                changes.lost.push(Lost { interface, because });
             }
-            let link = self.attach(program, &interface)?;
-            renewed.push(link.attachment.clone());
-            self.links.retain(|old| old.attachment.interface != interface);
-            self.links.push(link);
         }
-        Ok(renewed)
+        changes
+    }
+
+    /// The new attachment, if one had to be made.
+    fn look_at(&mut self, program: &Program, interface: &str) -> Result<Option<Attachment>, Error> {
+        let here = |hold: &&Hold| hold.attachment().interface == interface;
+        if let (Some(index), Some(link)) = (index_of(interface), self.links.iter().find(here))
+            && link.holds(index)
+        {
+            return Ok(None);
+        }
+        let link = self.attach(program, interface)?;
+        let attachment = link.attachment().clone();
+        self.links.retain(|old| old.attachment().interface != interface);
+        self.links.push(link);
+        Ok(Some(attachment))
     }
 
     /// Detaches all; every link is tried before the first failure is returned.
     pub fn detach_all(&mut self) -> Result<(), Error> {
-        self.links.drain(..).map(PinnedLink::detach).fold(Ok(()), Result::and)
+        self.lost.clear();
+        self.links.drain(..).map(Hold::detach).fold(Ok(()), Result::and)
     }
 
-    fn attach(&self, program: &Program, interface: &str) -> Result<PinnedLink, Error> {
+    fn attach(&self, program: &Program, interface: &str) -> Result<Hold, Error> {
         let index = index_of(interface)
-            .ok_or_else(|| Error::NoInterface { name: interface.into(), known: interfaces() })?;
-        if let Some(link) = self.take_over(program, interface, index)? {
-            return Ok(link);
+            .ok_or_else(|| Error::NoInterface { name: interface.into(), known: interface::names() })?;
+        if let Some(link) = PinnedLink::take_over(&self.pin_root, self.mode, program, interface, index)? {
+            return Ok(Hold::Link(link));
         }
-        let modes: &[Mode] = match self.mode {
-            AttachMode::Auto => &[Mode::Native, Mode::Generic],
-            AttachMode::Native => &[Mode::Native],
-            AttachMode::Generic => &[Mode::Generic],
-        };
-        let mut refused = None;
-        for &mode in modes {
-            match syscall::link_create(program.fd(), index, mode.flag()) {
-                Ok(link) => return self.pin(link, interface, index, mode),
-                Err(source) => match source.raw_os_error() {
-                    Some(libc::EBUSY | libc::EEXIST) => {
-                        return Err(Error::Occupied { interface: interface.into() });
-                    }
-                    Some(libc::EPERM) => {
-                        return Err(Error::Refused { doing: "to attach the program", source });
-                    }
-                    _ => refused = Some((mode, source)),
-                },
+        match PinnedLink::make(&self.pin_root, self.mode, program, interface, index) {
+            Err(occupied @ Error::Occupied { .. }) => {
+                let slot = Slot::join(program, &self.pin_root, interface, index)?;
+                slot.map(|slot| Hold::Slot(Box::new(slot))).ok_or(occupied)
+            }
+            made => {
+                let link = made?;
+                // A dispatcher that we were in is gone.
+                pins::remove(&pins::shared(&self.pin_root, interface))?;
+                Ok(Hold::Link(link))
             }
         }
-        let (mode, source) = refused.expect("at least one mode is tried");
-        Err(Error::Attach { interface: interface.into(), mode, source })
-    }
-
-    /// Uses the pinned link, if there is one that still leads to the interface in a mode that is asked for.
-    fn take_over(&self, program: &Program, interface: &str, index: u32) -> Result<Option<PinnedLink>, Error> {
-        for mode in [Mode::Native, Mode::Generic] {
-            let pin = pins::link(&self.pin_root, interface, mode);
-            let Ok(link) = syscall::open_pin(&pin) else { continue };
-            let wanted = match self.mode {
-                AttachMode::Auto => true,
-                AttachMode::Native => mode == Mode::Native,
-                AttachMode::Generic => mode == Mode::Generic,
-            };
-            let here = syscall::link_info(link.as_fd()).is_ok_and(|info| info.interface == index);
-            if wanted && here && syscall::link_update(link.as_fd(), program.fd()).is_ok() {
-                let attachment = Attachment { interface: interface.into(), index, mode };
-                return Ok(Some(PinnedLink { attachment, link, pin, inherited: true }));
-            }
-            // The interface is gone, or the mode is not the one asked for: make room for a new link.
-            let _ = syscall::link_detach(link.as_fd());
-            pins::remove(&pin)?;
-        }
-        Ok(None)
-    }
-
-    fn pin(&self, link: OwnedFd, interface: &str, index: u32, mode: Mode) -> Result<PinnedLink, Error> {
-        let pin = pins::link(&self.pin_root, interface, mode);
-        pins::remove(&pin)?;
-        syscall::pin(link.as_fd(), &pin).map_err(|source| Error::Pin {
-            doing: "pin the link",
-            path: pin.clone(),
-            source,
-        })?;
-        let attachment = Attachment { interface: interface.into(), index, mode };
-        Ok(PinnedLink { attachment, link, pin, inherited: false })
     }
 }
 
-impl PinnedLink {
-    fn detach(self) -> Result<(), Error> {
-        let removed = pins::remove(&self.pin);
-        match syscall::link_detach(self.link.as_fd()) {
-            Err(source) if source.raw_os_error() != Some(libc::ENOLINK) => {
-                removed.and(Err(Error::Pin { doing: "detach the link", path: self.pin, source }))
-            }
-            _ => removed,
-        }
-    }
-}
-
-/// Index of an interface in the network namespace of this thread.
-fn index_of(interface: &str) -> Option<u32> {
-    let name = CString::new(interface).ok()?;
-    // SAFETY: the name is a C string that outlives the call.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => None,
-        index => Some(index),
-    }
-}
-
-/// Names of the interfaces in the network namespace of this thread.
-fn interfaces() -> Vec<String> {
-    // SAFETY: the call has no precondition; it returns null or an array to be freed below.
-    let start = unsafe { libc::if_nameindex() };
-    let mut names = Vec::new();
-    if start.is_null() {
-        return names;
-    }
-    let mut entry = start;
-    // SAFETY: the array ends with an entry whose index is 0 and whose name is null; each name before it is a
-    // C string that lives until the array is freed, and it is copied before that.
-    unsafe {
-        while (*entry).if_index != 0 && !(*entry).if_name.is_null() {
-            names.push(CStr::from_ptr((*entry).if_name).to_string_lossy().into_owned());
-            entry = entry.add(1);
-        }
-        libc::if_freenameindex(start);
-    }
-    names
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_interface_that_is_not_there_is_named_with_those_that_are() {
-        assert!(index_of("no-such-interface").is_none());
-        let known = interfaces();
-        assert!(known.iter().any(|name| name == "lo"), "{known:?}");
-        let text = Error::NoInterface { name: "eth9".into(), known }.to_string();
-        assert!(text.contains("eth9") && text.contains("lo"), "{text}");
-    }
-
-    #[test]
-    fn a_name_with_a_null_byte_is_no_interface() {
-        assert!(index_of("lo\0").is_none());
-    }
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

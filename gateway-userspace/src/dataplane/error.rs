@@ -81,6 +81,19 @@ pub enum Error {
         /// What the program needs.
         expected: u32,
     },
+    /// The room that is asked for is less than what is in force needs.
+    #[error(
+        "shield.capacity is {capacity}, which is too small: {addresses} IPv4 addresses and {networks} IPv6 networks \
+         are in force; set it to {} or more, or lift bans first: `portcullis unban`", addresses.max(networks)
+    )]
+    Capacity {
+        /// Entries of each address family that are asked for.
+        capacity: u32,
+        /// IPv4 addresses in force.
+        addresses: usize,
+        /// IPv6 /64s in force.
+        networks: usize,
+    },
     /// The program does not load.
     #[error("the kernel does not take the program; it needs Linux 5.15 or later")]
     Load(#[source] Box<aya::EbpfError>),
@@ -106,11 +119,26 @@ pub enum Error {
     /// Another program is attached.
     #[error(
         "another XDP program is attached to {interface}; see it with `ip link show {interface}` and remove it with \
-         `ip link set {interface} xdp off` (or with the tool that attached it), or take {interface} off the list"
+         `ip link set {interface} xdp off` (or with the tool that attached it), or take {interface} off the list; \
+         only programs that were loaded through libxdp's dispatcher can stay beside it, and to see that takes \
+         CAP_SYS_ADMIN"
     )]
     Occupied {
         /// The interface.
         interface: String,
+    },
+    /// Programs of libxdp are attached, and we could not join them.
+    #[error(
+        "{interface} carries programs of libxdp, and there is no joining them; see them with \
+         `xdp-loader status {interface}`, take them off with `xdp-loader unload {interface} --all`, or take \
+         {interface} off the list"
+    )]
+    CannotShare {
+        /// The interface.
+        interface: String,
+        /// Why.
+        #[source]
+        source: Box<super::Problem>,
     },
     /// The interface does not take the program.
     #[error("{interface} does not take an XDP program in {mode} mode")]

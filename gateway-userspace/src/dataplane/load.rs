@@ -3,14 +3,14 @@
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions,
     maps::{Map, MapError},
-    programs::{ProgramError, ProgramFd, Xdp},
+    programs::{Extension, ProgramError, ProgramFd, Xdp, links::FdLink},
 };
 use gateway_common::{
     maps::{self, Spec},
@@ -18,7 +18,7 @@ use gateway_common::{
 };
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::{Error, Options, diagnostics::Diagnostics, mapped, pins};
+use super::{Error, Options, diagnostics::Diagnostics, mapped, pins, resize::Resize, syscall};
 
 /// The object file, aligned as the parser wants it; empty if it was not there when this was built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
@@ -28,6 +28,15 @@ pub struct Program {
     ebpf: Ebpf,
     attached: ProgramFd,
     pin_root: PathBuf,
+    /// The maps it uses, with their pins.
+    maps: Vec<(Spec, PathBuf)>,
+}
+
+/// The program once more, as an extension that takes the place of a function of another program.
+pub struct Extended {
+    ebpf: Ebpf,
+    /// What it says in words: each load has a ring of its own.
+    pub diagnostics: Diagnostics,
 }
 
 /// The maps of the program, to be taken one by one by those who own them.
@@ -56,27 +65,43 @@ impl Maps {
     }
 }
 
-/// Loads both programs and opens or makes the maps. What the program says in words is not among the maps.
-pub fn load(options: &Options) -> Result<(Program, Maps, Diagnostics), Error> {
+/// What [`load`] has made.
+pub struct Loaded {
+    pub program: Program,
+    pub maps: Maps,
+    /// What the program says in words; not among the maps.
+    pub diagnostics: Diagnostics,
+    /// The capacity has changed: to be finished when the program is attached.
+    pub resize: Option<Resize>,
+}
+
+/// Loads both programs and opens or makes the maps.
+pub fn load(options: &Options) -> Result<Loaded, Error> {
     check_possible()?;
     pins::prepare(&options.pin_root)?;
 
     let directory = pins::maps(&options.pin_root);
     let specs = sized(options);
-    let mut loader = EbpfLoader::new();
-    for spec in &specs {
-        pins::check(&directory, spec)?;
-        loader.map_max_entries(spec.name, spec.max_entries);
-        loader.map_pin_path(spec.name, directory.join(spec.name));
+    let resize = Resize::prepare(&directory, &specs)?;
+    let pinned: Vec<_> = specs
+        .iter()
+        .map(|spec| match &resize {
+            Some(resize) => (*spec, resize.pin_of(spec)),
+            None => (*spec, directory.join(spec.name)),
+        })
+        .collect();
+    let mut ebpf = loader(&pinned).load(OBJECT).map_err(load_error)?;
+    if let Some(resize) = &resize {
+        resize.fill()?;
     }
-    let mut ebpf = loader.load(OBJECT).map_err(load_error)?;
     let maps = specs.iter().map(|spec| (spec.name, ebpf.take_map(spec.name))).collect();
     let diagnostics = Diagnostics::open(&mut ebpf)?;
     load_program(&mut ebpf, maps::PROBE_PROGRAM)?;
     let program = load_program(&mut ebpf, maps::PROGRAM)?;
     let attached = program.fd().and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
     let attached = attached.map_err(program_error)?;
-    Ok((Program { ebpf, attached, pin_root: options.pin_root.clone() }, Maps { maps }, diagnostics))
+    let program = Program { ebpf, attached, pin_root: options.pin_root.clone(), maps: pinned };
+    Ok(Loaded { program, maps: Maps { maps }, diagnostics, resize })
 }
 
 /// Whether there is a program, and the privilege to load it.
@@ -93,6 +118,15 @@ fn sized(options: &Options) -> [Spec; maps::ALL.len()] {
         name if name == maps::FILTER.name => Spec { max_entries: options.filter_lines(), ..spec },
         _ => spec,
     })
+}
+
+fn loader(maps: &[(Spec, PathBuf)]) -> EbpfLoader<'_> {
+    let mut loader = EbpfLoader::new();
+    for (spec, pin) in maps {
+        loader.map_max_entries(spec.name, spec.max_entries);
+        loader.map_pin_path(spec.name, pin.as_path());
+    }
+    loader
 }
 
 fn load_program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
@@ -180,6 +214,22 @@ impl Program {
         Ok((result.return_value, result.duration))
     }
 
+    /// Loads the program once more, to take the place of a function of another program. It shares the maps.
+    pub fn extend(&self, target: &ProgramFd, function: &str) -> Result<Extended, ProgramError> {
+        let target = target.try_clone().map_err(ProgramError::IOError)?;
+        let mut ebpf = loader(&self.maps).extension(maps::PROGRAM).load(OBJECT).map_err(extend_error)?;
+        let diagnostics = Diagnostics::open(&mut ebpf).map_err(|_| ProgramError::NotLoaded)?;
+        let mut extended = Extended { ebpf, diagnostics };
+        extended.program()?.load(target, function)?;
+        Ok(extended)
+    }
+
+    /// The maps are where they stay: what [`Program::extend`] uses from now on.
+    pub fn maps_are_settled(&mut self) {
+        let directory = pins::maps(&self.pin_root);
+        self.maps.iter_mut().for_each(|(spec, pin)| *pin = directory.join(spec.name));
+    }
+
     /// Removes the pins of the maps. They live on until the last descriptor is closed.
     pub fn unpin_maps(&self) -> Result<(), Error> {
         let directory = pins::maps(&self.pin_root);
@@ -188,5 +238,42 @@ impl Program {
         let result = removed.fold(Ok(()), Result::and);
         pins::remove_directories(&self.pin_root);
         result
+    }
+}
+
+impl Extended {
+    fn program(&mut self) -> Result<&mut Extension, ProgramError> {
+        self.ebpf.program_mut(maps::PROGRAM).ok_or(ProgramError::NotLoaded)?.try_into()
+    }
+
+    /// Puts it in the place that it was loaded for. The link holds it there until it is closed.
+    pub fn attach(&mut self) -> Result<FdLink, ProgramError> {
+        let program = self.program()?;
+        let link = program.attach()?;
+        Ok(program.take_link(link)?.into())
+    }
+
+    /// Pins the program.
+    pub fn pin(&mut self, path: &Path) -> Result<(), Error> {
+        let failed = |source| Error::Pin { doing: "pin the program", path: path.into(), source };
+        let fd = self.program().and_then(|program| Ok(program.fd()?.as_fd().try_clone_to_owned()?));
+        let fd = fd.map_err(|error| failed(io::Error::other(error)))?;
+        syscall::pin(fd.as_fd(), path).map_err(failed)
+    }
+
+    /// Its id in the kernel.
+    pub fn id(&mut self) -> Result<u32, ProgramError> {
+        let fd = self.program()?.fd()?;
+        Ok(syscall::program_info(fd.as_fd()).map_err(ProgramError::IOError)?.id)
+    }
+}
+
+/// The maps and the text of the program have been loaded before: what is left to fail is its BTF.
+fn extend_error(error: EbpfError) -> ProgramError {
+    match error {
+        EbpfError::ProgramError(error) => error,
+        EbpfError::BtfError(error) => ProgramError::Btf(error),
+        EbpfError::MapError(error) => ProgramError::MapError(error),
+        other => ProgramError::IOError(io::Error::other(other)),
     }
 }

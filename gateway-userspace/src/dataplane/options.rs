@@ -45,7 +45,7 @@ pub struct Options {
     pub budgets: Budgets,
     /// TCP and UDP ports whose packets are never dropped; at most 8, not 0.
     pub management_ports: Vec<u16>,
-    /// Room for exact entries, per address family. Fixed when the maps are made.
+    /// Room for exact entries, per address family. Maps of another size are replaced, with their entries.
     pub deny_capacity: u32,
     /// Most filter lines (64 bytes each, a power of two). 0: as many as `deny_capacity` needs.
     pub filter_lines: u32,

@@ -22,6 +22,9 @@ const BPF_FILESYSTEM: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` of `linux/magic.h`.
 const BPF_MAGIC: u64 = 0xcafe_4a11;
 
+/// Directory below `links` of the programs that stand in a dispatcher.
+const SHARED: &str = "shared";
+
 /// Directory of the maps.
 pub fn maps(root: &Path) -> PathBuf {
     root.join(format!("v{ABI_VERSION}"))
@@ -33,11 +36,26 @@ pub fn link(root: &Path, interface: &str, mode: Mode) -> PathBuf {
     root.join("links").join(mode.name()).join(interface.replace('.', "%2e"))
 }
 
+/// Pin of our program in the dispatcher of libxdp on an interface.
+pub fn shared(root: &Path, interface: &str) -> PathBuf {
+    root.join("links").join(SHARED).join(interface.replace('.', "%2e"))
+}
+
+/// Interfaces that we share, and the pins of our programs there.
+pub fn shares(root: &Path) -> Vec<(String, PathBuf)> {
+    pinned_in(&root.join("links").join(SHARED))
+}
+
 /// Interfaces with a pinned link, and the pins. Empty if there is no such directory, or it cannot be read.
 pub fn links(root: &Path) -> Vec<(String, PathBuf)> {
-    let directories = [Mode::Native, Mode::Generic].map(|mode| root.join("links").join(mode.name()));
-    let pins =
-        directories.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
+    [Mode::Native, Mode::Generic]
+        .iter()
+        .flat_map(|mode| pinned_in(&root.join("links").join(mode.name())))
+        .collect()
+}
+
+fn pinned_in(directory: &Path) -> Vec<(String, PathBuf)> {
+    let pins = fs::read_dir(directory).into_iter().flatten().flatten();
     pins.map(|pin| (pin.file_name().to_string_lossy().replace("%2e", "."), pin.path())).collect()
 }
 
@@ -57,6 +75,7 @@ pub fn prepare(root: &Path) -> Result<(), Error> {
         maps(root),
         root.join("links").join(Mode::Native.name()),
         root.join("links").join(Mode::Generic.name()),
+        root.join("links").join(SHARED),
     ] {
         fs::create_dir_all(&directory).map_err(|source| Error::Pin {
             doing: "make the directory",
@@ -129,6 +148,7 @@ pub fn remove_directories(root: &Path) {
         maps(root),
         root.join("links").join(Mode::Native.name()),
         root.join("links").join(Mode::Generic.name()),
+        root.join("links").join(SHARED),
         root.join("links"),
         root.to_path_buf(),
     ] {

@@ -1,5 +1,5 @@
-//! The parts of bpf(2) that `aya` does not offer: links whose errors are not papered over, their info, and
-//! batches.
+//! The parts of bpf(2) that `aya` does not offer: links whose errors are not papered over, their info, other
+//! people's programs by their ids, and batches.
 //!
 //! `aya` falls back to netlink when the kernel rejects a link, and such an attachment cannot be pinned; and
 //! its link info leaves out the interface.
@@ -8,7 +8,7 @@ use std::{
     ffi::CString,
     io, mem,
     os::{
-        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
@@ -16,8 +16,11 @@ use std::{
 
 use gateway_common::KernelPod;
 
+const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
+const PROG_GET_FD_BY_ID: libc::c_long = 13;
+const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_UPDATE_BATCH: libc::c_long = 26;
 const LINK_CREATE: libc::c_long = 28;
@@ -105,12 +108,65 @@ pub fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
 pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     // type, id, prog_id, (padding to 8), then the union with ifindex.
     let mut info = [0_u32; 64];
-    Attributes::new()
-        .with(0, link.as_raw_fd() as u32)
-        .with(4, mem::size_of_val(&info) as u32)
-        .with_pointer(8, info.as_mut_ptr())
-        .call(OBJ_GET_INFO_BY_FD)?;
+    object_info(link, &mut info)?;
     Ok(LinkInfo { program_id: info[2], interface: info[4] })
+}
+
+fn object_info(object: BorrowedFd<'_>, info: &mut [u32; 64]) -> io::Result<()> {
+    Attributes::new()
+        .with(0, object.as_raw_fd() as u32)
+        .with(4, mem::size_of_val(info) as u32)
+        .with_pointer(8, info.as_mut_ptr())
+        .call(OBJ_GET_INFO_BY_FD)
+        .map(drop)
+}
+
+/// What the kernel knows about a program (`struct bpf_prog_info`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramInfo {
+    /// Its id.
+    pub id: u32,
+    /// Its name, at most 15 bytes.
+    pub name: Vec<u8>,
+    /// The id of its map, if it has one and no more.
+    pub only_map: Option<u32>,
+}
+
+/// Asks about a program.
+pub fn program_info(program: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
+    let mut map = 0_u32;
+    // nr_map_ids at 52: room for one; map_ids at 56; the name at 64.
+    let mut info = [0_u32; 64];
+    let address = &raw mut map as u64;
+    (info[13], info[14], info[15]) = (1, address as u32, (address >> 32) as u32);
+    object_info(program, &mut info)?;
+    let name = info[16..20].iter().flat_map(|word| word.to_ne_bytes());
+    let name = name.take_while(|byte| *byte != 0).collect();
+    Ok(ProgramInfo { id: info[1], name, only_map: (info[13] == 1).then_some(map) })
+}
+
+/// Opens a program by its id. Takes CAP_SYS_ADMIN.
+pub fn program_by_id(id: u32) -> io::Result<OwnedFd> {
+    Attributes::new().with(0, id).call_for_fd(PROG_GET_FD_BY_ID)
+}
+
+/// Reads the one value of a map of one slot with a key of four bytes, by the map's id. Takes CAP_SYS_ADMIN.
+pub fn only_value_of_map(id: u32) -> io::Result<Vec<u8>> {
+    let map = Attributes::new().with(0, id).call_for_fd(MAP_GET_FD_BY_ID)?;
+    // type, id, key_size, value_size, max_entries.
+    let mut info = [0_u32; 64];
+    object_info(map.as_fd(), &mut info)?;
+    if info[2] != 4 || info[4] != 1 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let (key, mut value) = (0_u32, vec![0; (info[3] as usize).next_multiple_of(8)]);
+    Attributes::new()
+        .with(0, map.as_raw_fd() as u32)
+        .with_pointer(8, &raw const key)
+        .with_pointer(16, value.as_mut_ptr())
+        .call(MAP_LOOKUP_ELEM)?;
+    value.truncate(info[3] as usize);
+    Ok(value)
 }
 
 /// Writes many entries of a hash map in one call (since Linux 5.6). On an error some may have been written.

@@ -10,8 +10,10 @@ use ipnet::IpNet;
 use crate::abuse::enforcer::{Enforcer, Entry, NoKernel};
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
-use crate::dataplane::{self, AttachMode, Budgets, Claim, Dataplane, DenyEntry, Error, Mode, Options, clock};
-use crate::observe::readiness;
+use crate::dataplane::{
+    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Error, Mode, Options, clock,
+};
+use crate::observe::readiness::{self, Readiness};
 
 use super::shed::Shed;
 
@@ -51,7 +53,7 @@ impl Kernel {
         if shield.interfaces.is_empty() {
             return Ok(off("[shield] names no interfaces", false));
         }
-        let open = || Ok((Claim::take(&shield.pins)?, Dataplane::open(&options(shield))?));
+        let open = || Ok((Claim::take(&shield.pins)?, load_and_attach(shield)?));
         match open() {
             Ok((claim, dataplane)) => Ok(Kernel::On {
                 dataplane: Arc::new(Mutex::new(dataplane)),
@@ -84,34 +86,32 @@ impl Kernel {
         let Kernel::On { dataplane, .. } = self else { return None };
         let attached: Vec<_> = lock(dataplane).attachments().into_iter().map(|at| at.interface).collect();
         let pins = shield.map_or(Options::default().pin_root, |shield| shield.pins.clone());
+        let detach: Vec<_> = lock(dataplane).attachments().iter().filter_map(unload).collect();
         Some(format!(
-            "the kernel stage stays attached to {} and goes on enforcing; take it off with: rm -r {}",
+            "the kernel stage stays attached to {} and goes on enforcing; take it off with: {}rm -r {}",
             attached.join(", "),
+            detach.concat(),
             pins.display()
         ))
     }
 
-    /// What the abuse loop writes to.
-    pub fn enforcer(&self) -> Box<dyn Enforcer> {
+    /// What the abuse loop writes to. It tells `readiness` where the stage is attached, now and when that changes.
+    pub fn enforcer(&self, readiness: Arc<Readiness>) -> Box<dyn Enforcer> {
+        readiness.kernel(self.readiness());
         match self {
             Kernel::On { dataplane, drift, .. } => Box::new(KernelEnforcer {
                 dataplane: dataplane.clone(),
                 drift: drift.clone(),
+                readiness,
                 shed: Shed::new(Instant::now()),
             }),
             Kernel::Off { because, .. } => Box::new(NoKernel { because: because.to_string() }),
         }
     }
 
-    /// For `/readyz`.
-    pub fn readiness(&self) -> readiness::Kernel {
+    fn readiness(&self) -> readiness::Kernel {
         match self {
-            Kernel::On { dataplane, .. } => {
-                let attached = lock(dataplane).attachments();
-                let interfaces: Vec<String> =
-                    attached.iter().map(|at| format!("{} {}", at.interface, mode(at.mode))).collect();
-                readiness::Kernel::Attached(interfaces.join(", ").into())
-            }
+            Kernel::On { dataplane, .. } => readiness_of(&lock(dataplane)),
             Kernel::Off { because, wanted: true } => readiness::Kernel::Degraded((**because).into()),
             Kernel::Off { wanted: false, .. } => readiness::Kernel::Off,
         }
@@ -126,9 +126,31 @@ impl Kernel {
     }
 }
 
+fn load_and_attach(shield: &Shield) -> Result<Dataplane, Error> {
+    let mut dataplane = Dataplane::load(&options(shield))?;
+    if dataplane.is_resizing() {
+        tracing::info!(capacity = shield.capacity, "the kernel's lists move to new maps");
+    }
+    dataplane.attach()?;
+    for at in dataplane.attachments().iter().filter(|at| at.shared.is_some()) {
+        tracing::info!(
+            interface = at.interface,
+            mode = mode(at.mode),
+            "the kernel stage stands beside other programs, in the dispatcher of libxdp"
+        );
+    }
+    Ok(dataplane)
+}
+
+/// What takes the program out of a dispatcher, which holds it even without our pins.
+fn unload(at: &dataplane::Attachment) -> Option<String> {
+    at.shared.map(|program| format!("xdp-loader unload {} --id {program}; ", at.interface))
+}
+
 struct KernelEnforcer {
     dataplane: Arc<Mutex<Dataplane>>,
     drift: Arc<AtomicU64>,
+    readiness: Arc<Readiness>,
     shed: Shed,
 }
 
@@ -203,17 +225,19 @@ impl Enforcer for KernelEnforcer {
             }
             Err(error) => tracing::warn!(error = told(error), "cannot ask the kernel what it enforces"),
         }
-        match dataplane.reattach() {
-            Ok(attached) => {
-                for at in attached {
-                    tracing::warn!(
-                        interface = at.interface,
-                        mode = mode(at.mode),
-                        "kernel stage attached again"
-                    );
-                }
-            }
-            Err(error) => tracing::warn!(error = told(error), "cannot attach the kernel stage again"),
+        let changes = dataplane.watch();
+        for lost in &changes.lost {
+            tracing::error!(
+                interface = lost.interface,
+                because = lost.because,
+                "kernel stage lost an interface"
+            );
+        }
+        for at in &changes.attached {
+            tracing::warn!(interface = at.interface, mode = mode(at.mode), "kernel stage attached again");
+        }
+        if changes != Changes::default() {
+            self.readiness.kernel(readiness_of(&dataplane));
         }
     }
 
@@ -232,7 +256,16 @@ impl Enforcer for KernelEnforcer {
             attachments: dataplane
                 .attachments()
                 .into_iter()
-                .map(|at| api::Attachment { interface: at.interface, mode: mode(at.mode).to_owned() })
+                .map(|at| api::Attachment {
+                    interface: at.interface,
+                    mode: mode(at.mode).to_owned(),
+                    shared: at.shared.is_some(),
+                })
+                .collect(),
+            lost: dataplane
+                .lost()
+                .into_iter()
+                .map(|lost| api::LostInterface { interface: lost.interface, because: lost.because })
                 .collect(),
             counters: Reason::ALL
                 .into_iter()
@@ -257,6 +290,23 @@ fn listen(dataplane: &mut Dataplane, shed: &mut Shed) {
     for event in dataplane.drain_events(EVENTS_PER_TICK) {
         shed.note(event.source, event.reason, packets);
     }
+}
+
+/// For `/readyz`: an interface on which nothing is enforced is a reason to send traffic elsewhere.
+fn readiness_of(dataplane: &Dataplane) -> readiness::Kernel {
+    let lost: Vec<String> =
+        dataplane.lost().iter().map(|lost| format!("{}: {}", lost.interface, lost.because)).collect();
+    if !lost.is_empty() {
+        return readiness::Kernel::Lost(lost.join("; ").into());
+    }
+    let attached = dataplane.attachments();
+    let interfaces: Vec<String> =
+        attached.iter().map(|at| format!("{} {}{}", at.interface, mode(at.mode), beside(at))).collect();
+    readiness::Kernel::Attached(interfaces.join(", ").into())
+}
+
+fn beside(at: &dataplane::Attachment) -> &'static str {
+    if at.shared.is_some() { " beside other programs" } else { "" }
 }
 
 fn lock(dataplane: &Mutex<Dataplane>) -> MutexGuard<'_, Dataplane> {

@@ -21,7 +21,7 @@ fn kernel(registry: &Registry, kernel: Kernel) {
     let Kernel::On { dataplane, drift, .. } = kernel else { return };
     let lock = move |dataplane: &std::sync::Mutex<crate::dataplane::Dataplane>| {
         let dataplane = dataplane.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        (dataplane.counters().unwrap_or_default(), dataplane.attachments())
+        (dataplane.counters().unwrap_or_default(), dataplane.attachments(), dataplane.lost())
     };
     let (attached, weighed) = (dataplane.clone(), dataplane.clone());
     registry.counter_fn(
@@ -29,7 +29,7 @@ fn kernel(registry: &Registry, kernel: Kernel) {
         "Packets seen by the kernel stage since its maps were made, by verdict",
         &["verdict"],
         move || {
-            let (counters, _) = lock(&dataplane);
+            let (counters, ..) = lock(&dataplane);
             counters
                 .iter()
                 .map(|(reason, tally)| Sample::new([reason.name()], tally.packets as f64))
@@ -41,7 +41,7 @@ fn kernel(registry: &Registry, kernel: Kernel) {
         "Bytes of the packets seen by the kernel stage since its maps were made, by verdict",
         &["verdict"],
         move || {
-            let (counters, _) = lock(&weighed);
+            let (counters, ..) = lock(&weighed);
             counters.iter().map(|(reason, tally)| Sample::new([reason.name()], tally.bytes as f64)).collect()
         },
     );
@@ -53,11 +53,12 @@ fn kernel(registry: &Registry, kernel: Kernel) {
     );
     registry.gauge_fn(
         names::XDP_ATTACHED,
-        "1 for each interface that the kernel stage is attached to",
+        "1 for each interface that the kernel stage is attached to, 0 for each that it has lost",
         &["interface", "mode"],
         move || {
-            let (_, attachments) = lock(&attached);
-            attachments.iter().map(|at| Sample::new([&at.interface, &at.mode.to_string()], 1.0)).collect()
+            let (_, attachments, lost) = lock(&attached);
+            let held = attachments.iter().map(|at| Sample::new([&at.interface, &at.mode.to_string()], 1.0));
+            held.chain(lost.iter().map(|lost| Sample::new([lost.interface.as_str(), "none"], 0.0))).collect()
         },
     );
 }

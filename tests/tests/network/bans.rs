@@ -1,4 +1,4 @@
-//! From a denial to a drop, and back (KX-1, KX-3, KX-5).
+//! From a denial to a drop, and back.
 
 use std::time::{Duration, Instant};
 
@@ -209,6 +209,43 @@ fn the_packet_budget_sheds_and_never_bans() {
     assert_eq!(stage.gateway.cli_json(&["bans"])["bans"].as_array().map(Vec::len), Some(0));
     std::thread::sleep(Duration::from_secs(3));
     assert!(stage.connects(0, Duration::from_secs(2)), "the budget fills again");
+}
+
+#[test]
+fn an_interface_that_goes_away_is_told_by_readyz_and_the_metrics_until_it_is_back() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    let stage = Stage::new(140, 2, "", ROUTES);
+    let lost = &stage.hosts[1];
+    let interface = lost.interface.as_str();
+    let ip = |command: &str| {
+        let status = std::process::Command::new("ip").args(command.split(' ')).status();
+        assert!(status.is_ok_and(|status| status.success()), "ip {command}");
+    };
+    let becomes = |code: u16, ready: &str, metric: &str| {
+        let asked = Instant::now();
+        loop {
+            let (status, text) = stage.gateway.operations("/readyz?verbose");
+            let (_, metrics) = stage.gateway.operations("/metrics");
+            if status == code && text.contains(ready) && metrics.contains(metric) {
+                return;
+            }
+            assert!(asked.elapsed() < Duration::from_secs(5), "{status} {text}\n{metrics}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let attached = format!("portcullis_xdp_attached{{interface=\"{interface}\",mode=\"native\"}} 1");
+    becomes(200, "[+] kernel: attached", &attached);
+    ip(&format!("link del {interface}"));
+    let gone = format!("portcullis_xdp_attached{{interface=\"{interface}\",mode=\"none\"}} 0");
+    becomes(503, &format!("[-] kernel: lost: {interface}: the interface is gone"), &gone);
+    let status = stage.gateway.cli_json(&["status"]);
+    assert_eq!(status["kernel"]["lost"][0]["interface"], interface, "{status}");
+    assert_eq!(status["kernel"]["attachments"].as_array().map(Vec::len), Some(1), "{status}");
+    assert_eq!(stage.get(0, "/open").status, 200, "the other one is served and guarded");
+    ip(&format!("link add {interface} type veth peer name {}1 netns {}", lost.name, lost.name));
+    becomes(200, "[+] kernel: attached", &attached);
 }
 
 #[test]

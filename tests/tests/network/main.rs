@@ -2,4 +2,5 @@
 
 mod addresses;
 mod bans;
+mod floods;
 mod stage;

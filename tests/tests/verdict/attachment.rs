@@ -1,50 +1,20 @@
-//! Links to interfaces, each test in a network namespace of its own thread.
+//! Links to interfaces, each test in a network namespace of its own.
 
 use std::{
     ffi::CString,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use gateway_common::verdict::Reason;
-use gateway_userspace::dataplane::{self, AttachMode, Claim, Dataplane, DenyEntry, Error, Mode};
+use gateway_userspace::dataplane::{
+    self, AttachMode, Changes, Claim, Dataplane, DenyEntry, Error, Lost, Mode,
+};
 use tests::{
     kernel::{Kernel, net},
     packet::{ACK, Packet},
 };
 
-/// Runs a test body in a fresh network namespace with a veth pair `in0`, `out0` that is up. The namespace
-/// goes with the thread.
-fn in_namespace(test: impl FnOnce() + Send + 'static) {
-    // Asked first: without privilege the namespace fails before the program does.
-    if Kernel::load().is_none() {
-        return;
-    }
-    let name = thread::current().name().unwrap_or("test").to_owned();
-    let thread = thread::Builder::new().name(name).spawn(|| {
-        // SAFETY: only this thread leaves the network namespace; it shares no descriptor that depends on it.
-        let unshared = unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) };
-        unshared.expect("a network namespace");
-        make_pair();
-        test();
-    });
-    if let Err(panic) = thread.expect("a thread").join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn make_pair() {
-    ip("link add in0 type veth peer name out0");
-    ip("link set in0 up");
-    ip("link set out0 up");
-}
-
-fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).stderr(Stdio::inherit()).status();
-    assert!(status.is_ok_and(|status| status.success()), "ip {arguments}");
-}
+use crate::namespace::{in_namespace, ip, make_pair, program_of, send, wait_for};
 
 fn attached(mode: AttachMode) -> Kernel {
     Kernel::load_with(|options| {
@@ -153,16 +123,67 @@ fn real_frames_are_dropped_in_both_modes() {
 fn an_interface_that_is_made_anew_is_attached_again() {
     in_namespace(|| {
         let mut kernel = attached(AttachMode::Auto);
-        assert_eq!(kernel.reattach().unwrap(), []);
+        assert_eq!(kernel.watch(), Changes::default());
         ip("link del in0");
-        assert_eq!(kernel.reattach().unwrap(), [], "there is nothing to attach to");
+        let gone = Lost { interface: "in0".into(), because: "the interface is gone".into() };
+        assert_eq!(kernel.watch(), Changes { attached: vec![], lost: vec![gone.clone()] });
+        assert_eq!((kernel.attachments(), kernel.lost()), (vec![], vec![gone]));
+        assert_eq!(kernel.watch(), Changes::default(), "it is told once");
         make_pair();
         assert_eq!(program_of("in0"), None);
-        let renewed = kernel.reattach().unwrap();
-        assert_eq!(renewed, kernel.attachments());
+        let renewed = kernel.watch().attached;
+        assert_eq!((renewed, vec![]), (kernel.attachments(), kernel.lost()));
+        assert_eq!(kernel.attachments().len(), 1);
         assert!(program_of("in0").is_some());
-        assert_eq!(kernel.reattach().unwrap(), []);
+        assert_eq!(kernel.watch(), Changes::default());
     });
+}
+
+#[test]
+fn a_program_that_somebody_detached_is_attached_again_and_one_that_took_its_place_is_told() {
+    in_namespace(|| {
+        let mut kernel = attached(AttachMode::Auto);
+        detach_from_outside(&kernel);
+        assert_eq!(program_of("in0"), None);
+        assert_eq!(kernel.watch(), Changes { attached: kernel.attachments(), lost: vec![] });
+        assert!(program_of("in0").is_some());
+
+        detach_from_outside(&kernel);
+        let mut other = attached(AttachMode::Auto);
+        let lost = kernel.watch().lost;
+        assert!(lost[0].because.contains("another XDP program is attached to in0"), "{lost:?}");
+        assert_eq!(kernel.attachments(), []);
+        other.detach(false).unwrap();
+        assert_eq!(kernel.watch().attached.len(), 1);
+        assert_eq!(kernel.lost(), []);
+    });
+}
+
+/// What `bpftool link detach` does: the link and its pin stay, and lead nowhere.
+fn detach_from_outside(kernel: &Kernel) {
+    let pin = kernel.options().pin_root.join("links/native/in0");
+    let pin = CString::new(pin.as_os_str().as_encoded_bytes()).expect("a path");
+    let address = pin.as_ptr() as u64;
+    let link = bpf(OBJ_GET, [address as u32, (address >> 32) as u32]);
+    // SAFETY: the command has returned a new descriptor, which nobody else owns.
+    let link = unsafe { OwnedFd::from_raw_fd(link) };
+    bpf(LINK_DETACH, [link.as_raw_fd() as u32, 0]);
+}
+
+/// `BPF_OBJ_GET`: its attributes begin with the address of a path.
+const OBJ_GET: libc::c_long = 7;
+/// `BPF_LINK_DETACH`: its attributes begin with a descriptor.
+const LINK_DETACH: libc::c_long = 34;
+
+fn bpf(command: libc::c_long, start: [u32; 2]) -> i32 {
+    let mut attributes = [0_u32; 32];
+    attributes[..2].copy_from_slice(&start);
+    let bytes = size_of_val(&attributes);
+    // SAFETY: the attributes are initialised, larger than the commands read, and outlive the call, as does
+    // what they point to.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), bytes) };
+    assert!(result >= 0, "{}", std::io::Error::last_os_error());
+    result as i32
 }
 
 #[test]
@@ -237,45 +258,4 @@ fn detaching_frees_the_interface_and_keeps_the_entries() {
         assert_eq!(kernel.entries().len(), 1);
         assert!(program_of("in0").is_some());
     });
-}
-
-/// Waits for the softirq that handles received frames: nothing tells when it has run.
-fn wait_for(mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !done() {
-        assert!(Instant::now() < deadline, "the frames have not come in");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Sends a frame out of an interface, so that it comes in at the other end of the pair.
-fn send(interface: &str, frame: &[u8]) {
-    let name = CString::new(interface).expect("a name");
-    // SAFETY: plain system calls on a socket that is owned from the moment it exists; the address and the
-    // frame outlive the call.
-    let sent = unsafe {
-        let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
-        assert!(socket >= 0, "a packet socket");
-        let socket = OwnedFd::from_raw_fd(socket);
-        let mut address: libc::sockaddr_ll = std::mem::zeroed();
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
-        libc::sendto(
-            socket.as_raw_fd(),
-            frame.as_ptr().cast(),
-            frame.len(),
-            0,
-            (&raw const address).cast(),
-            size_of_val(&address) as u32,
-        )
-    };
-    assert_eq!(sent, frame.len() as isize);
-}
-
-/// Id of the XDP program on an interface, as `ip` shows it.
-fn program_of(interface: &str) -> Option<u32> {
-    let output = Command::new("ip").args(["-d", "link", "show", interface]).output().expect("ip runs");
-    let text = String::from_utf8(output.stdout).expect("text");
-    let (_, after) = text.split_once("prog/xdp id ")?;
-    after.split(' ').next()?.parse().ok()
 }

@@ -5,9 +5,12 @@
 
 mod attachment;
 mod budgets;
+mod capacity;
 mod exemptions;
 mod leases;
 mod lists;
+mod namespace;
 mod parsing;
 mod persistence;
 mod reporting;
+mod sharing;

@@ -62,24 +62,6 @@ fn a_lease_that_ended_while_nobody_was_there_is_swept() {
 }
 
 #[test]
-fn a_pinned_map_of_another_size_is_refused_with_the_way_out() {
-    let Some(mut kernel) = Kernel::load() else { return };
-    kernel.deny(net("192.0.2.1"), DenyEntry::forever(1)).unwrap();
-    kernel.close();
-    let mut options = kernel.options().clone();
-    options.deny_capacity *= 2;
-    let error = Dataplane::open(&options).err().expect("another capacity");
-    assert!(
-        matches!(error, Error::PinMismatch { what: "capacity", found: 4096, expected: 8192, .. }),
-        "{error}"
-    );
-    let text = error.to_string();
-    assert!(text.contains("DENY4") && text.contains("change it back"), "{text}");
-    kernel.reopen();
-    kernel.expect("nothing was touched", &frame("192.0.2.1"), Reason::DeniedSource);
-}
-
-#[test]
 fn a_foreign_map_under_our_name_is_refused() {
     let Some(mut kernel) = Kernel::load() else { return };
     kernel.close();

@@ -83,7 +83,7 @@ const TABLE: &[Row] = {
         ("npm", &[Test], || program("npm", "--version", "npm"), "about 1 min"),
         ("npm packages", &[Test], node::look_for_packages, "about 20 s"),
         ("haproxy", &[Test, Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
-        ("xdp-filter", &[Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
+        ("xdp-filter", &[Test, Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
         ("clippy", &[Lint], || component("clippy", || add_component("clippy")), "seconds"),
         ("clippy for eBPF", &[Lint], toolchain::look_for_clippy, "seconds"),
