@@ -21,6 +21,7 @@ pub fn skip(test: &str, reason: &str) {
         env::var_os(REQUIRE_KERNEL).is_none_or(|value| value != "1"),
         "{test} needs the kernel, and {REQUIRE_KERNEL}=1 forbids to skip it: {reason}"
     );
-    // Not `println!`: the test harness keeps that to itself when a test passes.
-    let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
+    // Not `println!`: the test harness keeps that to itself when a test passes. Standard output, because `cargo xtask
+    // test` counts there; a line of its own, because libtest may have begun one.
+    let _ = writeln!(io::stdout(), "\nSKIPPED {test}: {reason}");
 }
