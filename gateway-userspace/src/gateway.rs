@@ -188,10 +188,10 @@ fn assemble(
     let Compiled { snapshot, jobs, limit_states, .. } = compiled;
     let config = &snapshot.config;
     let workers = config.gateway.workers;
-    let mut bound = Vec::new();
+    let mut reserved = Vec::new();
     for (address, settings) in listeners {
-        let sockets = listener::bind(&settings.name, address, workers)?;
-        bound.push((address, settings, sockets));
+        let sockets = listener::reserve(&settings.name, address, workers)?;
+        reserved.push((address, settings, sockets));
     }
     let writer = reload::log_writer(config).map_err(|problem| Error::Log(problem.message))?;
     let kernel = Kernel::open(config.shield.as_ref())?;
@@ -234,7 +234,9 @@ fn assemble(
     gateway.fetcher.keep(jobs);
     metrics::register(&gateway.registry, &gateway);
     gateway.readiness.config_loaded();
-    for (address, settings, sockets) in bound {
+    // Last, with the bans in force: before the kernel stage is attached, the kernel would let anybody in.
+    for (address, settings, sockets) in reserved {
+        let sockets = sockets.listen()?;
         let listener = Listener::new(reload::bound_address(&sockets, address), settings);
         tracing::info!(listener = %listener.settings().name, address = %listener.address(), "listening");
         gateway.workers.accept(&listener, sockets);

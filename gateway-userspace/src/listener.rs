@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
 pub use accept::Accepted;
-pub use bind::{BindError, bind};
+pub use bind::{BindError, bind, reserve};
 use connection_count::ConnectionCount;
 
 use crate::config::model::{Listen, ListenLimits};

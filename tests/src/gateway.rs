@@ -9,8 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long the gateway may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the gateway may take to start or to stop; an emulated processor is twenty times as slow as a real one.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A running gateway.
 pub struct Gateway {

@@ -31,6 +31,7 @@ pub fn skip_on_kernel(test: &str, reason: &str) {
 }
 
 fn tell(test: &str, reason: &str) {
-    // Not `println!`: the test harness keeps that to itself when a test passes.
-    let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
+    // Not `println!`: the test harness keeps that to itself when a test passes. Standard output, because `cargo xtask
+    // test` counts there; a line of its own, because libtest may have begun one.
+    let _ = writeln!(io::stdout(), "\nSKIPPED {test}: {reason}");
 }

@@ -5,11 +5,14 @@
 //! why every other verb can call [`ensure`] first. It never starts a service that a package brings, never removes a
 //! package, and leaves what it built in the repository's own `.tools` folder.
 
+mod kernels;
 mod linker;
 pub mod needs;
 mod node;
 mod packages;
+mod qemu;
 pub mod toolchain;
+mod unpacked;
 
 use std::time::Instant;
 
@@ -35,6 +38,8 @@ pub enum Verb {
     Build,
     Run,
     Test,
+    /// The tests that boot other kernels, apart from the rest: it is the largest download
+    Boot,
     Bench,
     Lint,
 }

@@ -48,6 +48,8 @@ pub enum Tier {
     Verdict,
     /// Network namespaces and veth pairs
     Network,
+    /// Virtual machines that boot other kernels, and are reset
+    Boot,
 }
 
 /// What became of one step.
@@ -62,6 +64,11 @@ struct Outcome {
 /// The verb itself.
 pub fn main(arguments: &Arguments) -> Result<()> {
     setup::ensure(setup::Verb::Test)?;
+    if arguments.tier.is_none_or(|tier| tier == Tier::Boot)
+        && let Err(error) = setup::ensure(setup::Verb::Boot)
+    {
+        eprintln!("error: {error:#}\nThe tier `boot` is skipped for that reason.");
+    }
     let binary = build::gateway(Profile::Dev);
     let (binary, build_trouble) = match binary {
         Ok(binary) => (binary, None),

@@ -47,28 +47,51 @@ pub enum BindCause {
     Other(#[source] io::Error),
 }
 
-/// Binds and listens `workers` times on `address`; with port 0 all sockets share the port that the kernel chose.
+/// Sockets that have their address and do not listen yet: a SYN is refused, so that nobody gets in before it is known
+/// who is banned.
+#[derive(Debug)]
+pub struct Reserved {
+    listener: String,
+    address: SocketAddr,
+    sockets: Vec<Socket>,
+}
+
+/// Binds `workers` times to `address`; with port 0 all sockets share the port that the kernel chose.
 ///
 /// Before that the address is bound once without `SO_REUSEPORT`: with it, a second gateway of the same user would
 /// silently take half of the connections instead of failing.
-pub fn bind(listener: &str, address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, BindError> {
-    sockets(address, workers).map_err(|error| BindError {
-        listener: listener.to_owned(),
-        address,
-        cause: cause(error, address.port()),
-    })
+pub fn reserve(listener: &str, address: SocketAddr, workers: usize) -> Result<Reserved, BindError> {
+    let listener = listener.to_owned();
+    match sockets(address, workers) {
+        Ok(sockets) => Ok(Reserved { listener, address, sockets }),
+        Err(error) => Err(BindError { listener, address, cause: cause(error, address.port()) }),
+    }
 }
 
-fn sockets(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+/// [`reserve`], and [`Reserved::listen`] at once.
+pub fn bind(listener: &str, address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, BindError> {
+    reserve(listener, address, workers)?.listen()
+}
+
+impl Reserved {
+    /// Listens. It is refused where another process has come to listen on the address in the meantime.
+    pub fn listen(self) -> Result<Vec<TcpListener>, BindError> {
+        let Reserved { listener, address, sockets } = self;
+        match sockets.iter().try_for_each(|socket| socket.listen(BACKLOG)) {
+            Ok(()) => Ok(sockets.into_iter().map(TcpListener::from).collect()),
+            Err(error) => Err(BindError { listener, address, cause: cause(error, address.port()) }),
+        }
+    }
+}
+
+fn sockets(address: SocketAddr, workers: usize) -> io::Result<Vec<Socket>> {
     drop(socket(address, false)?);
     let mut bound = address;
     let mut sockets = Vec::with_capacity(workers);
     for _ in 0..workers {
         let socket = socket(bound, true)?;
-        socket.listen(BACKLOG)?;
-        let listener = TcpListener::from(socket);
-        bound = listener.local_addr()?;
-        sockets.push(listener);
+        bound = socket.local_addr()?.as_socket().unwrap_or(bound);
+        sockets.push(socket);
     }
     Ok(sockets)
 }
@@ -114,6 +137,16 @@ mod tests {
         let ports: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
         assert_eq!(sockets.len(), 3);
         assert!(ports[0] != 0 && ports.iter().all(|port| *port == ports[0]), "{ports:?}");
+    }
+
+    #[test]
+    fn a_reserved_address_refuses_connections_until_it_is_listened_on() {
+        let reserved = reserve("web", loopback(0), 2).unwrap();
+        let address = reserved.sockets[0].local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let sockets = reserved.listen().unwrap();
+        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
+        TcpStream::connect(address).unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{fmt, fs, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Verb, linker, node, toolchain};
+use super::{Verb, kernels, linker, node, qemu, toolchain};
 use crate::{paths, privilege::Privilege, process};
 
 /// One thing a machine has or lacks.
@@ -63,7 +63,7 @@ type Row = (&'static str, &'static [Verb], fn() -> State, &'static str);
 
 /// Every need there is. A repair may rely on the rows above it.
 const TABLE: &[Row] = {
-    use Verb::{Bench, Build, Lint, Run, Test};
+    use Verb::{Bench, Boot, Build, Lint, Run, Test};
     &[
         ("eBPF compiler", &[Build], toolchain::look, "about 1 min"),
         ("LLVM for bpf-linker", &[Build], linker::look_for_llvm, "about 1 min"),
@@ -82,12 +82,18 @@ const TABLE: &[Row] = {
         ("node", &[Test], node::look, "seconds"),
         ("npm", &[Test], || program("npm", "--version", "npm"), "about 1 min"),
         ("npm packages", &[Test], node::look_for_packages, "about 20 s"),
+        ("bpftool", &[Test, Boot], || program("bpftool", "version", "bpftool"), "seconds"),
         ("haproxy", &[Test, Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
         ("xdp-filter", &[Test, Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
         ("clippy", &[Lint], || component("clippy", || add_component("clippy")), "seconds"),
         ("clippy for eBPF", &[Lint], toolchain::look_for_clippy, "seconds"),
         ("cargo-deny", &[Lint], crate::lint::deny::look, "about 3 min"),
+        // Last, for an archive without such packages ends the repairs here.
+        ("QEMU", &[Boot], qemu::look, "about 1 min, 20 MB"),
+        ("mkfs.ext4", &[Boot], || program("mkfs.ext4", "-V", "e2fsprogs"), "seconds"),
+        ("xz", &[Boot], || program("xz", "--version", "xz-utils"), "seconds"),
+        ("kernels to boot", &[Boot], kernels::look, "about 1 min, 60 MB"),
     ]
 };
 
@@ -104,6 +110,7 @@ fn with_foundations(verb: Verb) -> &'static [Verb] {
         Verb::Build => &[Verb::Build],
         Verb::Run => &[Verb::Build, Verb::Run],
         Verb::Test => &[Verb::Build, Verb::Run, Verb::Test],
+        Verb::Boot => &[Verb::Build, Verb::Run, Verb::Boot],
         Verb::Bench => &[Verb::Build, Verb::Run, Verb::Bench],
         Verb::Lint => &[Verb::Build, Verb::Lint],
     }
@@ -195,10 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn running_installs_no_test_servers_and_testing_nothing_that_is_only_measured() {
+    fn running_installs_no_test_servers_and_testing_installs_no_kernels() {
         let names = |verb| list(&[verb]).iter().map(|need| need.name).collect::<Vec<_>>();
         assert!(names(Verb::Run).contains(&"bpf-linker") && !names(Verb::Run).contains(&"nginx"));
-        assert!(names(Verb::Test).contains(&"nginx") && !names(Verb::Test).contains(&"xdp-filter"));
+        assert!(names(Verb::Test).contains(&"nginx") && !names(Verb::Test).contains(&"rustfmt"));
+        assert!(names(Verb::Boot).contains(&"QEMU") && !names(Verb::Test).contains(&"QEMU"));
         assert!(names(Verb::Bench).contains(&"haproxy") && !names(Verb::Lint).contains(&"ip"));
     }
 

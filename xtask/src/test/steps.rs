@@ -1,8 +1,11 @@
 //! The steps of a test run, in order: cheap ones first.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Tier;
 use crate::{paths, privilege, privilege::Privilege, process};
@@ -24,11 +27,13 @@ const STEPS: &[Step] = &[
     Step { name: "behaviour", tier: Tier::Behaviour, package: "tests" },
     Step { name: "verdict", tier: Tier::Verdict, package: "tests" },
     Step { name: "network", tier: Tier::Network, package: "tests" },
+    Step { name: "boot", tier: Tier::Boot, package: "tests" },
 ];
 
 /// The variables the tests read; sudo must not drop them.
 const BINARY: &str = "PORTCULLIS_BIN";
 const REQUIRE_KERNEL: &str = "PORTCULLIS_REQUIRE_KERNEL";
+const VERDICT_TESTS: &str = "PORTCULLIS_VERDICT_TESTS";
 const KEEP: [&str; 5] = [BINARY, REQUIRE_KERNEL, "RUST_BACKTRACE", "RUST_LOG", "CARGO_MANIFEST_DIR"];
 
 /// The steps of `tier`, or all.
@@ -60,6 +65,9 @@ impl Step {
         if require_kernel {
             command.env(REQUIRE_KERNEL, "1");
         }
+        if self.tier == Tier::Boot {
+            command.env(VERDICT_TESTS, built_tests("verdict")?);
+        }
         if self.needs_root() && Privilege::current() == Privilege::Sudo {
             let options = privilege::sudo_options(&KEEP).join(" ");
             command.env(RUNNER, format!("sudo {options} --"));
@@ -87,8 +95,27 @@ impl Step {
             Tier::Behaviour => Some("behaviour"),
             Tier::Verdict => Some("verdict"),
             Tier::Network => Some("network"),
+            Tier::Boot => Some("boot"),
         }
     }
+}
+
+/// Builds the test target `target` of the package `tests` and returns its program.
+fn built_tests(target: &str) -> Result<PathBuf> {
+    let mut command = process::cargo();
+    command.args(["test", "--package", "tests", "--test", target, "--no-run", "--quiet"]);
+    command.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
+    let messages = process::capture(&mut command)?;
+    let program = messages.lines().find_map(|line| program_of(line, target));
+    program.with_context(|| format!("cargo built no tests `{target}`"))
+}
+
+/// The program that a message of cargo's (one JSON object) tells was built of the test target `target`.
+fn program_of(message: &str, target: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let built = &message["target"];
+    let wanted = built["name"] == target && built["kind"][0] == "test";
+    wanted.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
 }
 
 /// How cargo is told to start a test through another program.
@@ -107,6 +134,19 @@ mod tests {
         assert_eq!(plan(None).len(), STEPS.len());
         assert_eq!(plan(Some(Tier::Verdict)).iter().map(|step| step.name).collect::<Vec<_>>(), ["verdict"]);
         assert!(plan(Some(Tier::Unit)).len() > 1);
+    }
+
+    #[test]
+    fn the_program_of_a_test_target_is_found_among_other_messages() {
+        let message = |name: &str, kind: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","target":{{"name":"{name}","kind":["{kind}"]}},"executable":"/t/{name}-1"}}"#
+            )
+        };
+        assert_eq!(program_of(&message("verdict", "test"), "verdict"), Some(PathBuf::from("/t/verdict-1")));
+        assert_eq!(program_of(&message("verdict", "bin"), "verdict"), None);
+        assert_eq!(program_of(&message("boot-guest", "bin"), "verdict"), None);
+        assert_eq!(program_of(r#"{"reason":"build-finished","success":true}"#, "verdict"), None);
     }
 
     #[test]
