@@ -1,10 +1,11 @@
 //! What the gateway does for each command, and who may have it done.
 
-use super::api;
+use super::api::{self, Command};
 use super::peer::{Caller, Role};
 use super::problem::Problem;
 use super::resource::Call;
 use crate::abuse::keeper;
+use crate::config::history::Author;
 
 /// The gateway behind the admin API. One thread calls it, so nothing in it needs to be `Send`.
 ///
@@ -16,7 +17,7 @@ pub trait Backend: 'static {
     /// `portcullis status`
     async fn status(&self) -> Result<api::Status, Problem>;
     /// `portcullis reload`
-    async fn reload(&self, request: api::Reload) -> Result<api::Reloaded, Problem>;
+    async fn reload(&self, request: api::Reload, author: &Author) -> Result<api::Reloaded, Problem>;
     /// `portcullis explain`
     async fn explain(&self, request: api::Explain) -> Result<api::Explanation, Problem>;
     /// `portcullis key list`
@@ -67,7 +68,7 @@ async fn carry_out<B: Backend>(backend: &B, caller: Caller, call: Call) -> Resul
         Call::Unban(request) => json(&keeper.unban(request).await?),
         Call::Allow(request) => json(&keeper.allow(request).await?),
         Call::Allowed(_) => json(&keeper.allowed().await?),
-        Call::Reload(request) => json(&backend.reload(request).await?),
+        Call::Reload(request) => json(&backend.reload(request, &caller.author(api::Reload::NAME)).await?),
         Call::Explain(request) => json(&backend.explain(request).await?),
         Call::Keys(_) => json(&backend.keys().await?),
         Call::Top(_) => json(&backend.top().await?),
