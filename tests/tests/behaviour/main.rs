@@ -4,6 +4,7 @@ mod acceptance;
 mod authentication;
 mod bad_input;
 mod forwarding;
+mod history;
 mod hostile;
 mod limits;
 mod observability;
