@@ -84,6 +84,7 @@ enum Verb {
     /// Show the gateway at work in network namespaces of its own.
     Demo(demo::Arguments),
     /// Check a configuration and print every problem in it.
+    #[command(visible_alias = "validate")]
     Check(check::Arguments),
     /// Put the configuration in force, or say what would change.
     Reload(reload::Arguments),
@@ -173,6 +174,14 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn verbs_that_others_call_otherwise_have_that_name_too() {
+        for (other, own) in [("plan", "diff"), ("validate", "check")] {
+            let parse = |verb| format!("{:?}", Arguments::try_parse_from(["portcullis", verb]).unwrap().verb);
+            assert_eq!(parse(other), parse(own));
+        }
     }
 
     #[test]
