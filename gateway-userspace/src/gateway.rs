@@ -4,7 +4,9 @@
 //! the keeper decides about bans; one thread fetches keys and one writes the log. Nothing on the request path waits for
 //! any of them.
 
+mod apply;
 mod backend;
+mod configuration;
 mod explain;
 mod kernel;
 mod log;
@@ -29,8 +31,10 @@ use self::workers::Workers;
 use crate::abuse::keeper::{self, Keeper};
 use crate::admin::{server, socket};
 use crate::config::compile::{Compiled, State};
+use crate::config::history::Author;
 use crate::config::live::Live;
 use crate::config::model::Config;
+use crate::config::overlay::Overlay;
 use crate::config::snapshot::Snapshot;
 use crate::diagnostic::Report;
 use crate::keyring::Keyring;
@@ -98,6 +102,7 @@ pub struct Gateway {
     log: Arc<LogSlot>,
     last_reload: Arc<LastReload>,
     door: Rc<server::Door>,
+    history: apply::Kept,
 }
 
 /// Runs the gateway until it is told to stop. The configuration's warnings are given to `warn`.
@@ -127,7 +132,9 @@ async fn control(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
         tokens: Kept::default(),
         limits: States::new(Instant::now()),
     });
-    let ready = reload::prepare(path, &state).map_err(|report| Error::Config(Box::new(report)))?;
+    apply::recover(path);
+    let ready = reload::prepare(path, &Overlay::default(), &state)
+        .map_err(|report| Error::Config(Box::new(report)))?;
     warn(&ready.report);
     raise_file_limit();
     let config = &ready.compiled.snapshot.config;
@@ -184,7 +191,7 @@ fn assemble(
     ready: Ready,
     door: Rc<server::Door>,
 ) -> Result<(Gateway, Keeper), Error> {
-    let Ready { compiled, listeners, .. } = ready;
+    let Ready { compiled, listeners, files, .. } = ready;
     let Compiled { snapshot, jobs, limit_states, .. } = compiled;
     let config = &snapshot.config;
     let workers = config.gateway.workers;
@@ -203,6 +210,9 @@ fn assemble(
     }
     let readiness = Arc::new(Readiness::new());
     let keeper = keep(config, &state, &kernel, &readiness)?;
+    // Behind the keeper, whose lock on the state folder tells that no other gateway uses it.
+    let history = apply::Kept::open(&config.gateway.state);
+    history.record(&files, &Author::new("start", "start"), &[]);
 
     let live = Arc::new(Live::new(Arc::new(snapshot)));
     let registry = Arc::new(Registry::new());
@@ -229,6 +239,7 @@ fn assemble(
         readiness,
         kernel,
         door,
+        history,
     };
     gateway.state.limits.adopt(limit_states);
     gateway.fetcher.keep(jobs);
@@ -304,7 +315,7 @@ impl Gateway {
     }
 
     fn reload_on_signal(&self) {
-        match self.reload(false) {
+        match self.reload(&Author::new("SIGHUP", "reload"), false) {
             Ok(reloaded) => {
                 tracing::info!(
                     generation = reloaded.generation,

@@ -29,6 +29,13 @@ macro_rules! command {
     };
 }
 
+mod configuration;
+
+pub use configuration::{
+    Applied, Apply, DropIn, Entry, GetHistory, History, Reload, Reloaded, RollBack, ShowHistory, Shown,
+    ShownFile,
+};
+
 /// `portcullis status`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GetStatus {}
@@ -257,30 +264,6 @@ pub struct AllowedPrefix {
     pub because: String,
 }
 
-/// `portcullis reload [--dry-run]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Reload {
-    /// Check and compare only.
-    pub dry_run: bool,
-}
-
-/// What a reload did or found.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Reloaded {
-    /// Whether the new configuration is in force (with `dry_run`: could be).
-    pub ok: bool,
-    /// Generation in force now.
-    pub generation: u64,
-    /// One line for each difference: `+ route users`, `~ limit per-user`, `- auth old`.
-    pub changes: Vec<String>,
-    /// Problems, rendered for a terminal without colour.
-    pub report: String,
-    /// How many errors.
-    pub errors: usize,
-    /// How many warnings.
-    pub warnings: usize,
-}
-
 /// `portcullis explain METHOD URL`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Explain {
@@ -403,7 +386,6 @@ command!(BanPrefix => Changed, "ban", mutates: true);
 command!(Unban => Changed, "unban", mutates: true);
 command!(AllowPrefix => Changed, "allow", mutates: true);
 command!(ListAllowed => Allowed, "allowed", mutates: false);
-command!(Reload => Reloaded, "reload", mutates: true);
 command!(Explain => Explanation, "explain", mutates: false);
 command!(ListKeys => Keys, "keys", mutates: false);
 command!(GetTop => Top, "top", mutates: false);

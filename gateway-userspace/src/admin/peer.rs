@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::config::history::Author;
+
 /// A user's process, by `SO_PEERCRED`: what it was when it connected, and nothing that it could have made up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
@@ -11,6 +13,23 @@ pub struct Caller {
     pub gid: u32,
     /// Process id, as seen from the gateway's namespace; none if it is in another one.
     pub pid: Option<i32>,
+}
+
+impl Caller {
+    /// Whom the history of configurations names for a command: the user's number, and the name if `/etc/passwd` has
+    /// one.
+    pub fn author(&self, verb: &str) -> Author {
+        let name = std::fs::read_to_string("/etc/passwd").ok().and_then(|users| user_name(&users, self.uid));
+        Author::new(name.map_or_else(|| self.to_string(), |name| format!("{self} ({name})")), verb)
+    }
+}
+
+fn user_name(users: &str, uid: u32) -> Option<String> {
+    users.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let name = parts.next()?;
+        (parts.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
 }
 
 impl fmt::Display for Caller {
@@ -65,6 +84,14 @@ impl Access {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_is_named_by_the_list_of_users() {
+        let users = "root:x:0:0::/root:/bin/sh\nbroken\nalice:x:1000:1000::/srv/alice:/bin/sh\n";
+        assert_eq!(user_name(users, 1000).as_deref(), Some("alice"));
+        assert_eq!(user_name(users, 0).as_deref(), Some("root"));
+        assert_eq!(user_name(users, 1001), None);
+    }
 
     #[test]
     fn root_and_the_own_user_operate_the_named_do_what_they_may_and_nobody_else_does_anything() {

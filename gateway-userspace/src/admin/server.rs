@@ -1,8 +1,8 @@
 //! The admin API's server: HTTP/1.1 with JSON on a Unix socket, on the control thread.
 //!
-//! Limits: one request on each connection, a body of at most 1 MiB that comes within 5 s, 32 connections at once (more
-//! wait in the kernel's queue) of which strangers may hold 4, and two minutes for everything, so that a client that
-//! does not read its answer does not hold a place for ever.
+//! Limits: one request on each connection, a body of at most 1 MiB (24 MiB of an `apply`) that comes within 5 s, 32
+//! connections at once (more wait in the kernel's queue) of which strangers may hold 4, and two minutes for everything,
+//! so that a client that does not read its answer does not hold a place for ever.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -30,6 +30,8 @@ use super::{resource, socket};
 const CONNECTIONS_MAX: usize = 32;
 const STRANGERS_MAX: usize = 4;
 const BODY_BYTES_MAX: usize = 1 << 20;
+/// Of an `apply`: 16 MiB of configuration as JSON.
+const FILES_BODY_BYTES_MAX: usize = 24 << 20;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const STRANGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -188,10 +190,12 @@ async fn respond<B: Backend>(
     request: http::Request<Incoming>,
 ) -> Result<Vec<u8>, Problem> {
     let (head, body) = request.into_parts();
-    let body = match timeout(REQUEST_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+    let takes_files = role == Role::Operator && head.uri.path() == "/v1/apply";
+    let most = if takes_files { FILES_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
+    let body = match timeout(REQUEST_TIMEOUT, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(Problem::too_large("a request has at most 1 MiB"));
+            return Err(Problem::too_large(format!("a request has at most {} MiB", most >> 20)));
         }
         Ok(Err(error)) => return Err(Problem::bad_request(format!("the body did not arrive: {error}"))),
         Err(_) => return Err(Problem::timeout("the body did not arrive within 5 s")),

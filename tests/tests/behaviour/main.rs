@@ -9,6 +9,7 @@ mod client_address;
 mod cross_origin;
 mod express;
 mod forwarding;
+mod history;
 mod hostile;
 mod limits;
 mod observability;

@@ -15,6 +15,7 @@ use crate::abuse::enforcer::NoKernel;
 use crate::abuse::exempt::Because;
 use crate::abuse::keeper::{self, Keeper, Settings};
 use crate::admin::api;
+use crate::config::history::Author;
 
 const OPERATOR: u32 = 64_001;
 const VIEWER: u32 = 64_002;
@@ -30,9 +31,21 @@ impl Backend for Part {
     async fn status(&self) -> Result<api::Status, Problem> {
         Err(Problem::unavailable("no gateway here"))
     }
-    async fn reload(&self, request: api::Reload) -> Result<api::Reloaded, Problem> {
+    async fn reload(&self, request: api::Reload, _: &Author) -> Result<api::Reloaded, Problem> {
         assert!(request.dry_run, "the test asks for nothing else");
         panic!("a handler that panics")
+    }
+    async fn apply(&self, _: api::Apply, _: &Author) -> Result<api::Applied, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
+    async fn roll_back(&self, _: api::RollBack, _: &Author) -> Result<api::Applied, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
+    async fn history(&self) -> Result<api::History, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
+    async fn show_history(&self, _: api::ShowHistory) -> Result<api::Shown, Problem> {
+        Err(Problem::unavailable("no gateway here"))
     }
     async fn explain(&self, request: api::Explain) -> Result<api::Explanation, Problem> {
         Ok(api::Explanation { steps: Vec::new(), outcome: request.url })
