@@ -1,7 +1,8 @@
 //! What the gateway does for each command, and who may have it done.
 
-use super::api;
-use super::peer::{Caller, Role};
+use super::api::{self, Role};
+use super::audit::{self, Asked};
+use super::peer::Caller;
 use super::problem::Problem;
 use super::resource::Call;
 use crate::abuse::keeper;
@@ -27,47 +28,50 @@ pub trait Backend: 'static {
 
 /// Carries a command out, if the caller may, and returns the answer's JSON.
 ///
-/// Every command that changes something, and every one that is not permitted, leaves a line with the target `audit`.
+/// Every command that changes something, and every one that is not permitted, leaves a line in the audit log.
 pub async fn run<B: Backend>(
     backend: &B,
-    caller: Caller,
+    caller: &Caller,
     role: Role,
     call: Call,
 ) -> Result<Vec<u8>, Problem> {
-    let (name, mutates, request) = (call.name(), call.mutates(), call.request());
-    let Caller { uid, gid, pid } = caller;
-    let pid = pid.unwrap_or_default();
-    let needed = if mutates { Role::Operator } else { Role::Viewer };
-    if role < needed {
-        tracing::warn!(target: "audit", uid, gid, pid, command = name, request, "not permitted");
-        let who = if mutates { "operators" } else { "operators and viewers" };
-        return Err(Problem::forbidden(format!(
-            "{name} is for root, the gateway's own user, and {who} of [admin]"
-        )));
+    let (signature, request) = (call.signature(), call.request());
+    let asked = Asked { caller, role: Some(role), command: signature.name, request: &request };
+    if role < signature.role {
+        audit::not_permitted(&asked);
+        return Err(Problem::forbidden(signature.name, caller, Some(role), signature.role));
     }
-    let result = carry_out(backend, caller, call).await;
-    if mutates {
+    let mut changes = Vec::new();
+    let result = carry_out(backend, caller, call, &mut changes).await;
+    if signature.mutates {
         match &result {
-            Ok(_) => tracing::info!(target: "audit", uid, gid, pid, command = name, request, "done"),
-            Err(problem) => {
-                let refused = &problem.detail;
-                tracing::info!(target: "audit", uid, gid, pid, command = name, request, refused, "refused");
-            }
+            Ok(_) => audit::done(&asked, &changes),
+            Err(problem) => audit::refused(&asked, problem),
         }
     }
     result
 }
 
-async fn carry_out<B: Backend>(backend: &B, caller: Caller, call: Call) -> Result<Vec<u8>, Problem> {
+/// `changes` takes what the audit log says of the change.
+async fn carry_out<B: Backend>(
+    backend: &B,
+    caller: &Caller,
+    call: Call,
+    changes: &mut Vec<String>,
+) -> Result<Vec<u8>, Problem> {
     let keeper = backend.keeper();
     match call {
         Call::Status(_) => json(&backend.status().await?),
         Call::Bans(request) => json(&keeper.bans(request).await?),
-        Call::Ban(request) => json(&keeper.ban(request, caller.uid).await?),
+        Call::Ban(request) => json(&keeper.ban(request, caller.by()).await?),
         Call::Unban(request) => json(&keeper.unban(request).await?),
         Call::Allow(request) => json(&keeper.allow(request).await?),
         Call::Allowed(_) => json(&keeper.allowed().await?),
-        Call::Reload(request) => json(&backend.reload(request).await?),
+        Call::Reload(request) => {
+            let reloaded = backend.reload(request).await?;
+            changes.clone_from(&reloaded.changes);
+            json(&reloaded)
+        }
         Call::Explain(request) => json(&backend.explain(request).await?),
         Call::Keys(_) => json(&backend.keys().await?),
         Call::Top(_) => json(&backend.top().await?),

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::api::{self, Command};
+use super::api::{self, Command, Signature};
 use super::problem::Problem;
 use crate::abuse::term;
 
@@ -30,19 +30,10 @@ pub enum Call {
 }
 
 impl Call {
-    /// The command's name.
-    pub fn name(&self) -> &'static str {
-        self.about().0
-    }
-
-    /// Whether it changes anything.
-    pub fn mutates(&self) -> bool {
-        self.about().1
-    }
-
-    fn about(&self) -> (&'static str, bool) {
-        fn of<C: Command>(_: &C) -> (&'static str, bool) {
-            (C::NAME, C::MUTATES)
+    /// The command's name, the role that it needs, and whether it changes anything.
+    pub fn signature(&self) -> Signature {
+        fn of<C: Command>(_: &C) -> Signature {
+            C::SIGNATURE
         }
         match self {
             Call::Status(command) => of(command),
@@ -222,7 +213,7 @@ mod tests {
     fn text(method: &str, target: &str, body: &str) -> String {
         match parse(method, target, body.as_bytes()) {
             Ok(Call::Bans(list)) => format!("bans {:?} {}", list.id, list.ended),
-            Ok(call) => format!("{} {}", call.name(), call.request()),
+            Ok(call) => format!("{} {}", call.signature().name, call.request()),
             Err(problem) => format!("{} {}", problem.status, problem.detail),
         }
     }

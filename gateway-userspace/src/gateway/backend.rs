@@ -47,6 +47,7 @@ impl Backend for Gateway {
             last_reload_error: self.last_reload.error(),
             workers: self.workers.count(),
             listeners,
+            admin: self.remote.address().map(|address| address.to_string()),
             kernel,
             requests: totals.requests,
             connections: totals.connections,

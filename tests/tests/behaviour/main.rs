@@ -1,6 +1,7 @@
 //! What the gateway does for a client: the real binary, real peers, no privilege.
 
 mod acceptance;
+mod administration;
 mod authentication;
 mod bad_input;
 mod forwarding;

@@ -4,9 +4,10 @@
 
 use std::fmt::Display;
 
+use crate::admin::api::Role;
 use crate::config::model::{
-    Action, Admin, Auth, AuthKind, Budget, Certificate, Config, Gateway, Listen, ListenLimits, Log,
-    LogFormat, LogSink, Operations, Route, Shield, UpstreamRef,
+    Action, Admin, AdminListen, AdminTls, Auth, AuthKind, Budget, Certificate, Config, Gateway, Listen,
+    ListenLimits, Log, LogFormat, LogSink, Operations, Route, Shield, UpstreamRef,
 };
 use crate::config::units::{show_duration, show_rate, show_size};
 use crate::diagnostic::Located;
@@ -361,12 +362,26 @@ fn of_log(log: &Log) -> Vec<(String, String)> {
 }
 
 fn of_admin(admin: &Admin) -> Vec<(String, String)> {
-    let Admin { socket, operators, viewers } = admin;
-    vec![
+    let Admin { socket, grants, listen } = admin;
+    let subjects =
+        |wanted| grants.iter().filter(move |(role, _)| *role == wanted).map(|(_, subject)| subject);
+    let mut values = vec![
         pair("socket", socket.display()),
-        pair("operators", joined(operators)),
-        pair("viewers", joined(viewers)),
-    ]
+        pair("admins", joined(subjects(Role::Admin))),
+        pair("operators", joined(subjects(Role::Operator))),
+        pair("viewers", joined(subjects(Role::Viewer))),
+    ];
+    if let Some(AdminListen { address, tls: AdminTls { server, client_ca, crl } }) = listen {
+        let Certificate { certificate, key } = server;
+        values.extend([
+            pair("listen", address.value),
+            pair("tls.certificate", certificate.value.display()),
+            pair("tls.key", key.value.display()),
+            pair("tls.client-ca", client_ca.value.display()),
+            pair("tls.crl", joined(crl.iter().map(|path| path.value.display()))),
+        ]);
+    }
+    values
 }
 
 fn hash(bytes: &[u8]) -> String {
