@@ -17,15 +17,19 @@ pub mod decode;
 pub mod diff;
 pub mod environment;
 pub mod file;
+pub mod files;
+pub mod history;
 pub mod live;
 pub mod model;
 mod near;
+pub mod overlay;
 mod overrides;
 mod read;
 pub mod reference;
 pub mod schema;
 mod secret;
 pub mod snapshot;
+pub mod store;
 mod substitute;
 pub mod tree;
 pub mod units;
@@ -40,7 +44,9 @@ use crate::diagnostic::Report;
 
 use decode::Decoder;
 pub use environment::Environment;
+use files::Files;
 pub use model::Config;
+use overlay::Overlay;
 use tree::Node;
 
 /// Loads a configuration; the report of a success holds warnings only.
@@ -57,9 +63,32 @@ pub fn load_from(
     environment: &Environment<'_>,
     read_files: bool,
 ) -> Result<(Config, Report), Report> {
+    let loaded = load_over(path, &Overlay::default(), environment, read_files)?;
+    Ok((loaded.config, loaded.report))
+}
+
+/// A configuration, and what it was made of.
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Warnings only.
+    pub report: Report,
+    /// The files, the main file first.
+    pub files: Files,
+}
+
+/// As [`load_from`], with texts laid over files that are not written yet, or no more.
+pub fn load_over(
+    path: &Path,
+    overlay: &Overlay,
+    environment: &Environment<'_>,
+    read_files: bool,
+) -> Result<Loaded, Report> {
     let mut report = Report::default();
-    let root = read::read(path, &mut report);
-    finish(root, report, environment, read_files)
+    let root = read::read(path, overlay, &mut report);
+    let files = Files::of(path, &report.sources);
+    let (config, report) = finish(root, report, environment, read_files)?;
+    Ok(Loaded { config, report, files })
 }
 
 /// Loads a text, without `conf.d`, `include` and the files that it names; `path` is what messages call it.
@@ -73,7 +102,7 @@ pub fn load_text(path: &Path, text: &str, environment: &Environment<'_>) -> Resu
 /// meanwhile must still be reachable.
 pub fn admin_socket(path: &Path, environment: &Environment<'_>) -> PathBuf {
     let mut report = Report::default();
-    let mut root = read::read(path, &mut report);
+    let mut root = read::read(path, &Overlay::default(), &mut report);
     substitute::apply(&mut root, environment, &mut report);
     overrides::apply(&mut root, environment, &mut report);
     file::decode_admin(&mut Decoder::new(report, environment, false), &root).socket

@@ -4,6 +4,7 @@
 //! the keeper decides about bans; one thread fetches keys and one writes the log. Nothing on the request path waits for
 //! any of them.
 
+mod apply;
 mod backend;
 mod explain;
 mod kernel;
@@ -30,8 +31,10 @@ use crate::abuse::keeper::{self, Keeper};
 use crate::admin::remote::Remote;
 use crate::admin::{server, socket};
 use crate::config::compile::{Compiled, State};
+use crate::config::history::Author;
 use crate::config::live::Live;
 use crate::config::model::Config;
+use crate::config::overlay::Overlay;
 use crate::config::snapshot::Snapshot;
 use crate::diagnostic::Report;
 use crate::keyring::Keyring;
@@ -109,6 +112,7 @@ pub struct Gateway {
     last_reload: Arc<LastReload>,
     door: Rc<server::Door>,
     remote: Rc<Remote>,
+    history: apply::Kept,
 }
 
 /// Runs the gateway until it is told to stop. The configuration's warnings are given to `warn`.
@@ -126,7 +130,9 @@ async fn control(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
         tokens: Kept::default(),
         limits: States::new(Instant::now()),
     });
-    let ready = reload::prepare(path, &state).map_err(|report| Error::Config(Box::new(report)))?;
+    apply::recover(path);
+    let ready = reload::prepare(path, &Overlay::default(), &state)
+        .map_err(|report| Error::Config(Box::new(report)))?;
     warn(&ready.report);
     raise_file_limit();
     let config = &ready.compiled.snapshot.config;
@@ -192,7 +198,7 @@ fn assemble(
     door: Rc<server::Door>,
     remote: Rc<Remote>,
 ) -> Result<(Gateway, Keeper), Error> {
-    let Ready { compiled, listeners, .. } = ready;
+    let Ready { compiled, listeners, files, .. } = ready;
     let Compiled { snapshot, jobs, limit_states, .. } = compiled;
     let config = &snapshot.config;
     let workers = config.gateway.workers;
@@ -210,6 +216,9 @@ fn assemble(
         tracing::warn!("{left_behind}");
     }
     let keeper = keep(config, &state, &kernel)?;
+    // Behind the keeper, whose lock on the state folder tells that no other gateway uses it.
+    let history = apply::Kept::open(&config.gateway.state);
+    history.record(&files, &Author::new("start", "start"), &[]);
 
     let live = Arc::new(Live::new(Arc::new(snapshot)));
     let registry = Arc::new(Registry::new());
@@ -238,6 +247,7 @@ fn assemble(
         kernel,
         door,
         remote,
+        history,
     };
     gateway.state.limits.adopt(limit_states);
     gateway.fetcher.keep(jobs);
@@ -307,7 +317,7 @@ impl Gateway {
     }
 
     fn reload_on_signal(&self) {
-        match self.reload(false) {
+        match self.reload(&Author::new("SIGHUP", "reload"), false) {
             Ok(reloaded) => {
                 tracing::info!(
                     generation = reloaded.generation,

@@ -1,11 +1,12 @@
 //! What the gateway does for each command, and who may have it done.
 
-use super::api::{self, Role};
+use super::api::{self, Command, Role};
 use super::audit::{self, Asked};
 use super::peer::Caller;
 use super::problem::Problem;
 use super::resource::Call;
 use crate::abuse::keeper;
+use crate::config::history::Author;
 
 /// The gateway behind the admin API. One thread calls it, so nothing in it needs to be `Send`.
 ///
@@ -17,7 +18,7 @@ pub trait Backend: 'static {
     /// `portcullis status`
     async fn status(&self) -> Result<api::Status, Problem>;
     /// `portcullis reload`
-    async fn reload(&self, request: api::Reload) -> Result<api::Reloaded, Problem>;
+    async fn reload(&self, request: api::Reload, author: &Author) -> Result<api::Reloaded, Problem>;
     /// `portcullis explain`
     async fn explain(&self, request: api::Explain) -> Result<api::Explanation, Problem>;
     /// `portcullis key list`
@@ -68,7 +69,7 @@ async fn carry_out<B: Backend>(
         Call::Allow(request) => json(&keeper.allow(request).await?),
         Call::Allowed(_) => json(&keeper.allowed().await?),
         Call::Reload(request) => {
-            let reloaded = backend.reload(request).await?;
+            let reloaded = backend.reload(request, &caller.author(api::Reload::NAME)).await?;
             changes.clone_from(&reloaded.changes);
             json(&reloaded)
         }

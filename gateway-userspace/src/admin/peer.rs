@@ -9,6 +9,7 @@ use tokio::net::UnixStream;
 
 use super::certificate::Name;
 use crate::abuse::ban::By;
+use crate::config::history::Author;
 
 /// Most groups of a process that are looked at: as many as Linux lets it have (`NGROUPS_MAX`).
 const GROUPS_MAX: usize = 65_536;
@@ -61,6 +62,15 @@ impl Caller {
         }
     }
 
+    /// Whom the history of configurations names for a command: the user's number, and the name if `/etc/passwd` has
+    /// one; or the name in the certificate.
+    pub fn author(&self, verb: &str) -> Author {
+        let user = self.process().and_then(|process| {
+            user_name(&std::fs::read_to_string("/etc/passwd").ok()?, process.uid)
+        });
+        Author::new(user.map_or_else(|| self.to_string(), |name| format!("{self} ({name})")), verb)
+    }
+
     /// The process, if it is one.
     pub fn process(&self) -> Option<&Process> {
         match self {
@@ -94,6 +104,14 @@ impl fmt::Display for Caller {
     }
 }
 
+fn user_name(users: &str, uid: u32) -> Option<String> {
+    users.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let name = parts.next()?;
+        (parts.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
 /// The groups of the process at the other end beside its own (Linux 4.13, 28b5ba2aa0f5).
 fn groups(stream: &UnixStream) -> std::io::Result<Box<[u32]>> {
     let mut groups = vec![0_u32; 32];
@@ -121,5 +139,18 @@ fn groups(stream: &UnixStream) -> std::io::Result<Box<[u32]>> {
             return Err(error);
         }
         groups.resize(found, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_named_by_the_list_of_users() {
+        let users = "root:x:0:0::/root:/bin/sh\nbroken\nalice:x:1000:1000::/home/alice:/bin/sh\n";
+        assert_eq!(user_name(users, 1000).as_deref(), Some("alice"));
+        assert_eq!(user_name(users, 0).as_deref(), Some("root"));
+        assert_eq!(user_name(users, 1001), None);
     }
 }

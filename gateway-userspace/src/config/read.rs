@@ -11,19 +11,22 @@ use crate::diagnostic::{Place, Problem, Report};
 
 use super::codes;
 use super::file::{INCLUDE, SECTIONS};
+use super::overlay::{self, Overlay};
 use super::tree::{self, Entry, Node, Value};
 
-/// Largest file.
-const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Most files.
 const FILES_MAX: usize = 1024;
 
-/// Reads the main file and all that belongs to it.
-pub fn read(main: &Path, report: &mut Report) -> Node {
+/// The folder beside the main file whose files belong to the configuration.
+pub const DROP_INS: &str = "conf.d";
+
+/// Reads the main file and all that belongs to it, as the overlay shows the disk. Each file becomes one source of the
+/// report, the main file the first.
+pub fn read(main: &Path, files: &Overlay, report: &mut Report) -> Node {
     let mut root = Node { place: Place::default(), value: Value::Table(Vec::new()) };
     let mut waiting = vec![(main.to_owned(), None)];
     let folder = main.parent().unwrap_or(Path::new(""));
-    let drop_ins = glob(&folder.join("conf.d/*.toml")).unwrap_or_default();
+    let drop_ins = files.glob(&folder.join(DROP_INS).join("*.toml")).unwrap_or_default();
     waiting.extend(drop_ins.into_iter().map(|path| (path, None)));
     let mut seen = HashSet::new();
     let mut next = 0;
@@ -34,10 +37,10 @@ pub fn read(main: &Path, report: &mut Report) -> Node {
             report.push(Problem { place: included_at, ..Problem::unplaced(codes::TOO_MANY, message) });
             break;
         }
-        if !seen.insert(std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone())) {
+        if !seen.insert(overlay::real(&path)) {
             continue;
         }
-        let text = match read_text(&path) {
+        let text = match files.read(&path) {
             Ok(text) => text,
             Err(error) => {
                 let message = format!("`{}` cannot be read: {error}", path.display());
@@ -45,9 +48,9 @@ pub fn read(main: &Path, report: &mut Report) -> Node {
                 continue;
             }
         };
-        let file = report.sources.add(path.clone(), Arc::from(text.as_str()));
+        let file = report.sources.add(path.clone(), text.clone());
         let tree = tree::parse_file(report, file, &text);
-        waiting.extend(includes(&tree, &path, report));
+        waiting.extend(includes(&tree, &path, files, report));
         merge(&mut root, tree, report);
     }
     root
@@ -59,21 +62,8 @@ pub fn read_one(path: &Path, text: &str, report: &mut Report) -> Node {
     tree::parse_file(report, file, text)
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if metadata.is_dir() {
-        return Err("it is a folder".into());
-    }
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err("it is larger than 64 MiB".into());
-    }
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    String::from_utf8(bytes)
-        .map_err(|error| format!("it is not UTF-8 (byte {})", error.utf8_error().valid_up_to()))
-}
-
 /// The files that `include` names.
-fn includes(tree: &Node, path: &Path, report: &mut Report) -> Vec<(PathBuf, Option<Place>)> {
+fn includes(tree: &Node, path: &Path, files: &Overlay, report: &mut Report) -> Vec<(PathBuf, Option<Place>)> {
     let Some(node) = tree.get(INCLUDE) else { return Vec::new() };
     let one = [node.clone()];
     let items = match &node.value {
@@ -92,7 +82,7 @@ fn includes(tree: &Node, path: &Path, report: &mut Report) -> Vec<(PathBuf, Opti
             }
         };
         let full = path.parent().unwrap_or(Path::new("")).join(pattern);
-        match glob(&full) {
+        match files.glob(&full) {
             Ok(paths) if paths.is_empty() => {
                 let message = format!("`{pattern}` matches no file");
                 report.push(Problem::error(codes::BAD_INCLUDE, message, item.place.clone()));
@@ -105,34 +95,6 @@ fn includes(tree: &Node, path: &Path, report: &mut Report) -> Vec<(PathBuf, Opti
         }
     }
     found
-}
-
-/// The files of a path whose last part may hold one `*`, sorted; a path without `*` is itself.
-fn glob(pattern: &Path) -> Result<Vec<PathBuf>, String> {
-    let name = pattern.file_name().and_then(|name| name.to_str()).ok_or("it has no file name")?;
-    let folder = pattern.parent().unwrap_or(Path::new(""));
-    if folder.to_string_lossy().contains('*') {
-        return Err("`*` stands only in the last part of a path".into());
-    }
-    let Some((before, after)) = name.split_once('*') else { return Ok(vec![pattern.to_owned()]) };
-    if after.contains('*') {
-        return Err("only one `*` is possible".into());
-    }
-    let listed = match folder.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => folder,
-    };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(listed).map_err(|error| error.to_string())?.flatten() {
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let long_enough = name.len() >= before.len() + after.len();
-        if long_enough && name.starts_with(before) && name.ends_with(after) && !name.starts_with('.') {
-            paths.push(folder.join(name));
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 /// Adds the tables of one file to those of the others.

@@ -60,6 +60,11 @@ impl Sources {
         self.0.get(file as usize).map(|source| (source.path.as_path(), &*source.text))
     }
 
+    /// Paths and texts of all files, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (&std::path::Path, &Arc<str>)> {
+        self.0.iter().map(|source| (source.path.as_path(), &source.text))
+    }
+
     /// Line and column of a place's beginning, both from 1, the column in characters.
     pub fn line_column(&self, place: &Place) -> (usize, usize) {
         let Some(source) = self.0.get(place.file as usize) else { return (1, 1) };

@@ -7,6 +7,7 @@ use crate::abuse::keeper;
 use crate::admin::api;
 use crate::admin::handlers::Backend;
 use crate::admin::problem::Problem;
+use crate::config::history::Author;
 use crate::config::model::AuthKind;
 use crate::diagnostic::{Severity, render};
 
@@ -60,8 +61,8 @@ impl Backend for Gateway {
         })
     }
 
-    async fn reload(&self, request: api::Reload) -> Result<api::Reloaded, Problem> {
-        let result = self.reload(request.dry_run);
+    async fn reload(&self, request: api::Reload, author: &Author) -> Result<api::Reloaded, Problem> {
+        let result = self.reload(author, request.dry_run);
         let (ok, changes, report) = match result {
             Ok(reloaded) => (true, reloaded.changes, reloaded.report),
             Err(report) => (false, Vec::new(), report),

@@ -15,9 +15,12 @@ use crate::abuse::keeper::Settings;
 use crate::abuse::score;
 use crate::admin::remote;
 use crate::config::compile::{self, Compiled, State};
+use crate::config::files::Files;
+use crate::config::history::Author;
 use crate::config::model::{Config, Listen, LogFormat, LogSink, Shield};
+use crate::config::overlay::Overlay;
 use crate::config::snapshot::Snapshot;
-use crate::config::{self, Environment, codes};
+use crate::config::{self, Environment, Loaded, codes};
 use crate::diagnostic::{Problem, Report};
 use crate::listener::{self, Listener};
 use crate::observe::access_log::{self, Template};
@@ -31,20 +34,23 @@ pub struct Ready {
     pub listeners: Vec<(SocketAddr, listener::Settings)>,
     /// Where the admin API listens beside its socket, and with which certificates.
     pub admin: remote::Wanted,
+    /// The files that it was made of.
+    pub files: Files,
     /// Warnings only.
     pub report: Report,
 }
 
-/// Loads, checks and compiles a configuration; touches nothing that is in force.
-pub fn prepare(path: &Path, state: &State) -> Result<Ready, Report> {
-    let (config, mut report) = config::load_from(path, &Environment::of_process(), true)?;
+/// Loads, checks and compiles a configuration as the overlay shows it; touches nothing that is in force.
+pub fn prepare(path: &Path, overlay: &Overlay, state: &State) -> Result<Ready, Report> {
+    let Loaded { config, mut report, files } =
+        config::load_over(path, overlay, &Environment::of_process(), true)?;
     let listens = config.listen.clone();
     let admin = admin_listener(&config);
     match compile::compile(config, state) {
         Ok(mut compiled) => {
             report.problems.append(&mut compiled.warnings);
             match (listener_settings(&listens, &compiled.snapshot), admin) {
-                (Ok(listeners), Ok(admin)) => Ok(Ready { compiled, listeners, admin, report }),
+                (Ok(listeners), Ok(admin)) => Ok(Ready { compiled, listeners, admin, files, report }),
                 (listeners, admin) => {
                     let problems = listeners.err().into_iter().flatten();
                     Err(with(report, problems.chain(admin.err().map(|problem| *problem)).collect()))
@@ -100,8 +106,17 @@ pub type Listeners = HashMap<SocketAddr, Arc<Listener>>;
 
 impl Gateway {
     /// Replaces the configuration in force by the file's, or says why not.
-    pub fn reload(&self, dry_run: bool) -> Result<Reloaded, Report> {
-        let result = prepare(&self.path, &self.state).and_then(|ready| self.put_in_force(ready, dry_run));
+    pub fn reload(&self, author: &Author, dry_run: bool) -> Result<Reloaded, Report> {
+        let result = prepare(&self.path, &Overlay::default(), &self.state).and_then(|ready| {
+            let files = ready.files.clone();
+            Ok((self.put_in_force(ready, dry_run)?, files))
+        });
+        let result = result.map(|(reloaded, files)| {
+            if !dry_run {
+                self.history.record(&files, author, &reloaded.changes);
+            }
+            reloaded
+        });
         if !dry_run {
             let error =
                 result.as_ref().err().map(|report| crate::diagnostic::render::summary(report, &self.path));
@@ -110,8 +125,9 @@ impl Gateway {
         result
     }
 
-    fn put_in_force(&self, ready: Ready, dry_run: bool) -> Result<Reloaded, Report> {
-        let Ready { compiled, listeners, admin, mut report } = ready;
+    /// Publishes it, or with `dry_run` says what would change.
+    pub fn put_in_force(&self, ready: Ready, dry_run: bool) -> Result<Reloaded, Report> {
+        let Ready { compiled, listeners, admin, files: _, mut report } = ready;
         let (_, before) = self.live.current();
         let changes = config::diff::changes(&before.config, &compiled.snapshot.config);
         report.problems.extend(fixed(&before.config, &compiled.snapshot.config));

@@ -17,6 +17,7 @@ use crate::abuse::exempt::Because;
 use crate::abuse::keeper::{self, Keeper, Settings};
 use crate::admin::api;
 use crate::admin::problem::Problem;
+use crate::config::history::Author;
 
 const OPERATOR: u32 = 64_001;
 const VIEWER: u32 = 64_002;
@@ -32,7 +33,7 @@ impl Backend for Part {
     async fn status(&self) -> Result<api::Status, Problem> {
         Err(Problem::unavailable("no gateway here"))
     }
-    async fn reload(&self, request: api::Reload) -> Result<api::Reloaded, Problem> {
+    async fn reload(&self, request: api::Reload, _: &Author) -> Result<api::Reloaded, Problem> {
         assert!(request.dry_run, "the test asks for nothing else");
         panic!("a handler that panics")
     }
