@@ -8,6 +8,7 @@ mod ban;
 mod bans;
 mod check;
 mod completions;
+mod config;
 mod demo;
 mod diff;
 mod exit;
@@ -15,6 +16,7 @@ mod explain;
 mod key;
 mod output;
 mod reload;
+mod routes;
 mod run;
 mod schema;
 mod status;
@@ -27,7 +29,7 @@ use clap::{ColorChoice, Parser, Subcommand};
 
 use crate::admin::api::Command;
 use crate::admin::client::{self, Address, Credentials, Remote};
-use crate::config::{self, Environment};
+use crate::config::Environment;
 
 pub use exit::Exit;
 use output::Output;
@@ -82,7 +84,7 @@ impl Common {
                 Address::Remote(Remote::parse(url, Credentials { certificate, key, ca })?)
             }
             Some(path) => Address::Socket(path.into()),
-            None => Address::Socket(config::admin_socket(&self.config, &Environment::of_process())),
+            None => Address::Socket(crate::config::admin_socket(&self.config, &Environment::of_process())),
         })
     }
 
@@ -121,6 +123,10 @@ enum Verb {
     Status,
     /// Show routes and sources live.
     Top(top::Arguments),
+    /// Look at tables of the configuration, set them, or delete them.
+    Config(config::Arguments),
+    /// List the routes, or show one with all that holds for it.
+    Routes(routes::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
     /// Print a JSON Schema of the configuration, for editors.
@@ -158,10 +164,12 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Key(arguments) => key::run(common, output, &arguments),
         Verb::Status => status::run(common, output),
         Verb::Top(arguments) => top::run(common, output, &arguments),
+        Verb::Config(arguments) => config::run(common, output, &arguments),
+        Verb::Routes(arguments) => routes::run(common, output, &arguments),
         Verb::Completions(arguments) => completions::run(output, &arguments),
         Verb::Schema => schema::run(output),
         Verb::Reference => {
-            output.raw(&config::reference::markdown());
+            output.raw(&crate::config::reference::markdown());
             Exit::Done
         }
     }

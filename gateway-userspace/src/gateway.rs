@@ -12,6 +12,7 @@ mod log;
 mod metrics;
 mod reload;
 mod shed;
+mod tables;
 mod workers;
 
 use std::cell::RefCell;

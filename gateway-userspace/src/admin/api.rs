@@ -11,8 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::abuse::signal::Evidence;
 
 mod command;
+mod tables;
 
 pub use command::{COMMANDS, Command, Role, Signature};
+pub use tables::{
+    DeleteTable, GetTables, ListRoutes, Precondition, RouteView, Routes, SetTable, Table, TableChanged,
+    Tables,
+};
 
 /// `portcullis status`
 #[derive(Debug, Clone, Serialize, Deserialize)]

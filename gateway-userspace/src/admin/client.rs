@@ -101,6 +101,9 @@ pub struct Refusal {
     /// This very problem.
     #[serde(default)]
     pub detail: Option<String>,
+    /// Every problem of a configuration that would not be valid, as `portcullis check` prints them.
+    #[serde(default)]
+    pub report: Option<String>,
 }
 
 impl Refusal {
@@ -140,7 +143,7 @@ pub fn call<C: Command>(address: &Address, command: &C) -> Result<C::Reply, Erro
         Fault::Io(source) => failed(source),
         Fault::Format(what) => Error::NotUnderstood(what.into()),
     })?;
-    if answer.status == 200 {
+    if matches!(answer.status, 200 | 201) {
         return serde_json::from_slice(&answer.body).map_err(|error| Error::NotUnderstood(error.to_string()));
     }
     let mut refusal: Refusal = serde_json::from_slice(&answer.body).unwrap_or_default();

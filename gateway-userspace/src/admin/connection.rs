@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, ORIGIN};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::api::Role;
 use super::audit::{self, Asked};
-use super::handlers::{self, Backend};
+use super::handlers::{self, Answer, Backend};
 use super::peer::Caller;
 use super::problem::Problem;
 use super::resource;
@@ -66,7 +66,14 @@ async fn answer<B: Backend>(
         Some(role) => respond(backend, caller, role, request).await,
     };
     Ok(match result {
-        Ok(json) => response(200, "application/json", json),
+        Ok(Answer { status, etag, content_type, body }) => {
+            let mut response = response(status, content_type, body);
+            let etag = etag.and_then(|etag| http::HeaderValue::from_str(&format!("\"{etag}\"")).ok());
+            if let Some(etag) = etag {
+                response.headers_mut().insert(ETAG, etag);
+            }
+            response
+        }
         Err(problem) => refusal(&problem),
     })
 }
@@ -85,7 +92,7 @@ async fn respond<B: Backend>(
     caller: &Caller,
     role: Role,
     request: http::Request<Incoming>,
-) -> Result<Vec<u8>, Problem> {
+) -> Result<Answer, Problem> {
     let (head, body) = request.into_parts();
     let body = match timeout(REQUEST_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -96,7 +103,7 @@ async fn respond<B: Backend>(
         Err(_) => return Err(Problem::timeout("the body did not arrive within 5 s")),
     };
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let call = resource::parse(head.method.as_str(), target, &body)?;
+    let call = resource::parse(head.method.as_str(), target, &head.headers, &body)?;
     handlers::run(backend, caller, role, call).await
 }
 

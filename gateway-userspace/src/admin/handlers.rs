@@ -4,7 +4,7 @@ use super::api::{self, Command, Role};
 use super::audit::{self, Asked};
 use super::peer::Caller;
 use super::problem::Problem;
-use super::resource::Call;
+use super::resource::{Call, TOML};
 use crate::abuse::keeper;
 use crate::config::history::Author;
 
@@ -25,9 +25,34 @@ pub trait Backend: 'static {
     async fn keys(&self) -> Result<api::Keys, Problem>;
     /// `portcullis top`
     async fn top(&self) -> Result<api::Top, Problem>;
+    /// `portcullis routes`
+    async fn routes(&self, request: api::ListRoutes) -> Result<api::Routes, Problem>;
+    /// `portcullis config list` and `get`
+    async fn tables(&self, request: api::GetTables) -> Result<api::Tables, Problem>;
+    /// `portcullis config set`
+    async fn set_table(&self, request: api::SetTable, author: &Author) -> Result<api::TableChanged, Problem>;
+    /// `portcullis config delete`
+    async fn delete_table(
+        &self,
+        request: api::DeleteTable,
+        author: &Author,
+    ) -> Result<api::TableChanged, Problem>;
 }
 
-/// Carries a command out, if the caller may, and returns the answer's JSON.
+/// An answer, as HTTP has it.
+#[derive(Debug)]
+pub struct Answer {
+    /// 200, or 201 for what is new.
+    pub status: u16,
+    /// Of what was asked for.
+    pub etag: Option<String>,
+    /// Media type.
+    pub content_type: &'static str,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// Carries a command out, if the caller may.
 ///
 /// Every command that changes something, and every one that is not permitted, leaves a line in the audit log.
 pub async fn run<B: Backend>(
@@ -35,7 +60,7 @@ pub async fn run<B: Backend>(
     caller: &Caller,
     role: Role,
     call: Call,
-) -> Result<Vec<u8>, Problem> {
+) -> Result<Answer, Problem> {
     let (signature, request) = (call.signature(), call.request());
     let asked = Asked { caller, role: Some(role), command: signature.name, request: &request };
     if role < signature.role {
@@ -59,7 +84,7 @@ async fn carry_out<B: Backend>(
     caller: &Caller,
     call: Call,
     changes: &mut Vec<String>,
-) -> Result<Vec<u8>, Problem> {
+) -> Result<Answer, Problem> {
     let keeper = backend.keeper();
     match call {
         Call::Status(_) => json(&backend.status().await?),
@@ -76,11 +101,42 @@ async fn carry_out<B: Backend>(
         Call::Explain(request) => json(&backend.explain(request).await?),
         Call::Keys(_) => json(&backend.keys().await?),
         Call::Top(_) => json(&backend.top().await?),
+        Call::Routes(request) => json(&backend.routes(request).await?),
+        Call::Tables(request) => json(&backend.tables(request).await?),
+        Call::Table(request, toml) => {
+            // All of a kind, or the one table that is asked for.
+            let one = request.name.is_some();
+            let tables = backend.tables(request).await?;
+            match tables.tables.as_slice() {
+                [table] if toml && (one || table.name.is_none()) => {
+                    let (etag, body) = (Some(table.etag.clone()), table.toml.clone().into_bytes());
+                    Ok(Answer { status: 200, etag, content_type: TOML, body })
+                }
+                [table] if one || table.name.is_none() => {
+                    Ok(Answer { etag: Some(table.etag.clone()), ..json(table)? })
+                }
+                _ => json(&tables),
+            }
+        }
+        Call::SetTable(request) => {
+            let changed = backend.set_table(request, &caller.author(api::SetTable::NAME)).await?;
+            table_changed(&changed, changes)
+        }
+        Call::DeleteTable(request) => {
+            let changed = backend.delete_table(request, &caller.author(api::DeleteTable::NAME)).await?;
+            table_changed(&changed, changes)
+        }
     }
 }
 
-fn json(answer: &impl serde::Serialize) -> Result<Vec<u8>, Problem> {
+fn table_changed(changed: &api::TableChanged, changes: &mut Vec<String>) -> Result<Answer, Problem> {
+    changes.clone_from(&changed.changes);
+    let status = if changed.created && changed.number.is_some() { 201 } else { 200 };
+    Ok(Answer { status, etag: changed.etag.clone(), ..json(changed)? })
+}
+
+fn json(answer: &impl serde::Serialize) -> Result<Answer, Problem> {
     let mut body = serde_json::to_vec(answer).map_err(|error| Problem::internal(error.to_string()))?;
     body.push(b'\n');
-    Ok(body)
+    Ok(Answer { status: 200, etag: None, content_type: "application/json", body })
 }

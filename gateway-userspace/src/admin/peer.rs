@@ -65,9 +65,9 @@ impl Caller {
     /// Whom the history of configurations names for a command: the user's number, and the name if `/etc/passwd` has
     /// one; or the name in the certificate.
     pub fn author(&self, verb: &str) -> Author {
-        let user = self.process().and_then(|process| {
-            user_name(&std::fs::read_to_string("/etc/passwd").ok()?, process.uid)
-        });
+        let user = self
+            .process()
+            .and_then(|process| user_name(&std::fs::read_to_string("/etc/passwd").ok()?, process.uid));
         Author::new(user.map_or_else(|| self.to_string(), |name| format!("{self} ({name})")), verb)
     }
 

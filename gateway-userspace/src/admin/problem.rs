@@ -1,10 +1,13 @@
 //! What goes wrong in the admin API, as `application/problem+json` (RFC 9457).
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::api::Role;
 use super::peer::Caller;
 use crate::abuse::keeper::{Refusal, Stopped};
+use crate::diagnostic::{Report, render};
 
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -22,9 +25,21 @@ pub struct Problem {
     /// Of a 403: who the caller is, and what would be enough.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
+    /// Of a 422: everything that is wrong.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub invalid: Option<Invalid>,
     /// For the `Allow` field of a 405.
     #[serde(skip)]
     allowed_methods: Option<&'static str>,
+}
+
+/// What a 422 says beside its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invalid {
+    /// As `portcullis check --format json` has them.
+    pub problems: Vec<serde_json::Value>,
+    /// As `portcullis check` prints them.
+    pub report: String,
 }
 
 /// What a 403 says beside its text.
@@ -103,6 +118,23 @@ impl Problem {
     /// 413: the request is too large.
     pub fn too_large(detail: impl Into<String>) -> Problem {
         Problem::new(413, "too-large", "Request too large", detail)
+    }
+
+    /// 412: it is not what the caller takes it for.
+    pub fn precondition_failed(detail: impl Into<String>) -> Problem {
+        Problem::new(412, "precondition-failed", "Precondition failed", detail)
+    }
+
+    /// 422: the configuration would not be valid.
+    pub fn invalid(report: &Report, file: &Path) -> Problem {
+        let json: serde_json::Value = serde_json::from_str(&render::json(report, file)).unwrap_or_default();
+        let problems = json["problems"].as_array().cloned().unwrap_or_default();
+        let invalid = Invalid { problems, report: render::human(report, false) };
+        let detail = render::summary(report, file);
+        Problem {
+            invalid: Some(invalid),
+            ..Problem::new(422, "invalid", "Not a valid configuration", detail)
+        }
     }
 
     /// 500: the gateway's own fault.

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use http::HeaderMap;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,6 +14,33 @@ use serde::de::DeserializeOwned;
 use super::api::{self, Command, Signature};
 use super::problem::Problem;
 use crate::abuse::term;
+
+mod tables;
+
+pub use tables::TOML;
+
+/// The resources: method, path, and the command that each stands for. What is in braces is a name, a number, an
+/// address …
+pub const RESOURCES: &[(&str, &str, &str)] = &[
+    ("GET", "/v1/status", "status"),
+    ("GET", "/v1/top", "top"),
+    ("GET", "/v1/routes", "routes"),
+    ("GET", "/v1/routes/{name}", "routes"),
+    ("GET", "/v1/bans", "bans"),
+    ("GET", "/v1/bans/{id}", "bans"),
+    ("POST", "/v1/bans", "ban"),
+    ("DELETE", "/v1/bans/{id}", "unban"),
+    ("DELETE", "/v1/bans/{address}", "unban"),
+    ("GET", "/v1/allow", "allowed"),
+    ("PUT", "/v1/allow/{address}", "allow"),
+    ("DELETE", "/v1/allow/{address}", "allow"),
+    ("GET", "/v1/keys", "keys"),
+    ("GET", "/v1/config", "config"),
+    ("GET", "/v1/config/{kind}", "config"),
+    ("GET", "/v1/config/{kind}/{name}", "config"),
+    ("PUT", "/v1/config/{kind}/{name}", "config-set"),
+    ("DELETE", "/v1/config/{kind}/{name}", "config-delete"),
+];
 
 /// A command with what it takes.
 #[derive(Debug, Clone)]
@@ -27,6 +55,12 @@ pub enum Call {
     Explain(api::Explain),
     Keys(api::ListKeys),
     Top(api::GetTop),
+    Routes(api::ListRoutes),
+    Tables(api::GetTables),
+    /// As a resource: one alone, and as TOML if the caller asks for it.
+    Table(api::GetTables, bool),
+    SetTable(api::SetTable),
+    DeleteTable(api::DeleteTable),
 }
 
 impl Call {
@@ -46,16 +80,24 @@ impl Call {
             Call::Explain(command) => of(command),
             Call::Keys(command) => of(command),
             Call::Top(command) => of(command),
+            Call::Routes(command) => of(command),
+            Call::Tables(command) | Call::Table(command, _) => of(command),
+            Call::SetTable(command) => of(command),
+            Call::DeleteTable(command) => of(command),
         }
     }
 
-    /// What it takes, as JSON for the audit log. No command that changes anything takes a secret.
+    /// What it takes, as JSON for the audit log. Tables may hold secrets, so of them only the names.
     pub fn request(&self) -> String {
         let json = match self {
             Call::Ban(command) => serde_json::to_string(command),
             Call::Unban(command) => serde_json::to_string(command),
             Call::Allow(command) => serde_json::to_string(command),
             Call::Reload(command) => serde_json::to_string(command),
+            Call::SetTable(api::SetTable { kind, name, dry_run, .. })
+            | Call::DeleteTable(api::DeleteTable { kind, name, dry_run, .. }) => {
+                return serde_json::json!({ "kind": kind, "name": name, "dry_run": dry_run }).to_string();
+            }
             _ => return String::from("{}"),
         };
         json.unwrap_or_else(|error| error.to_string())
@@ -63,14 +105,20 @@ impl Call {
 }
 
 /// Finds the command. `target` is path and query, the path beginning with `/v1/`.
-pub fn parse(method: &str, target: &str, body: &[u8]) -> Result<Call, Problem> {
+pub fn parse(method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Result<Call, Problem> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let unknown = || Problem::not_found(format!("there is no {path}; commands are POST /v1/NAME"));
     let rest = path.strip_prefix("/v1/").ok_or_else(unknown)?;
+    match rest.strip_prefix("config").filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        Some(rest) => return tables::parse(method, rest, query, headers, body),
+        None if rest == "routes" => return tables::routes(method, None, body),
+        None => {}
+    }
     let (name, item) = rest.split_once('/').map_or((rest, None), |(name, item)| (name, Some(decode(item))));
     match (name, item) {
         ("bans", Some(item)) => ban_item(method, &item),
         ("allow", Some(item)) => allow_item(method, &item),
+        ("routes", Some(item)) => tables::routes(method, Some(&item), body),
         (_, Some(_)) => Err(unknown()),
         ("bans", None) => bans(method, query, body),
         ("allow", None) if method == "GET" => Ok(Call::Allowed(api::ListAllowed {})),
@@ -97,6 +145,8 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
         api::Explain::NAME => |body| decode_json(body).map(Call::Explain),
         api::ListKeys::NAME => |body| decode_json(body).map(Call::Keys),
         api::GetTop::NAME => |body| decode_json(body).map(Call::Top),
+        api::SetTable::NAME => |body| decode_json(body).map(Call::SetTable),
+        api::DeleteTable::NAME => |body| decode_json(body).map(Call::DeleteTable),
         _ => return None,
     };
     Some(match (method, get) {
@@ -209,9 +259,10 @@ fn decode_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::api::GetTables;
 
     fn text(method: &str, target: &str, body: &str) -> String {
-        match parse(method, target, body.as_bytes()) {
+        match parse(method, target, &HeaderMap::new(), body.as_bytes()) {
             Ok(Call::Bans(list)) => format!("bans {:?} {}", list.id, list.ended),
             Ok(call) => format!("{} {}", call.signature().name, call.request()),
             Err(problem) => format!("{} {}", problem.status, problem.detail),
@@ -249,6 +300,63 @@ mod tests {
             ("GET", "/v1/top", "", "top {}"),
         ] {
             assert_eq!(text(method, target, body), call, "{method} {target} {body}");
+        }
+    }
+
+    #[test]
+    fn the_page_names_every_command_and_every_resource_with_its_role() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations/admin-api.md");
+        let page = std::fs::read_to_string(page).expect("the page is there");
+        let mut rows = String::from("| request | command | role |\n|---|---|---|\n");
+        for (method, path, command) in RESOURCES {
+            let sample = path.replace("{id}", "7").replace("{address}", "192.0.2.1");
+            let sample = sample.replace("{kind}", "route").replace("{name}", "shop");
+            let body = if *method == "POST" { r#"{"address":"192.0.2.1"}"# } else { "{}" };
+            let call = parse(method, &sample, &HeaderMap::new(), body.as_bytes()).expect(&sample);
+            let signature = call.signature();
+            assert_eq!(signature.name, *command, "{method} {path}");
+            rows.push_str(&format!("| `{method} {path}` | `{command}` | {} |\n", signature.role));
+        }
+        for signature in api::COMMANDS {
+            let target = format!("/v1/{}", signature.name);
+            if let Ok(call) = parse("POST", &target, &HeaderMap::new(), b"{}") {
+                assert_eq!(call.signature().name, signature.name);
+            }
+            rows.push_str(&format!("| `POST {target}` | `{}` | {} |\n", signature.name, signature.role));
+        }
+        assert!(page.contains(&rows), "docs/operations/admin-api.md is stale; its table is:\n{rows}");
+    }
+
+    #[test]
+    fn a_table_is_a_resource_and_its_headers_count() {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", http::HeaderValue::from_static("application/toml; charset=utf-8"));
+        headers.insert("if-match", http::HeaderValue::from_static("\"ab\""));
+        headers.insert("accept", http::HeaderValue::from_static("application/toml"));
+        let put = parse("PUT", "/v1/config/route/shop?dry-run", &headers, b"match = \"/\"");
+        let Ok(Call::SetTable(set)) = put else { panic!("{put:?}") };
+        assert_eq!(
+            (&*set.kind, set.name.as_deref(), set.toml.as_deref()),
+            ("route", Some("shop"), Some("match = \"/\""))
+        );
+        assert_eq!((set.only.if_match.as_deref(), set.dry_run), (Some("\"ab\""), true));
+        let get = parse("GET", "/v1/config/shield", &headers, b"");
+        assert!(matches!(get, Ok(Call::Table(GetTables { name: None, .. }, true))), "{get:?}");
+        let call = parse("PUT", "/v1/config/auth/a", &HeaderMap::new(), br#"{"keys":"hush"}"#).unwrap();
+        assert_eq!(
+            call.request(),
+            r#"{"dry_run":false,"kind":"auth","name":"a"}"#,
+            "no secret in the audit log"
+        );
+        for (method, target, status) in [
+            ("GET", "/v1/config/a/b/c", 404),
+            ("GET", "/v1/configs", 404),
+            ("POST", "/v1/config/route/shop", 405),
+            ("PUT", "/v1/config", 405),
+            ("DELETE", "/v1/routes/shop", 405),
+        ] {
+            let problem = parse(method, target, &HeaderMap::new(), b"{}").unwrap_err();
+            assert_eq!(problem.status, status, "{method} {target}");
         }
     }
 

@@ -148,6 +148,8 @@ pub struct Admin {
     pub grants: Vec<(Role, Subject)>,
     /// Where the admin API listens for other machines; none: on the socket only.
     pub listen: Option<AdminListen>,
+    /// The file that the admin API writes, relative to the main file's folder, default `conf.d/managed.toml`.
+    pub managed: PathBuf,
 }
 
 /// `listen` and `tls` of `[admin]`.

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use super::Gateway;
 use super::reload::{self, Reloaded};
+use crate::admin::problem::Problem;
 use crate::config::files::{self, Files};
 use crate::config::history::{self, Author, History};
 use crate::config::overlay::Overlay;
@@ -120,6 +121,18 @@ impl Gateway {
             extra.map(|file| Edit { path: file.path.clone(), expected: Expected::Any, text: None }).collect();
         edits.extend(removed);
         edits
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Problem {
+        let detail = super::chain(&refused);
+        match refused {
+            Refused::Store(error) if error.is_conflict() => Problem::precondition_failed(detail),
+            Refused::Store(store::Error::NotPart(_)) | Refused::Invalid(_) => Problem::conflict(detail),
+            Refused::NoHistory => Problem::conflict(detail),
+            Refused::Store(_) | Refused::History(_) => Problem::internal(detail),
+        }
     }
 }
 

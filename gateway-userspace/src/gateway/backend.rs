@@ -99,6 +99,26 @@ impl Backend for Gateway {
         Ok(api::Keys { keys: keys.collect() })
     }
 
+    async fn routes(&self, request: api::ListRoutes) -> Result<api::Routes, Problem> {
+        self.routes_command(&request)
+    }
+
+    async fn tables(&self, request: api::GetTables) -> Result<api::Tables, Problem> {
+        self.tables_command(&request)
+    }
+
+    async fn set_table(&self, request: api::SetTable, author: &Author) -> Result<api::TableChanged, Problem> {
+        self.set_table_command(request, author)
+    }
+
+    async fn delete_table(
+        &self,
+        request: api::DeleteTable,
+        author: &Author,
+    ) -> Result<api::TableChanged, Problem> {
+        self.delete_table_command(request, author)
+    }
+
     async fn top(&self) -> Result<api::Top, Problem> {
         let stopped = keeper::Refusal::from;
         let kernel = self.keeper.kernel_status().await.map_err(stopped)?;

@@ -85,6 +85,10 @@ commands! {
     AllowPrefix => Changed, "allow", Operator, changes;
     ListKeys => Keys, "keys", Viewer, looks;
     Reload => Reloaded, "reload", Operator, changes;
+    ListRoutes => Routes, "routes", Viewer, looks;
+    GetTables => Tables, "config", Viewer, looks;
+    SetTable => TableChanged, "config-set", Admin, changes;
+    DeleteTable => TableChanged, "config-delete", Admin, changes;
 }
 
 #[cfg(test)]

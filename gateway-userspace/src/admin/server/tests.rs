@@ -43,6 +43,18 @@ impl Backend for Part {
     async fn keys(&self) -> Result<api::Keys, Problem> {
         Ok(api::Keys { keys: Vec::new() })
     }
+    async fn routes(&self, _: api::ListRoutes) -> Result<api::Routes, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
+    async fn tables(&self, _: api::GetTables) -> Result<api::Tables, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
+    async fn set_table(&self, _: api::SetTable, _: &Author) -> Result<api::TableChanged, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
+    async fn delete_table(&self, _: api::DeleteTable, _: &Author) -> Result<api::TableChanged, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
     async fn top(&self) -> Result<api::Top, Problem> {
         Err(Problem::unavailable("no gateway here"))
     }

@@ -110,7 +110,8 @@ fn of_listen(listen: &Listen) -> Vec<(String, String)> {
     ]
 }
 
-fn of_route(route: &Route) -> Vec<(String, String)> {
+/// A route's keys and values, defaults filled in.
+pub fn of_route(route: &Route) -> Vec<(String, String)> {
     let Route { name: _, place: _, matches, action, auth, public, limits, access, requests, headers, log } =
         route;
     let mut values = vec![pair("match", joined(matches.iter().map(|pattern| show_pattern(&pattern.value))))];
@@ -142,7 +143,8 @@ fn of_route(route: &Route) -> Vec<(String, String)> {
     values
 }
 
-fn show_pattern(pattern: &Pattern) -> String {
+/// A match as it is written.
+pub fn show_pattern(pattern: &Pattern) -> String {
     let Pattern { methods, host, path } = pattern;
     let host = match host {
         HostPattern::Exact(host) => host.to_string(),
@@ -362,7 +364,7 @@ fn of_log(log: &Log) -> Vec<(String, String)> {
 }
 
 fn of_admin(admin: &Admin) -> Vec<(String, String)> {
-    let Admin { socket, grants, listen } = admin;
+    let Admin { socket, grants, listen, managed } = admin;
     let subjects =
         |wanted| grants.iter().filter(move |(role, _)| *role == wanted).map(|(_, subject)| subject);
     let mut values = vec![
@@ -370,6 +372,7 @@ fn of_admin(admin: &Admin) -> Vec<(String, String)> {
         pair("admins", joined(subjects(Role::Admin))),
         pair("operators", joined(subjects(Role::Operator))),
         pair("viewers", joined(subjects(Role::Viewer))),
+        pair("managed", managed.display()),
     ];
     if let Some(AdminListen { address, tls: AdminTls { server, client_ca, crl } }) = listen {
         let Certificate { certificate, key } = server;

@@ -56,6 +56,13 @@ pub static SPEC: Spec = Spec {
             "Where the admin API also listens, for other machines; needs `tls`.",
         ),
         Key::new("tls", Takes::Table(&TLS), Presence::Optional, "Certificates of that listener."),
+        Key::new(
+            "managed",
+            Takes::Value(value::PATH.describe),
+            Presence::Default("\"conf.d/managed.toml\""),
+            "The one file that the API changes tables in, relative to the main file: a drop-in, or a file that `include` \
+             names.",
+        ),
     ],
 };
 
@@ -107,7 +114,9 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Admin> {
     }
     let address = f.located(d, "listen", &value::ADDRESS);
     let certificates = f.with(d, "tls", tls);
-    Some(Admin { socket: socket?, grants: grants?, listen: listen(d, &f, address, certificates) })
+    let managed = f.get(d, "managed", &value::PATH);
+    let listen = listen(d, &f, address, certificates);
+    Some(Admin { socket: socket?, grants: grants?, listen, managed: managed? })
 }
 
 /// Address and certificates together, or neither.
