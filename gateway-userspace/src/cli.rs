@@ -1,9 +1,10 @@
 //! The command line: arguments in, an [`Exit`] out.
 //!
-//! Verbs either work on files (`check`, `diff OLD NEW`, `explain C014`, `key create`) or ask the running gateway over its admin socket.
+//! Verbs either work on files (`check`, `fmt`, `diff OLD NEW`, `explain C014`, `key create`) or ask the running gateway over its admin socket.
 //! Every verb that changes something prints the command that undoes it.
 
 mod allow;
+mod apply;
 mod ban;
 mod bans;
 mod check;
@@ -13,9 +14,12 @@ mod demo;
 mod diff;
 mod exit;
 mod explain;
+mod fmt;
+mod history;
 mod key;
 mod output;
 mod reload;
+mod rollback;
 mod routes;
 mod run;
 mod schema;
@@ -106,7 +110,16 @@ enum Verb {
     /// Put the configuration in force, or say what would change.
     Reload(reload::Arguments),
     /// Say what a reload would change, or what differs between two files.
+    #[command(visible_alias = "plan")]
     Diff(diff::Arguments),
+    /// Put the configuration of a file in force and in place of the running one.
+    Apply(apply::Arguments),
+    /// Put an earlier configuration in force again.
+    Rollback(rollback::Arguments),
+    /// List the configurations that were in force, or show one.
+    History(history::Arguments),
+    /// Format configuration files, or say which are not formatted.
+    Fmt(fmt::Arguments),
     /// Say what would happen to a request, or what a code such as C014 means.
     Explain(explain::Arguments),
     /// Drop everything from an address or a network.
@@ -156,6 +169,10 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Check(arguments) => check::run(common, output, &arguments),
         Verb::Reload(arguments) => reload::run(common, output, &arguments),
         Verb::Diff(arguments) => diff::run(common, output, &arguments),
+        Verb::Apply(arguments) => apply::run(common, output, &arguments),
+        Verb::Rollback(arguments) => rollback::run(common, output, &arguments),
+        Verb::History(arguments) => history::run(common, output, &arguments),
+        Verb::Fmt(arguments) => fmt::run(common, output, &arguments),
         Verb::Explain(arguments) => explain::run(common, output, &arguments),
         Verb::Ban(arguments) => ban::ban(common, output, &arguments),
         Verb::Unban(arguments) => ban::unban(common, output, &arguments),

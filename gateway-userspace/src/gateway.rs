@@ -6,6 +6,7 @@
 
 mod apply;
 mod backend;
+mod configuration;
 mod explain;
 mod kernel;
 mod log;

@@ -19,6 +19,13 @@ pub use tables::{
     Tables,
 };
 
+mod configuration;
+
+pub use configuration::{
+    Applied, Apply, DropIn, Entry, GetHistory, History, Reload, Reloaded, RollBack, ShowHistory, Shown,
+    ShownFile,
+};
+
 /// `portcullis status`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GetStatus {}
@@ -235,30 +242,6 @@ pub struct AllowedPrefix {
     pub prefix: IpNet,
     /// Why: `operator`, `never`, `loopback`, `own address`, `next hop`, `trusted proxy`, `upstream`, `ssh session`.
     pub because: String,
-}
-
-/// `portcullis reload [--dry-run]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Reload {
-    /// Check and compare only.
-    pub dry_run: bool,
-}
-
-/// What a reload did or found.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Reloaded {
-    /// Whether the new configuration is in force (with `dry_run`: could be).
-    pub ok: bool,
-    /// Generation in force now.
-    pub generation: u64,
-    /// One line for each difference: `+ route users`, `~ limit per-user`, `- auth old`.
-    pub changes: Vec<String>,
-    /// Problems, rendered for a terminal without colour.
-    pub report: String,
-    /// How many errors.
-    pub errors: usize,
-    /// How many warnings.
-    pub warnings: usize,
 }
 
 /// `portcullis explain METHOD URL`

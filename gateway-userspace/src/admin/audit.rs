@@ -47,11 +47,21 @@ pub fn not_permitted(asked: &Asked<'_>) {
 
 /// A change was made; `changes` says what is different now, if the command knows.
 pub fn done(asked: &Asked<'_>, changes: &[String]) {
-    let diff = (!changes.is_empty()).then(|| changes.join("; "));
+    let diff = (!changes.is_empty()).then(|| in_one_line(changes));
     line!(info, asked, "done", diff = diff);
 }
 
 /// A change was not made, because it cannot be.
 pub fn refused(asked: &Asked<'_>, problem: &Problem) {
     line!(info, asked, "refused", refused = &problem.detail);
+}
+
+/// Not more than a screen of it.
+fn in_one_line(changes: &[String]) -> String {
+    const CHANGES_MAX: usize = 40;
+    let mut line = changes[..changes.len().min(CHANGES_MAX)].join("; ");
+    if changes.len() > CHANGES_MAX {
+        line.push_str(&format!("; and {} more", changes.len() - CHANGES_MAX));
+    }
+    line
 }

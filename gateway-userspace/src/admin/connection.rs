@@ -22,6 +22,8 @@ use super::resource;
 
 /// Largest body of a request.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Of an `apply`: 16 MiB of configuration as JSON.
+const FILES_BODY_BYTES_MAX: usize = 24 << 20;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// How long a head may take, and then a body.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,10 +96,12 @@ async fn respond<B: Backend>(
     request: http::Request<Incoming>,
 ) -> Result<Answer, Problem> {
     let (head, body) = request.into_parts();
-    let body = match timeout(REQUEST_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+    let takes_files = role == Role::Admin && head.uri.path() == "/v1/apply";
+    let most = if takes_files { FILES_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
+    let body = match timeout(REQUEST_TIMEOUT, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(Problem::too_large("a request has at most 1 MiB"));
+            return Err(Problem::too_large(format!("a request has at most {} MiB", most >> 20)));
         }
         Ok(Err(error)) => return Err(Problem::bad_request(format!("the body did not arrive: {error}"))),
         Err(_) => return Err(Problem::timeout("the body did not arrive within 5 s")),

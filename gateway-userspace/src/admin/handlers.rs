@@ -19,6 +19,14 @@ pub trait Backend: 'static {
     async fn status(&self) -> Result<api::Status, Problem>;
     /// `portcullis reload`
     async fn reload(&self, request: api::Reload, author: &Author) -> Result<api::Reloaded, Problem>;
+    /// `portcullis apply`
+    async fn apply(&self, request: api::Apply, author: &Author) -> Result<api::Applied, Problem>;
+    /// `portcullis rollback`
+    async fn roll_back(&self, request: api::RollBack, author: &Author) -> Result<api::Applied, Problem>;
+    /// `portcullis history`
+    async fn history(&self) -> Result<api::History, Problem>;
+    /// `portcullis history show`
+    async fn show_history(&self, request: api::ShowHistory) -> Result<api::Shown, Problem>;
     /// `portcullis explain`
     async fn explain(&self, request: api::Explain) -> Result<api::Explanation, Problem>;
     /// `portcullis key list`
@@ -95,9 +103,21 @@ async fn carry_out<B: Backend>(
         Call::Allowed(_) => json(&keeper.allowed().await?),
         Call::Reload(request) => {
             let reloaded = backend.reload(request, &caller.author(api::Reload::NAME)).await?;
-            changes.clone_from(&reloaded.changes);
+            *changes = came_of(&reloaded);
             json(&reloaded)
         }
+        Call::Apply(request) => {
+            let applied = backend.apply(request, &caller.author(api::Apply::NAME)).await?;
+            *changes = came_of(&applied.reloaded);
+            json(&applied)
+        }
+        Call::RollBack(request) => {
+            let applied = backend.roll_back(request, &caller.author(api::RollBack::NAME)).await?;
+            *changes = came_of(&applied.reloaded);
+            json(&applied)
+        }
+        Call::History(_) => json(&backend.history().await?),
+        Call::ShowHistory(request) => json(&backend.show_history(request).await?),
         Call::Explain(request) => json(&backend.explain(request).await?),
         Call::Keys(_) => json(&backend.keys().await?),
         Call::Top(_) => json(&backend.top().await?),
@@ -126,6 +146,14 @@ async fn carry_out<B: Backend>(
             let changed = backend.delete_table(request, &caller.author(api::DeleteTable::NAME)).await?;
             table_changed(&changed, changes)
         }
+    }
+}
+
+/// What came of a change of the configuration, for the audit log.
+fn came_of(reloaded: &api::Reloaded) -> Vec<String> {
+    match reloaded.ok {
+        true => reloaded.changes.clone(),
+        false => vec![format!("nothing: {} problem(s)", reloaded.errors)],
     }
 }
 

@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_user_is_named_by_the_list_of_users() {
-        let users = "root:x:0:0::/root:/bin/sh\nbroken\nalice:x:1000:1000::/home/alice:/bin/sh\n";
+        let users = "root:x:0:0::/root:/bin/sh\nbroken\nalice:x:1000:1000::/srv/alice:/bin/sh\n";
         assert_eq!(user_name(users, 1000).as_deref(), Some("alice"));
         assert_eq!(user_name(users, 0).as_deref(), Some("root"));
         assert_eq!(user_name(users, 1001), None);

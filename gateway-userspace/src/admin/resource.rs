@@ -1,8 +1,8 @@
 //! From a method, a path and a body to a command.
 //!
 //! Every command is `POST /v1/NAME` with its JSON, which is what our own client sends. Beside that there are resources
-//! for people with `curl`: `GET /v1/status`, `GET /v1/bans`, `GET /v1/bans/7`, `DELETE /v1/bans/203.0.113.9`, and
-//! `POST /v1/bans` with `{"address": "203.0.113.9", "for": "10m"}`.
+//! for people with `curl`: `GET /v1/status`, `GET /v1/bans`, `GET /v1/bans/7`, `GET /v1/history/7`,
+//! `DELETE /v1/bans/203.0.113.9`, and `POST /v1/bans` with `{"address": "203.0.113.9", "for": "10m"}`.
 
 use std::net::IpAddr;
 
@@ -35,6 +35,8 @@ pub const RESOURCES: &[(&str, &str, &str)] = &[
     ("PUT", "/v1/allow/{address}", "allow"),
     ("DELETE", "/v1/allow/{address}", "allow"),
     ("GET", "/v1/keys", "keys"),
+    ("GET", "/v1/history", "history"),
+    ("GET", "/v1/history/{id}", "history-show"),
     ("GET", "/v1/config", "config"),
     ("GET", "/v1/config/{kind}", "config"),
     ("GET", "/v1/config/{kind}/{name}", "config"),
@@ -52,6 +54,10 @@ pub enum Call {
     Allow(api::AllowPrefix),
     Allowed(api::ListAllowed),
     Reload(api::Reload),
+    Apply(api::Apply),
+    RollBack(api::RollBack),
+    History(api::GetHistory),
+    ShowHistory(api::ShowHistory),
     Explain(api::Explain),
     Keys(api::ListKeys),
     Top(api::GetTop),
@@ -77,6 +83,10 @@ impl Call {
             Call::Allow(command) => of(command),
             Call::Allowed(command) => of(command),
             Call::Reload(command) => of(command),
+            Call::Apply(command) => of(command),
+            Call::RollBack(command) => of(command),
+            Call::History(command) => of(command),
+            Call::ShowHistory(command) => of(command),
             Call::Explain(command) => of(command),
             Call::Keys(command) => of(command),
             Call::Top(command) => of(command),
@@ -87,7 +97,7 @@ impl Call {
         }
     }
 
-    /// What it takes, as JSON for the audit log. Tables may hold secrets, so of them only the names.
+    /// What it takes, as JSON for the audit log. Where a command takes texts that may hold secrets, only their sizes.
     pub fn request(&self) -> String {
         let json = match self {
             Call::Ban(command) => serde_json::to_string(command),
@@ -98,10 +108,24 @@ impl Call {
             | Call::DeleteTable(api::DeleteTable { kind, name, dry_run, .. }) => {
                 return serde_json::json!({ "kind": kind, "name": name, "dry_run": dry_run }).to_string();
             }
+            Call::RollBack(command) => serde_json::to_string(command),
+            Call::Apply(command) => serde_json::to_string(&without_texts(command)),
             _ => return String::from("{}"),
         };
         json.unwrap_or_else(|error| error.to_string())
     }
+}
+
+/// An `apply` with the number of bytes in place of each text.
+fn without_texts(command: &api::Apply) -> serde_json::Value {
+    let api::Apply { text, drop_ins, prune, expected: _, why, dry_run } = command;
+    let drop_ins: serde_json::Map<_, _> = drop_ins
+        .iter()
+        .map(|drop_in| (drop_in.name.clone(), drop_in.text.as_ref().map(String::len).into()))
+        .collect();
+    serde_json::json!({
+        "bytes": text.as_ref().map(String::len), "drop_ins": drop_ins, "prune": prune, "why": why, "dry_run": dry_run,
+    })
 }
 
 /// Finds the command. `target` is path and query, the path beginning with `/v1/`.
@@ -119,6 +143,7 @@ pub fn parse(method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Re
         ("bans", Some(item)) => ban_item(method, &item),
         ("allow", Some(item)) => allow_item(method, &item),
         ("routes", Some(item)) => tables::routes(method, Some(&item), body),
+        ("history", Some(item)) => history_item(method, &item),
         (_, Some(_)) => Err(unknown()),
         ("bans", None) => bans(method, query, body),
         ("allow", None) if method == "GET" => Ok(Call::Allowed(api::ListAllowed {})),
@@ -133,6 +158,7 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
         api::ListAllowed::NAME => Some(Call::Allowed(api::ListAllowed {})),
         api::ListKeys::NAME => Some(Call::Keys(api::ListKeys {})),
         api::GetTop::NAME => Some(Call::Top(api::GetTop {})),
+        api::GetHistory::NAME => Some(Call::History(api::GetHistory {})),
         _ => None,
     };
     let post: fn(&[u8]) -> Result<Call, Problem> = match name {
@@ -142,6 +168,10 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
         api::AllowPrefix::NAME => |body| decode_json(body).map(Call::Allow),
         api::ListAllowed::NAME => |body| decode_json(body).map(Call::Allowed),
         api::Reload::NAME => |body| decode_json(body).map(Call::Reload),
+        api::Apply::NAME => |body| decode_json(body).map(Call::Apply),
+        api::RollBack::NAME => |body| decode_json(body).map(Call::RollBack),
+        api::GetHistory::NAME => |body| decode_json(body).map(Call::History),
+        api::ShowHistory::NAME => |body| decode_json(body).map(Call::ShowHistory),
         api::Explain::NAME => |body| decode_json(body).map(Call::Explain),
         api::ListKeys::NAME => |body| decode_json(body).map(Call::Keys),
         api::GetTop::NAME => |body| decode_json(body).map(Call::Top),
@@ -237,6 +267,15 @@ fn allow_item(method: &str, item: &str) -> Result<Call, Problem> {
     Ok(Call::Allow(api::AllowPrefix { prefix: prefix(item)?, remove, dry_run: false }))
 }
 
+/// `/v1/history/7`
+fn history_item(method: &str, item: &str) -> Result<Call, Problem> {
+    if method != "GET" {
+        return Err(Problem::method_not_allowed("GET"));
+    }
+    let wrong = |_| Problem::bad_request("a configuration is looked up by its number: GET /v1/history/7");
+    item.parse().map(|number| Call::ShowHistory(api::ShowHistory { number })).map_err(wrong)
+}
+
 /// An address, or a prefix.
 fn prefix(text: &str) -> Result<IpNet, Problem> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
@@ -296,6 +335,15 @@ mod tests {
             ),
             ("GET", "/v1/allow", "", "allowed {}"),
             ("POST", "/v1/reload", r#"{"dry_run":true}"#, r#"reload {"dry_run":true}"#),
+            (
+                "POST",
+                "/v1/apply",
+                r#"{"text":"secret","drop_ins":[{"name":"a.toml","text":null}],"why":"w"}"#,
+                r#"apply {"bytes":6,"drop_ins":{"a.toml":null},"dry_run":false,"prune":false,"why":"w"}"#,
+            ),
+            ("POST", "/v1/rollback", "", r#"rollback {"number":null,"why":"","dry_run":false}"#),
+            ("GET", "/v1/history", "", "history {}"),
+            ("GET", "/v1/history/7", "", "history-show {}"),
             ("GET", "/v1/keys", "", "keys {}"),
             ("GET", "/v1/top", "", "top {}"),
         ] {
@@ -372,6 +420,9 @@ mod tests {
             ("GET", "/v1/reload", "", 405, "this takes POST"),
             ("PUT", "/v1/bans", "", 405, "this takes GET, POST"),
             ("POST", "/v1/bans/7", "", 405, "this takes GET, DELETE"),
+            ("DELETE", "/v1/history/7", "", 405, "this takes GET"),
+            ("GET", "/v1/history/x", "", 400, "a configuration is looked up by its number"),
+            ("POST", "/v1/apply", r#"{"texts":""}"#, 400, "the body cannot be read: unknown field `texts`"),
             ("POST", "/v1/ban", "{", 400, "the body cannot be read: EOF"),
             ("POST", "/v1/ban", "[]", 400, "the body cannot be read: invalid length 0"),
             ("POST", "/v1/ban", "{}", 400, "the body cannot be read: missing field `prefix`"),

@@ -57,9 +57,10 @@ fn text(reply: &Reloaded, dry_run: bool) -> String {
             format!("{} change(s); put in force with: portcullis reload\n", reply.changes.len())
         }
         (false, false) => format!(
-            "{} change(s); generation {} is in force\nundo with: restore the file and run portcullis reload\n",
+            "{} change(s); generation {} is in force\nundo with: {}\n",
             reply.changes.len(),
-            reply.generation
+            reply.generation,
+            reply.undo.as_deref().unwrap_or("restore the file and run portcullis reload")
         ),
     });
     text
@@ -78,11 +79,14 @@ mod tests {
             report: String::new(),
             errors: 0,
             warnings: 0,
+            undo: None,
         };
         assert_eq!(
             text(&reply, false),
             "+ route users\n1 change(s); generation 4 is in force\nundo with: restore the file and run portcullis reload\n"
         );
+        reply.undo = Some("portcullis rollback 3".into());
+        assert!(text(&reply, false).ends_with("undo with: portcullis rollback 3\n"));
         assert!(text(&reply, true).ends_with("put in force with: portcullis reload\n"));
         reply.changes.clear();
         assert_eq!(text(&reply, false), "nothing changes; generation 4 is in force\n");

@@ -53,7 +53,7 @@ codes! {
         `${NAME:-}` makes the setting count as not written when the variable is not set.";
     OVERRIDE_UNKNOWN = "C008", "override that names no setting",
         "A variable that begins with PORTCULLIS__ overrides a setting: PORTCULLIS__SHIELD__BAN is `ban` in `[shield]`, \
-        PORTCULLIS__LIMIT__PER_USER__RATE is `rate` in `[limit.per-user]`. This one leads nowhere.";
+        PORTCULLIS__LIMIT__PER_USER__RATE is `rate` in `[limit.per-user]`. This one leads nowhere, or into an array.";
     VARIABLE_MALFORMED = "C009", "not a variable",
         "`${` begins a variable: `${NAME}` or `${NAME:-default}`. For the two characters themselves write `$${`.";
     OUT_OF_RANGE = "C010", "out of range",

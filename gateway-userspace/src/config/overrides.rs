@@ -83,7 +83,9 @@ impl Overrides<'_, '_> {
             let set_now = self.written.as_ref().is_none_or(|written| written.contains(variable.as_str()));
             if let Some(text) = set_now.then(|| self.environment.get(&variable)).flatten() {
                 let node = self.value(&variable, &text, key);
-                set(root, path, node);
+                if let Err(depth) = set(root, path, node) {
+                    self.report_unreachable(&variable, &path[..depth]);
+                }
             }
             self.asked.insert(variable);
             if let Takes::Table(inner) = key.takes {
@@ -114,6 +116,16 @@ impl Overrides<'_, '_> {
         }
     }
 
+    /// What stands at `above` is no table, so that nothing in it can be replaced alone.
+    fn report_unreachable(&mut self, variable: &str, above: &[String]) {
+        let message = format!(
+            "the variable `{variable}` replaces a part of `{}`, which is no table here",
+            above.join(".")
+        );
+        let problem = Problem::unplaced(codes::OVERRIDE_UNKNOWN, message);
+        self.report.push(problem.help(format!("replace the whole of it, with `{}`", self::variable(above))));
+    }
+
     fn report_unknown(&mut self) {
         for variable in self.written.iter().flatten().filter(|variable| !self.asked.contains(**variable)) {
             let message = format!("the variable `{variable}` names no setting");
@@ -135,9 +147,15 @@ fn spell(name: &str) -> String {
     name.to_ascii_uppercase().replace(['-', '.'], "_")
 }
 
-/// Puts a value at a path; tables on the way come into being.
-fn set(node: &mut Node, path: &[String], value: Node) {
-    let Value::Table(entries) = &mut node.value else { return };
+/// Puts a value at a path; tables on the way come into being. The error is how many parts of the path lead to something
+/// that is no table.
+fn set(node: &mut Node, path: &[String], value: Node) -> Result<(), usize> {
+    let entries = match &mut node.value {
+        Value::Table(entries) => entries,
+        // Reported already.
+        Value::Broken => return Ok(()),
+        _ => return Err(0),
+    };
     let place = value.place.clone();
     let key = Located::new(path[0].clone(), place.clone());
     let at = entries.iter().position(|entry| entry.key.value == path[0]);
@@ -146,11 +164,11 @@ fn set(node: &mut Node, path: &[String], value: Node) {
             Some(at) => entries[at] = Entry { key, node: value },
             None => entries.push(Entry { key, node: value }),
         }
-        return;
+        return Ok(());
     }
     let at = at.unwrap_or_else(|| {
         entries.push(Entry { key, node: Node { place, value: Value::Table(Vec::new()) } });
         entries.len() - 1
     });
-    set(&mut entries[at].node, &path[1..], value);
+    set(&mut entries[at].node, &path[1..], value).map_err(|depth| depth + 1)
 }

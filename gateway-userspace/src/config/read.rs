@@ -3,7 +3,7 @@
 //! The main file, `conf.d/*.toml` beside it, and what `include` names, relative to the file in which it stands. Tables
 //! are merged by name. No file overrides another: the same table in two files is an error that shows both.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -121,15 +121,18 @@ fn merge(root: &mut Node, file: Node, report: &mut Report) {
 fn merge_named(into: &mut Entry, from: Entry, report: &mut Report) {
     let section = into.key.value.clone();
     let (Value::Table(into), Value::Table(from)) = (&mut into.node.value, from.node.value) else { return };
-    for entry in from {
-        match into.iter().find(|other| other.key.value == entry.key.value) {
-            None => into.push(entry),
-            Some(other) => {
-                let title = format!("[{section}.{}]", entry.key.value);
-                defined_twice(report, &title, &other.key.place, &entry.key.place);
-            }
+    // Thousands of tables may meet thousands: they are looked up and not compared one by one.
+    let mut new: HashMap<String, Entry> =
+        from.into_iter().map(|entry| (entry.key.value.clone(), entry)).collect();
+    for other in into.iter() {
+        if let Some(entry) = new.remove(&other.key.value) {
+            let title = format!("[{section}.{}]", entry.key.value);
+            defined_twice(report, &title, &other.key.place, &entry.key.place);
         }
     }
+    let mut new: Vec<Entry> = new.into_values().collect();
+    new.sort_by_key(|entry| entry.key.place.span.start);
+    into.extend(new);
 }
 
 fn defined_twice(report: &mut Report, title: &str, first: &Place, second: &Place) {

@@ -49,6 +49,17 @@ pub enum Expected {
     Is(Fingerprint),
 }
 
+impl Edit {
+    /// An edit of a file that is to be as it was found.
+    pub fn of(found: &Files, path: PathBuf, text: Option<String>) -> Edit {
+        let expected = match found.iter().find(|file| file.path == path) {
+            Some(file) => Expected::Is(Fingerprint::of(file.text.as_bytes())),
+            None => Expected::Absent,
+        };
+        Edit { path, expected, text }
+    }
+}
+
 /// Why nothing was written, or why what was written could not be taken back.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -84,13 +95,13 @@ impl Error {
     }
 }
 
-/// The files as they would be after these edits, once every edit is permitted and sees what it expects.
-pub fn overlay(main: &Path, edits: &[Edit]) -> Result<Overlay, Error> {
-    let known = Files::read(main, &Overlay::default());
+/// The files as they would be after these edits, once every edit is permitted and sees what it expects. `known` is what
+/// the configuration is made of now.
+pub fn overlay(main: &Path, known: &Files, edits: &[Edit]) -> Result<Overlay, Error> {
     let mut overlay = Overlay::default();
     for edit in edits {
         let path = files::folder(main).join(&edit.path);
-        permit(main, &known, &path)?;
+        permit(main, known, &path)?;
         current(&path)?.meets(&path, &edit.expected)?;
         overlay.lay(&path, edit.text.as_deref());
     }
@@ -231,29 +242,32 @@ pub struct Put {
 }
 
 /// Writes the edits. An edit that changes nothing writes nothing. Blocks until all is on the disk.
-pub fn put(main: &Path, edits: &[Edit]) -> Result<Put, Error> {
-    let folder = files::folder(main);
-    let known = Files::read(main, &Overlay::default());
-    let like = current(main)?;
+pub fn put(main: &Path, known: &Files, edits: &[Edit]) -> Result<Put, Error> {
     let mut note = Note { version: 1, moves: Vec::new() };
+    if let Err(error) = stage(main, known, edits, &mut note.moves) {
+        note.moves.iter().for_each(Move::tidy);
+        return Err(error);
+    }
+    declare(main, note)?.go()
+}
+
+/// Makes every edit ready; after an error, `moves` says what has to be tidied up.
+fn stage(main: &Path, known: &Files, edits: &[Edit], moves: &mut Vec<Move>) -> Result<(), Error> {
+    let folder = files::folder(main);
+    let like = current(main)?;
     for edit in edits {
         let path = folder.join(&edit.path);
-        permit(main, &known, &path)?;
+        permit(main, known, &path)?;
         let current = current(&path)?;
         current.meets(&path, &edit.expected)?;
         let after = edit.text.as_ref().map(|text| Fingerprint::of(text.as_bytes()));
         if current.fingerprint() == after.as_ref() {
             continue;
         }
-        let step = Move { path: real(&path), before: current.fingerprint().cloned(), after };
-        let staged = step.stage(edit.text.as_deref(), &current, &like);
-        note.moves.push(step);
-        if let Err(error) = staged {
-            note.moves.iter().for_each(Move::tidy);
-            return Err(error);
-        }
+        moves.push(Move { path: real(&path), before: current.fingerprint().cloned(), after });
+        moves[moves.len() - 1].stage(edit.text.as_deref(), &current, &like)?;
     }
-    declare(main, note)?.go()
+    Ok(())
 }
 
 /// Writes the note down, if there is anything to do.
@@ -314,6 +328,18 @@ impl Put {
         }
         self.keep()
     }
+}
+
+/// Puts another text in place of one file's, without a way back; owner, mode and links stay. Refused if the file is not
+/// what the caller saw.
+pub fn replace(path: &Path, seen: &Fingerprint, text: &str) -> Result<(), Error> {
+    let now = current(path)?;
+    now.meets(path, &Expected::Is(seen.clone()))?;
+    let after = Some(Fingerprint::of(text.as_bytes()));
+    let step = Move { path: real(path), before: now.fingerprint().cloned(), after };
+    let written = step.stage(Some(text), &now, &now).and_then(|()| step.go());
+    step.tidy();
+    written
 }
 
 /// A new file with this content, mode and owner, flushed.

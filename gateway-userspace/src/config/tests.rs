@@ -4,6 +4,7 @@ mod documents;
 mod examples;
 mod files;
 mod model;
+mod overrides;
 mod problems;
 
 use super::*;

@@ -44,6 +44,8 @@ struct Source {
     text: Arc<str>,
     /// Byte at which each line begins, so that finding a line takes no time even in a large file.
     line_starts: Arc<[usize]>,
+    /// What is not to be shown.
+    secrets: Vec<Range<usize>>,
 }
 
 impl Sources {
@@ -51,7 +53,7 @@ impl Sources {
     pub fn add(&mut self, path: PathBuf, text: Arc<str>) -> u32 {
         let after_newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
         let line_starts = std::iter::once(0).chain(after_newlines).collect();
-        self.0.push(Source { path, text, line_starts });
+        self.0.push(Source { path, text, line_starts, secrets: Vec::new() });
         (self.0.len() - 1) as u32
     }
 
@@ -63,6 +65,36 @@ impl Sources {
     /// Paths and texts of all files, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = (&std::path::Path, &Arc<str>)> {
         self.0.iter().map(|source| (source.path.as_path(), &source.text))
+    }
+
+    /// Says that what stands at a place is a secret. What refers to a variable, which is no secret itself, stays.
+    pub fn conceal(&mut self, place: &Place) {
+        let Some(source) = self.0.get_mut(place.file as usize) else { return };
+        let written = source.text.get(place.span.clone());
+        if written.is_some_and(|written| !written.contains("${")) {
+            source.secrets.push(place.span.clone());
+        }
+    }
+
+    /// The text of a file with asterisks in place of its secrets, but not of the quotes around them. It has as many
+    /// bytes and lines as the text.
+    pub fn shown(&self, file: u32) -> String {
+        let Some(source) = self.0.get(file as usize) else { return String::new() };
+        let hidden = |at: usize| source.secrets.iter().any(|span| span.contains(&at));
+        let show = |(at, character): (usize, char)| match character {
+            '"' | '\'' | '\n' | '\r' => character.to_string(),
+            _ if hidden(at) => "*".repeat(character.len_utf8()),
+            _ => character.to_string(),
+        };
+        match source.secrets.is_empty() {
+            true => source.text.to_string(),
+            false => source.text.char_indices().map(show).collect(),
+        }
+    }
+
+    /// Whether anything in a file is not to be shown.
+    pub fn has_secrets(&self, file: u32) -> bool {
+        self.0.get(file as usize).is_some_and(|source| !source.secrets.is_empty())
     }
 
     /// Line and column of a place's beginning, both from 1, the column in characters.

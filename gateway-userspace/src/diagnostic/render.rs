@@ -1,5 +1,6 @@
 //! A report as text: for people, as JSON, as annotations of GitHub's, and in one line each.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 
@@ -178,9 +179,14 @@ fn groups<'p>(problem: &'p Problem, sources: &'p Sources) -> Vec<Group<'p>> {
         let start = sources.line_start(file, first);
         let end = sources.line_start(file, lines().max().unwrap_or(first) + 1);
         let part = text[start..end].strip_suffix('\n').unwrap_or(&text[start..end]);
+        let part: Cow<'_, str> = match sources.has_secrets(file) {
+            true => sources.shown(file)[start..start + part.len()].to_owned().into(),
+            false => part.into(),
+        };
+        let length = part.len();
         let annotations = annotations.iter().map(|(kind, place, label)| {
             let span = within(&place.span, text);
-            let annotation = kind.span(span.start - start..(span.end - start).min(part.len()));
+            let annotation = kind.span(span.start - start..(span.end - start).min(length));
             if label.is_empty() { annotation } else { annotation.label(*label) }
         });
         let snippet = Snippet::source(part).path(path.display().to_string()).line_start(first).fold(true);

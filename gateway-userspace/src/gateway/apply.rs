@@ -10,8 +10,7 @@ use std::time::SystemTime;
 
 use super::Gateway;
 use super::reload::{self, Reloaded};
-use crate::admin::problem::Problem;
-use crate::config::files::{self, Files};
+use crate::config::files::{self, Files, Fingerprint};
 use crate::config::history::{self, Author, History};
 use crate::config::overlay::Overlay;
 use crate::config::store::{self, Edit, Expected};
@@ -51,7 +50,20 @@ impl Gateway {
     ///
     /// Runs on the control thread to its end, so no reload comes between, and blocks it for as long as the disk takes.
     pub fn apply(&self, edits: &[Edit], author: &Author, dry_run: bool) -> Result<Applied, Refused> {
-        let overlay = store::overlay(&self.path, edits)?;
+        let found = Files::read(&self.path, &Overlay::default());
+        self.apply_over(&found, &found, edits, author, dry_run)
+    }
+
+    /// The same, with the files as they were `found`, and those that may be written, `known`.
+    pub fn apply_over(
+        &self,
+        found: &Files,
+        known: &Files,
+        edits: &[Edit],
+        author: &Author,
+        dry_run: bool,
+    ) -> Result<Applied, Refused> {
+        let overlay = store::overlay(&self.path, known, edits)?;
         let ready = reload::prepare(&self.path, &overlay, &self.state)
             .map_err(|report| Refused::Invalid(report.into()))?;
         let before = self.history.newest();
@@ -60,10 +72,9 @@ impl Gateway {
                 self.put_in_force(ready, true).map_err(|report| Refused::Invalid(report.into()))?;
             return Ok(Applied { reloaded, number: None, before });
         }
-        let found = Files::read(&self.path, &Overlay::default());
         self.history
-            .change(|history| history.put_by(&found, &Author::new("found", "edited"), SystemTime::now()))?;
-        let written = store::put(&self.path, edits)?;
+            .change(|history| history.put_by(found, &Author::new("found", "edited"), SystemTime::now()))?;
+        let written = store::put(&self.path, known, edits)?;
         let files = ready.files.clone();
         let reloaded = match self.put_in_force(ready, false) {
             Ok(reloaded) => reloaded,
@@ -81,27 +92,30 @@ impl Gateway {
         Ok(Applied { reloaded, number, before })
     }
 
-    /// Makes the configuration what it was at this number of the history; without one, what it was before the last
-    /// change.
+    /// The number to go back to if none is given: that of what was in force before the last change.
+    pub fn go_back_to(&self, number: Option<u64>) -> Result<u64, Refused> {
+        match number {
+            Some(number) => Ok(number),
+            None => self.history.look(|history| Ok(history.before()?.number)),
+        }
+    }
+
+    /// Makes the configuration what it was at this number of the history.
     pub fn roll_back(
         &self,
-        number: Option<u64>,
+        found: &Files,
+        number: u64,
         author: &Author,
         dry_run: bool,
-    ) -> Result<(u64, Applied), Refused> {
-        let (number, wanted) = self.history.look(|history| {
-            let number = match number {
-                Some(number) => number,
-                None => history.before()?.number,
-            };
-            Ok((number, history.files(number)?))
-        })?;
-        let edits = self.edits_towards(&wanted);
-        Ok((number, self.apply(&edits, author, dry_run)?))
+    ) -> Result<Applied, Refused> {
+        let wanted = self.history.look(|history| history.files(number))?;
+        // What was included then may be written again, even if it is not included now.
+        let known = Files::new(found.iter().chain(wanted.iter()).cloned().collect());
+        self.apply_over(found, &known, &self.edits_towards(found, &wanted), author, dry_run)
     }
 
     /// What makes the configuration consist of these files and no others.
-    fn edits_towards(&self, wanted: &Files) -> Vec<Edit> {
+    fn edits_towards(&self, found: &Files, wanted: &Files) -> Vec<Edit> {
         let mut edits = Vec::new();
         let mut overlay = Overlay::default();
         let folder = files::folder(&self.path);
@@ -111,28 +125,21 @@ impl Gateway {
                 0 => self.path.file_name().map_or_else(|| file.path.clone(), Into::into),
                 _ => file.path.clone(),
             };
+            let there = std::fs::read_to_string(folder.join(&path));
             overlay.lay(&folder.join(&path), Some(&file.text));
-            edits.push(Edit { path, expected: Expected::Any, text: Some(file.text.to_string()) });
+            if there.is_ok_and(|there| *there == *file.text) {
+                continue;
+            }
+            edits.push(Edit::of(found, path, Some(file.text.to_string())));
         }
         // Drop-ins, and what a pattern includes, that were not there then.
         let would_be = Files::read(&self.path, &overlay);
-        let extra = would_be.iter().filter(|file| !edits.iter().any(|edit| edit.path == file.path));
-        let removed: Vec<_> =
-            extra.map(|file| Edit { path: file.path.clone(), expected: Expected::Any, text: None }).collect();
-        edits.extend(removed);
+        let extra = would_be.iter().skip(1).filter(|file| wanted.iter().all(|then| then.path != file.path));
+        edits.extend(extra.map(|file| {
+            let expected = Expected::Is(Fingerprint::of(file.text.as_bytes()));
+            Edit { path: file.path.clone(), expected, text: None }
+        }));
         edits
-    }
-}
-
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Problem {
-        let detail = super::chain(&refused);
-        match refused {
-            Refused::Store(error) if error.is_conflict() => Problem::precondition_failed(detail),
-            Refused::Store(store::Error::NotPart(_)) | Refused::Invalid(_) => Problem::conflict(detail),
-            Refused::NoHistory => Problem::conflict(detail),
-            Refused::Store(_) | Refused::History(_) => Problem::internal(detail),
-        }
     }
 }
 

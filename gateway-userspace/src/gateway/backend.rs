@@ -9,7 +9,6 @@ use crate::admin::handlers::Backend;
 use crate::admin::problem::Problem;
 use crate::config::history::Author;
 use crate::config::model::AuthKind;
-use crate::diagnostic::{Severity, render};
 
 /// Sources that `top` shows.
 const TOP_SOURCES: usize = 20;
@@ -62,19 +61,26 @@ impl Backend for Gateway {
     }
 
     async fn reload(&self, request: api::Reload, author: &Author) -> Result<api::Reloaded, Problem> {
+        let before = self.history.newest();
         let result = self.reload(author, request.dry_run);
-        let (ok, changes, report) = match result {
-            Ok(reloaded) => (true, reloaded.changes, reloaded.report),
-            Err(report) => (false, Vec::new(), report),
-        };
-        Ok(api::Reloaded {
-            ok,
-            generation: self.live.generation(),
-            changes,
-            errors: report.count(Severity::Error),
-            warnings: report.count(Severity::Warning),
-            report: render::human(&report, false),
-        })
+        let before = before.filter(|before| !request.dry_run && self.history.newest() != Some(*before));
+        Ok(super::configuration::reloaded(self.live.generation(), result, before))
+    }
+
+    async fn apply(&self, request: api::Apply, author: &Author) -> Result<api::Applied, Problem> {
+        self.apply_command(request, author)
+    }
+
+    async fn roll_back(&self, request: api::RollBack, author: &Author) -> Result<api::Applied, Problem> {
+        self.roll_back_command(request, author)
+    }
+
+    async fn history(&self) -> Result<api::History, Problem> {
+        self.history_command()
+    }
+
+    async fn show_history(&self, request: api::ShowHistory) -> Result<api::Shown, Problem> {
+        self.show_history_command(request)
     }
 
     async fn explain(&self, request: api::Explain) -> Result<api::Explanation, Problem> {

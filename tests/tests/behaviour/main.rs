@@ -5,6 +5,7 @@ mod administration;
 mod authentication;
 mod bad_input;
 mod forwarding;
+mod history;
 mod hostile;
 mod limits;
 mod observability;

@@ -112,41 +112,51 @@ fn limited(port: u16, body: &str) -> String {
 }
 
 #[test]
-fn six_hundred_reloads_under_load_fail_no_request_and_keep_memory_flat() {
+fn six_hundred_reloads_under_load_fail_no_request_mix_no_two_configurations_and_keep_memory_flat() {
     let echo = Echo::start();
+    // Each configuration says its number at three places that are compiled apart: in what every answer gets, in what
+    // the route sets, and in another route's answer.
     let text = |port: u16, generation: usize| {
         format!(
             "[listen.main]\naddress = \"0.0.0.0:{port}\"\n[limit.l]\nrate = \"1000000/s\"\nby = \"address\"\n\
-             [route.all]\nmatch = \"/*\"\nto = \"{}\"\nlimit = \"l\"\nheaders = {{ set = {{ X-Generation = \"{generation}\" }} }}\n",
+             [headers]\nset = {{ X-Everywhere = \"{generation}\" }}\n\
+             [route.all]\nmatch = \"/*\"\nto = \"{}\"\nlimit = \"l\"\nheaders = {{ set = {{ X-Generation = \"{generation}\" }} }}\n\
+             [route.own]\nmatch = \"/own\"\nrespond = {{ status = 200, body = \"{generation}\" }}\nheaders = {{ set = {{ X-Generation = \"{generation}\" }} }}\n",
             echo.url()
         )
     };
     let gateway = Gateway::start_with(|_, port| text(port, 0));
     let stop = Arc::new(AtomicBool::new(false));
     let (good, bad) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let wrong = std::sync::Mutex::new(Vec::new());
     let mut sizes = Vec::new();
     std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
+        for client in 0..4 {
+            let (gateway, stop, good, bad, wrong) = (&gateway, &stop, &good, &bad, &wrong);
+            scope.spawn(move || {
+                let path = if client % 2 == 0 { "/" } else { "/own" };
                 while !stop.load(Ordering::Relaxed) {
                     let Ok(mut stream) = TcpStream::connect(gateway.address()) else {
                         bad.fetch_add(1, Ordering::Relaxed);
                         continue;
                     };
+                    let mut last = 0;
                     for _ in 0..50 {
-                        if stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").is_err() {
+                        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+                        if stream.write_all(request.as_bytes()).is_err() {
                             bad.fetch_add(1, Ordering::Relaxed);
                             break;
                         }
-                        let mut answer = [0; 4096];
-                        match stream.read(&mut answer) {
-                            Ok(length) if answer[..length].starts_with(b"HTTP/1.1 200") => {
-                                good.fetch_add(1, Ordering::Relaxed);
-                            }
-                            _ => {
-                                bad.fetch_add(1, Ordering::Relaxed);
-                                break;
-                            }
+                        let answer = whole_answer(&mut stream);
+                        if !answer.starts_with("HTTP/1.1 200") {
+                            bad.fetch_add(1, Ordering::Relaxed);
+                            break;
+                        }
+                        good.fetch_add(1, Ordering::Relaxed);
+                        match generation_of(&answer, path == "/own") {
+                            // A connection stays on its worker, which never goes back to what was before.
+                            Some(generation) if generation >= last => last = generation,
+                            _ => wrong.lock().unwrap().push(answer),
                         }
                     }
                 }
@@ -163,9 +173,46 @@ fn six_hundred_reloads_under_load_fail_no_request_and_keep_memory_flat() {
         stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(bad.load(Ordering::Relaxed), 0, "of {} requests", good.load(Ordering::Relaxed));
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} answers of two configurations, such as {}", wrong.len(), wrong[0]);
     assert!(good.load(Ordering::Relaxed) > 600, "the load was real");
     let growth = sizes[5].saturating_sub(sizes[1]);
     assert!(growth < 4 << 20, "resident memory after each hundred reloads: {sizes:?}");
+    // The history is as bounded as the memory.
+    assert_eq!(std::fs::read_dir(gateway.folder.join("state/history")).unwrap().count(), 32);
+}
+
+/// One answer with a `Content-Length`; less if the connection ends.
+fn whole_answer(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+            if length.and_then(|length| length.parse().ok()).is_none_or(|length: usize| body.len() >= length)
+            {
+                break;
+            }
+        }
+        let mut buffer = [0; 4096];
+        match stream.read(&mut buffer) {
+            Ok(read @ 1..) => answer.extend_from_slice(&buffer[..read]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The number of the configuration that made an answer, if all its parts are of one.
+fn generation_of(answer: &str, with_body: bool) -> Option<usize> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let field = |name: &str| {
+        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    };
+    let (one, other) = (field("x-everywhere")?, field("x-generation")?);
+    let same = one == other && (!with_body || body == one);
+    one.parse().ok().filter(|_| same)
 }
 
 #[test]

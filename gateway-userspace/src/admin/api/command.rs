@@ -85,6 +85,10 @@ commands! {
     AllowPrefix => Changed, "allow", Operator, changes;
     ListKeys => Keys, "keys", Viewer, looks;
     Reload => Reloaded, "reload", Operator, changes;
+    Apply => Applied, "apply", Admin, changes;
+    RollBack => Applied, "rollback", Admin, changes;
+    GetHistory => History, "history", Viewer, looks;
+    ShowHistory => Shown, "history-show", Viewer, looks;
     ListRoutes => Routes, "routes", Viewer, looks;
     GetTables => Tables, "config", Viewer, looks;
     SetTable => TableChanged, "config-set", Admin, changes;

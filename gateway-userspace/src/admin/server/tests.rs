@@ -37,6 +37,18 @@ impl Backend for Part {
         assert!(request.dry_run, "the test asks for nothing else");
         panic!("a handler that panics")
     }
+    async fn apply(&self, _: api::Apply, _: &Author) -> Result<api::Applied, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
+    async fn roll_back(&self, _: api::RollBack, _: &Author) -> Result<api::Applied, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
+    async fn history(&self) -> Result<api::History, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
+    async fn show_history(&self, _: api::ShowHistory) -> Result<api::Shown, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
     async fn explain(&self, request: api::Explain) -> Result<api::Explanation, Problem> {
         Ok(api::Explanation { steps: Vec::new(), outcome: request.url })
     }

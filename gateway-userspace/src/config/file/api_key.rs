@@ -146,6 +146,7 @@ fn hash(d: &mut Decoder<'_>, node: &Node) -> Option<[u8; 32]> {
     if let Some(digest) = text.strip_prefix("sha256:").and_then(parse_hex) {
         return Some(digest);
     }
+    d.conceal(node);
     let problem =
         Problem::error(codes::BAD_KEY_HASH, "this is not the hash of an API key", node.place.clone())
             .label("expected `sha256:` and 64 hexadecimal digits");

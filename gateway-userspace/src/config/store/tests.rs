@@ -55,6 +55,18 @@ fn edit(path: &str, text: Option<&str>) -> Edit {
     Edit { path: path.into(), expected: Expected::Any, text: text.map(str::to_owned) }
 }
 
+fn known(main: &Path) -> Files {
+    Files::read(main, &Overlay::default())
+}
+
+fn put(main: &Path, edits: &[Edit]) -> Result<Put, Error> {
+    super::put(main, &known(main), edits)
+}
+
+fn overlay(main: &Path, edits: &[Edit]) -> Result<Overlay, Error> {
+    super::overlay(main, &known(main), edits)
+}
+
 fn some_edits() -> Vec<Edit> {
     vec![
         edit("gateway.toml", Some("include = \"extra.toml\"\n# new\n")),

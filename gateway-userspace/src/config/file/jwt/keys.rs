@@ -98,7 +98,12 @@ fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Keys> {
             Content::Text(text) => material(d, &text, &node.place, false),
             Content::Unread => Some(Keys { source: KeySource::Inline("".into()), families: None }),
         },
-        None => material(d, text, &node.place, literal),
+        None => {
+            if !text.trim_start().starts_with("-----BEGIN PUBLIC KEY") {
+                d.conceal(node);
+            }
+            material(d, text, &node.place, literal)
+        }
     }
 }
 
