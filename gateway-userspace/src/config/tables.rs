@@ -145,11 +145,13 @@ fn json_of_value(value: &Value) -> serde_json::Value {
 
 /// Keys and values as they are written; tables within it get a header relative to it.
 fn text(item: &Item) -> String {
-    let table = match item {
+    let mut table = match item {
         Item::Table(table) => table.clone(),
         Item::Value(Value::InlineTable(table)) => table.clone().into_table(),
         _ => return String::new(),
     };
+    // The comment above the header is not part of it.
+    table.decor_mut().clear();
     toml_edit::DocumentMut::from(table).to_string().trim_start().to_owned()
 }
 

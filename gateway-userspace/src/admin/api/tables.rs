@@ -43,7 +43,7 @@ pub struct Table {
 
 /// `portcullis config set`
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct SetTable {
     /// `route`, `upstream`, `shield` …
     pub kind: String,
