@@ -12,4 +12,5 @@ mod observability;
 mod operation;
 mod refusals;
 mod routing;
+mod tables;
 mod tls;
