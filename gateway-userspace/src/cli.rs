@@ -9,6 +9,7 @@ mod ban;
 mod bans;
 mod check;
 mod completions;
+mod config;
 mod demo;
 mod diff;
 mod exit;
@@ -19,6 +20,7 @@ mod key;
 mod output;
 mod reload;
 mod rollback;
+mod routes;
 mod run;
 mod schema;
 mod status;
@@ -29,7 +31,9 @@ use std::path::PathBuf;
 
 use clap::{ColorChoice, Parser, Subcommand};
 
-use crate::config::{self, Environment};
+use crate::admin::api::Command;
+use crate::admin::client::{self, Address, Credentials, Remote};
+use crate::config::Environment;
 
 pub use exit::Exit;
 use output::Output;
@@ -52,9 +56,18 @@ pub struct Common {
     /// The configuration file.
     #[arg(short, long, global = true, value_name = "FILE", default_value = CONFIG)]
     pub config: PathBuf,
-    /// The admin socket; if not given, the one that the configuration names.
-    #[arg(long, global = true, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
+    /// The admin socket, or https://HOST:PORT; if not given, the socket that the configuration names.
+    #[arg(long, global = true, value_name = "PATH|URL", env = "PORTCULLIS_SOCKET", hide_env_values = true)]
+    pub socket: Option<String>,
+    /// For https: PEM file with the client's certificate.
+    #[arg(long, global = true, value_name = "FILE", env = "PORTCULLIS_CERT", hide_env_values = true)]
+    pub cert: Option<PathBuf>,
+    /// For https: PEM file with the certificate's key.
+    #[arg(long, global = true, value_name = "FILE", env = "PORTCULLIS_KEY", hide_env_values = true)]
+    pub key: Option<PathBuf>,
+    /// For https: PEM file with the CA of the gateway; if not given, what the system trusts.
+    #[arg(long, global = true, value_name = "FILE", env = "PORTCULLIS_CA", hide_env_values = true)]
+    pub ca: Option<PathBuf>,
     /// Print JSON.
     #[arg(long, global = true)]
     pub json: bool,
@@ -67,14 +80,24 @@ pub struct Common {
 }
 
 impl Common {
-    /// The admin socket: as given, else as configured, else the usual one.
-    pub fn socket(&self) -> PathBuf {
-        match &self.socket {
-            Some(socket) => socket.clone(),
-            None => {
-                crate::admin::socket::place(config::admin_socket(&self.config, &Environment::of_process()))
+    /// Where the gateway is administered: as given, else as configured, else the usual socket.
+    pub fn address(&self) -> Result<Address, client::Error> {
+        Ok(match &self.socket {
+            Some(url) if url.contains("://") => {
+                let (certificate, key, ca) = (self.cert.clone(), self.key.clone(), self.ca.clone());
+                Address::Remote(Remote::parse(url, Credentials { certificate, key, ca })?)
             }
-        }
+            Some(path) => Address::Socket(path.into()),
+            None => Address::Socket(crate::admin::socket::place(crate::config::admin_socket(
+                &self.config,
+                &Environment::of_process(),
+            ))),
+        })
+    }
+
+    /// Asks the gateway.
+    pub fn call<C: Command>(&self, command: &C) -> Result<C::Reply, client::Error> {
+        client::call(&self.address()?, command)
     }
 }
 
@@ -117,6 +140,10 @@ enum Verb {
     Status,
     /// Show routes and sources live.
     Top(top::Arguments),
+    /// Look at tables of the configuration, set them, or delete them.
+    Config(config::Arguments),
+    /// List the routes, or show one with all that holds for it.
+    Routes(routes::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
     /// Print a JSON Schema of the configuration, for editors.
@@ -158,10 +185,12 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Key(arguments) => key::run(common, output, &arguments),
         Verb::Status => status::run(common, output),
         Verb::Top(arguments) => top::run(common, output, &arguments),
+        Verb::Config(arguments) => config::run(common, output, &arguments),
+        Verb::Routes(arguments) => routes::run(common, output, &arguments),
         Verb::Completions(arguments) => completions::run(output, &arguments),
         Verb::Schema => schema::run(output),
         Verb::Reference => {
-            output.raw(&config::reference::markdown());
+            output.raw(&crate::config::reference::markdown());
             Exit::Done
         }
     }
@@ -191,7 +220,7 @@ mod tests {
         for line in ["portcullis --json --socket /s status", "portcullis status --socket /s --json"] {
             let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
             assert!(arguments.common.json, "{line}");
-            assert_eq!(arguments.common.socket(), PathBuf::from("/s"));
+            assert_eq!(arguments.common.address().unwrap(), Address::Socket("/s".into()));
             assert_eq!(arguments.common.config, PathBuf::from(CONFIG));
         }
     }

@@ -13,6 +13,7 @@ mod log;
 mod metrics;
 mod reload;
 mod shed;
+mod tables;
 mod workers;
 
 use std::cell::RefCell;
@@ -29,6 +30,7 @@ use self::log::{LastReload, LogSlot};
 use self::reload::{Listeners, Ready};
 use self::workers::Workers;
 use crate::abuse::keeper::{self, Keeper};
+use crate::admin::remote::Remote;
 use crate::admin::{server, socket};
 use crate::config::compile::{Compiled, State};
 use crate::config::history::Author;
@@ -72,6 +74,15 @@ pub enum Error {
     /// The admin socket.
     #[error(transparent)]
     Admin(#[from] socket::Error),
+    /// The admin listener.
+    #[error("the admin API cannot listen on {}", address.map_or_else(String::new, |address| address.to_string()))]
+    Administration {
+        /// Where.
+        address: Option<std::net::SocketAddr>,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The kernel stage.
     #[error("the kernel stage cannot start")]
     Kernel(#[from] dataplane::Error),
@@ -102,6 +113,7 @@ pub struct Gateway {
     log: Arc<LogSlot>,
     last_reload: Arc<LastReload>,
     door: Rc<server::Door>,
+    remote: Rc<Remote>,
     history: apply::Kept,
 }
 
@@ -143,8 +155,7 @@ async fn control(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
     // First of all what tells that another gateway is running, before anything of it is touched.
     let admin = server::Server::bind(server::Options {
         socket: admin_socket(config),
-        operators: config.admin.operators.clone(),
-        viewers: config.admin.viewers.clone(),
+        grants: config.admin.grants.clone(),
     })?;
     let operations = match operations_address {
         Some(address) => Some(
@@ -154,10 +165,18 @@ async fn control(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
         ),
         None => None,
     };
-    let (gateway, keeper) = assemble(path, state, ready, admin.door())?;
+    let remote = Rc::new(Remote::default());
+    let listening = remote.prepare(ready.admin.clone()).map_err(|source| Error::Administration {
+        address: ready.admin.as_ref().map(|(address, _)| *address),
+        source,
+    })?;
+    let (gateway, keeper) = assemble(path, state, ready, admin.door(), remote.clone())?;
     let gateway = Rc::new(gateway);
 
+    let door = admin.door();
     let admin = tokio::task::spawn_local(admin.serve(gateway.clone()));
+    remote.change(listening);
+    let remote = tokio::task::spawn_local(remote.serve(door, gateway.clone()));
     let resolving = gateway.state.clone();
     tokio::task::spawn_local(async move { resolving.upstreams.keep_resolving().await });
     let (stop_operations, operations_stopped) = tokio::sync::oneshot::channel::<()>();
@@ -173,6 +192,7 @@ async fn control(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
     tracing::info!(config = %path.display(), workers = gateway.workers.count(), "ready");
     gateway.heed_signals(drain).await?;
     admin.abort();
+    remote.abort();
     drop(stop_operations);
     gateway.log.replace(None);
     keeper.stop();
@@ -190,6 +210,7 @@ fn assemble(
     state: Arc<State>,
     ready: Ready,
     door: Rc<server::Door>,
+    remote: Rc<Remote>,
 ) -> Result<(Gateway, Keeper), Error> {
     let Ready { compiled, listeners, files, .. } = ready;
     let Compiled { snapshot, jobs, limit_states, .. } = compiled;
@@ -239,6 +260,7 @@ fn assemble(
         readiness,
         kernel,
         door,
+        remote,
         history,
     };
     gateway.state.limits.adopt(limit_states);
@@ -332,10 +354,9 @@ impl Gateway {
         }
     }
 
-    /// Who may use the admin socket from now on.
+    /// Who may use the admin API from now on.
     fn administrate(&self, config: &Config) {
-        let (operators, viewers) = (config.admin.operators.clone(), config.admin.viewers.clone());
-        if let Err(error) = self.door.change(operators, viewers) {
+        if let Err(error) = self.door.change(config.admin.grants.clone()) {
             tracing::error!(%error, "the admin socket's permissions could not be changed");
         }
     }

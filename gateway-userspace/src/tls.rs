@@ -84,6 +84,30 @@ pub enum TlsError {
         /// The key file.
         key: PathBuf,
     },
+    /// A certificate of a CA for clients cannot be used.
+    #[error("a certificate in {} cannot be used: {cause}", path.display())]
+    BadClientCa {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: rustls::Error,
+    },
+    /// No `X509 CRL` in a file of revocations.
+    #[error("{} holds no revocation list", path.display())]
+    NoRevocations {
+        /// The file.
+        path: PathBuf,
+    },
+    /// CA and revocations for clients do not make a verifier.
+    #[error("clients cannot be verified with {} and its revocations (version 2 lists, RFC 5280): {cause}", path.display())]
+    ClientVerifier {
+        /// The CA's file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: rustls::server::VerifierBuilderError,
+    },
     /// The cryptographic library refused to work.
     #[error("TLS cannot be set up: {0}")]
     Library(#[source] rustls::Error),

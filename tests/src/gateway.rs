@@ -67,7 +67,7 @@ impl Gateway {
     }
 
     /// Starts a gateway with a configuration made for a folder and a free port. `[operations]`, `[admin]` and, unless it
-    /// is there, `[gateway] state` are added.
+    /// is there, `[gateway] state` are added; an `[admin]` that is there gets the socket.
     pub fn start_with(configuration: impl FnOnce(&Path, u16) -> String) -> Gateway {
         let folder = folder();
         let port = free_port();
@@ -279,13 +279,15 @@ fn complete(folder: &Path, operations: u16, configuration: &str) -> String {
     if !configuration.contains("[gateway]") {
         text.push_str(&format!("[gateway]\nworkers = 2\nstate = \"{folder}/state\"\n\n"));
     }
-    text.push_str(&format!(
-        "[operations]\naddress = \"127.0.0.1:{operations}\"\n\n[admin]\nsocket = \"{folder}/admin.sock\"\n\n"
-    ));
+    text.push_str(&format!("[operations]\naddress = \"127.0.0.1:{operations}\"\n\n"));
+    let admin = format!("[admin]\nsocket = \"{folder}/admin.sock\"\n");
+    if !configuration.contains("[admin]\n") {
+        text.push_str(&format!("{admin}\n"));
+    }
     if !configuration.contains("[log]") {
         text.push_str(&format!("[log]\nto = \"file:{folder}/access.log\"\n\n"));
     }
-    text.push_str(configuration);
+    text.push_str(&configuration.replace("[admin]\n", &admin));
     text
 }
 

@@ -1,5 +1,6 @@
 //! The harness of the tests: one file for each thing a test starts or makes.
 
+pub mod authority;
 pub mod boot;
 pub mod chromium;
 pub mod curl;

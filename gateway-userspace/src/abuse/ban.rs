@@ -5,6 +5,7 @@
 //! Memory: about 250 bytes for each ban in force, of which there are at most `capacity`, and [`ENDED_MAX`] that are over.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ipnet::IpNet;
@@ -44,13 +45,15 @@ pub enum State {
 }
 
 /// Who made a ban.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
     /// The rule of the configuration.
     Rule,
     /// An operator, by user id.
     Operator(u32),
+    /// An operator of another machine, by the name in the certificate.
+    Remote(Arc<str>),
     /// Nobody knows: the kernel held it when the gateway started, and the state file did not.
     Kernel,
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 
-use super::ban::Terms;
+use super::ban::{By, Terms};
 use super::counters::Counters;
 use super::enforcer::Enforcer;
 use super::exempt::Because;
@@ -202,8 +202,8 @@ impl Handle {
     }
 
     /// `portcullis ban`
-    pub async fn ban(&self, request: api::BanPrefix, uid: u32) -> Result<api::Changed, Refusal> {
-        self.ask(move |owner| owner.ban(&request, uid)).await?
+    pub async fn ban(&self, request: api::BanPrefix, by: By) -> Result<api::Changed, Refusal> {
+        self.ask(move |owner| owner.ban(&request, by)).await?
     }
 
     /// `portcullis unban`

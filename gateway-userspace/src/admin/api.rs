@@ -1,33 +1,23 @@
 //! The admin API's types: what each command takes and answers, shared by server, command line and tests.
 //!
-//! HTTP/1.1 with JSON on a Unix socket. Types only: nothing here reads, writes or decides.
+//! HTTP/1.1 with JSON. Types only: nothing here reads, writes or decides. Who may call what stands in one table, in
+//! [`command`].
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use crate::abuse::signal::Evidence;
 
-/// One command: where it is, what it takes (`Self`), what it answers.
-pub trait Command: Serialize + DeserializeOwned + Send + 'static {
-    /// Name in the audit log and in `POST /v1/NAME`.
-    const NAME: &'static str;
-    /// Whether it changes anything: then it needs an operator and leaves an audit line.
-    const MUTATES: bool;
-    /// The answer.
-    type Reply: Serialize + DeserializeOwned + Send + 'static;
-}
+mod command;
+mod tables;
 
-macro_rules! command {
-    ($request:ty => $reply:ty, $name:literal, mutates: $mutates:literal) => {
-        impl Command for $request {
-            const NAME: &'static str = $name;
-            const MUTATES: bool = $mutates;
-            type Reply = $reply;
-        }
-    };
-}
+pub use command::{COMMANDS, Command, Role, Signature};
+pub use tables::{
+    DeleteTable, GetTables, ListRoutes, Precondition, RouteView, Routes, SetTable, Table, TableChanged,
+    Tables,
+};
 
 mod configuration;
 
@@ -61,6 +51,9 @@ pub struct Status {
     pub workers: usize,
     /// Where it listens, `name → address`.
     pub listeners: Vec<ListenerStatus>,
+    /// Where the admin API listens beside its socket.
+    #[serde(default)]
+    pub admin: Option<String>,
     /// The kernel stage.
     pub kernel: KernelStatus,
     /// Requests served since the start.
@@ -379,13 +372,3 @@ pub struct ShedSource {
     /// Packets, estimated from samples.
     pub packets_estimated: u64,
 }
-
-command!(GetStatus => Status, "status", mutates: false);
-command!(ListBans => Bans, "bans", mutates: false);
-command!(BanPrefix => Changed, "ban", mutates: true);
-command!(Unban => Changed, "unban", mutates: true);
-command!(AllowPrefix => Changed, "allow", mutates: true);
-command!(ListAllowed => Allowed, "allowed", mutates: false);
-command!(Explain => Explanation, "explain", mutates: false);
-command!(ListKeys => Keys, "keys", mutates: false);
-command!(GetTop => Top, "top", mutates: false);

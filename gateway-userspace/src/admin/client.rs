@@ -1,16 +1,21 @@
-//! The command line's side of the admin API: one blocking request over the Unix socket.
+//! The command line's side of the admin API: one blocking request, over the Unix socket or over TLS.
 //!
 //! HTTP/1.1 as the server speaks it: `POST /v1/NAME`, a JSON body, an answer with `Content-Length`. Within five seconds
 //! in all, and 16 MiB.
 
+mod remote;
+
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::api::Command;
+
+pub use remote::{Credentials, Remote};
 
 /// Longest time that a call takes.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,36 +24,63 @@ const BODY_BYTES_MAX: usize = 16 << 20;
 /// Largest head of an answer.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
+/// Where a gateway is administered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// On this machine, by the path of its socket.
+    Socket(PathBuf),
+    /// On another, over TLS.
+    Remote(Remote),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Socket(path) => write!(f, "the admin socket {}", path.display()),
+            Address::Remote(remote) => remote.fmt(f),
+        }
+    }
+}
+
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no socket, or nobody listens on it: the gateway is not running, or its socket is elsewhere.
-    #[error("the gateway is not running, or its admin socket is not {}", .path.display())]
+    /// Nobody listens there: the gateway is not running, or it is to be found elsewhere.
+    #[error("{}", match at {
+        Address::Socket(path) => format!("the gateway is not running, or its admin socket is not {}", path.display()),
+        Address::Remote(remote) => format!("no gateway answers at {remote}"),
+    })]
     NotRunning {
-        /// The socket.
-        path: PathBuf,
+        /// Where it was looked for.
+        at: Address,
         /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// The system does not let this user open the socket.
-    #[error("this user may not use the admin socket {}", .path.display())]
+    /// The system does not let this user open the socket, or the gateway does not take the certificate.
+    #[error("{}", match at {
+        Address::Socket(path) => format!("this user may not use the admin socket {}", path.display()),
+        Address::Remote(remote) => format!("{remote} does not admit this client's certificate"),
+    })]
     NotAllowed {
-        /// The socket.
-        path: PathBuf,
-        /// What the system said.
+        /// Where.
+        at: Address,
+        /// What the system or the gateway said.
         #[source]
         source: io::Error,
     },
     /// The connection broke, or took longer than five seconds.
-    #[error("the gateway did not answer on {}", .path.display())]
+    #[error("the gateway did not answer on {at}")]
     Broken {
-        /// The socket.
-        path: PathBuf,
+        /// Where.
+        at: Address,
         /// What the system said.
         #[source]
         source: io::Error,
     },
+    /// The address, or what is to be shown there, cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] remote::Error),
     /// The answer is not what the API promises; client and server are of different versions, most likely.
     #[error("the gateway's answer was not understood: {0}")]
     NotUnderstood(String),
@@ -69,6 +101,9 @@ pub struct Refusal {
     /// This very problem.
     #[serde(default)]
     pub detail: Option<String>,
+    /// Every problem of a configuration that would not be valid, as `portcullis check` prints them.
+    #[serde(default)]
+    pub report: Option<String>,
 }
 
 impl Refusal {
@@ -82,38 +117,38 @@ impl Refusal {
 }
 
 /// Sends a command and waits for its answer.
-pub fn call<C: Command>(socket: &Path, command: &C) -> Result<C::Reply, Error> {
+pub fn call<C: Command>(address: &Address, command: &C) -> Result<C::Reply, Error> {
     let deadline = Instant::now() + TIMEOUT;
     let body = serde_json::to_vec(command).map_err(|error| Error::NotUnderstood(error.to_string()))?;
-    let mut stream = UnixStream::connect(socket).map_err(|source| unreachable(socket, source))?;
-    let broken = |source| Error::Broken { path: socket.to_owned(), source };
-    stream.set_write_timeout(Some(TIMEOUT)).map_err(broken)?;
+    let at = || address.clone();
+    let failed = |source: io::Error| match source.kind() {
+        _ if remote::is_refusal(&source) => Error::NotAllowed { at: at(), source },
+        io::ErrorKind::PermissionDenied => Error::NotAllowed { at: at(), source },
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::NotRunning { at: at(), source },
+        _ => Error::Broken { at: at(), source },
+    };
+    let mut stream: Box<dyn Stream> = match address {
+        Address::Socket(path) => Box::new(UnixStream::connect(path).map_err(failed)?),
+        Address::Remote(remote) => Box::new(remote.connect(deadline)?.map_err(failed)?),
+    };
+    stream.limit(TIMEOUT).map_err(failed)?;
     let head = format!(
         "POST /v1/{} HTTP/1.1\r\nHost: portcullis\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n",
         C::NAME,
         body.len()
     );
-    stream.write_all(&[head.as_bytes(), &body].concat()).map_err(broken)?;
-    let answer = read_answer(&mut stream, deadline).map_err(|fault| match fault {
-        Fault::Io(source) => broken(source),
+    stream.write_all(&[head.as_bytes(), &body].concat()).and_then(|()| stream.flush()).map_err(failed)?;
+    let answer = read_answer(&mut *stream, deadline).map_err(|fault| match fault {
+        Fault::Io(source) => failed(source),
         Fault::Format(what) => Error::NotUnderstood(what.into()),
     })?;
-    if answer.status == 200 {
+    if matches!(answer.status, 200 | 201) {
         return serde_json::from_slice(&answer.body).map_err(|error| Error::NotUnderstood(error.to_string()));
     }
     let mut refusal: Refusal = serde_json::from_slice(&answer.body).unwrap_or_default();
     refusal.status = answer.status;
     Err(Error::Refused(refusal))
-}
-
-fn unreachable(path: &Path, source: io::Error) -> Error {
-    let path = path.to_owned();
-    match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::NotRunning { path, source },
-        io::ErrorKind::PermissionDenied => Error::NotAllowed { path, source },
-        _ => Error::Broken { path, source },
-    }
 }
 
 struct Answer {
@@ -127,18 +162,19 @@ enum Fault {
     Format(&'static str),
 }
 
-/// A stream whose reads can be limited in time.
-trait Timed: Read {
+/// A stream whose reads and writes can be limited in time.
+trait Stream: Read + Write {
     fn limit(&self, left: Duration) -> io::Result<()>;
 }
 
-impl Timed for UnixStream {
+impl Stream for UnixStream {
     fn limit(&self, left: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(left))
+        self.set_read_timeout(Some(left))?;
+        self.set_write_timeout(Some(left))
     }
 }
 
-fn read_answer(stream: &mut impl Timed, deadline: Instant) -> Result<Answer, Fault> {
+fn read_answer(stream: &mut dyn Stream, deadline: Instant) -> Result<Answer, Fault> {
     let mut bytes = Vec::new();
     let head_end = loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -159,7 +195,7 @@ fn read_answer(stream: &mut impl Timed, deadline: Instant) -> Result<Answer, Fau
     Ok(Answer { status, body: bytes })
 }
 
-fn more(stream: &mut impl Timed, bytes: &mut Vec<u8>, deadline: Instant) -> Result<(), Fault> {
+fn more(stream: &mut dyn Stream, bytes: &mut Vec<u8>, deadline: Instant) -> Result<(), Fault> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(Fault::Io(io::ErrorKind::TimedOut.into()));
@@ -173,7 +209,7 @@ fn more(stream: &mut impl Timed, bytes: &mut Vec<u8>, deadline: Instant) -> Resu
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-        // A read timeout on a Unix socket is EAGAIN.
+        // The time is up: EAGAIN.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             Err(Fault::Io(io::ErrorKind::TimedOut.into()))
         }
@@ -228,7 +264,7 @@ mod tests {
     fn a_command_is_posted_and_its_answer_decoded() {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"allowed\":[]}trailing";
         let (path, thread) = serve("good", answer);
-        assert!(call(&path, &ListAllowed {}).unwrap().allowed.is_empty());
+        assert!(call(&Address::Socket(path.clone()), &ListAllowed {}).unwrap().allowed.is_empty());
         assert!(thread.join().unwrap().starts_with("POST /v1/allowed HTTP/1.1\r\nHost: portcullis\r\n"));
         std::fs::remove_file(path).unwrap();
     }
@@ -237,7 +273,7 @@ mod tests {
     fn a_refusal_says_what_the_gateway_said() {
         let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 41\r\n\r\n{\"title\":\"No\",\"detail\":\"not for viewers\"}";
         let (path, thread) = serve("refused", answer);
-        let error = call(&path, &GetStatus {}).unwrap_err();
+        let error = call(&Address::Socket(path.clone()), &GetStatus {}).unwrap_err();
         thread.join().unwrap();
         assert!(matches!(&error, Error::Refused(refusal) if refusal.status == 403), "{error:?}");
         std::fs::remove_file(path).unwrap();
@@ -252,7 +288,7 @@ mod tests {
             ("huge", b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"),
         ] {
             let (path, thread) = serve(name, answer);
-            let error = call(&path, &GetStatus {}).unwrap_err();
+            let error = call(&Address::Socket(path.clone()), &GetStatus {}).unwrap_err();
             thread.join().unwrap();
             assert!(matches!(error, Error::NotUnderstood(_)), "{name}: {error:?}");
             std::fs::remove_file(path).unwrap();
@@ -261,7 +297,7 @@ mod tests {
 
     #[test]
     fn no_socket_means_not_running() {
-        let error = call(Path::new("/nonexistent/admin.sock"), &GetStatus {}).unwrap_err();
+        let error = call(&Address::Socket("/nonexistent/admin.sock".into()), &GetStatus {}).unwrap_err();
         assert!(matches!(error, Error::NotRunning { .. }));
     }
 }

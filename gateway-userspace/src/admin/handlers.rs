@@ -1,9 +1,10 @@
 //! What the gateway does for each command, and who may have it done.
 
-use super::api::{self, Command};
-use super::peer::{Caller, Role};
+use super::api::{self, Command, Role};
+use super::audit::{self, Asked};
+use super::peer::Caller;
 use super::problem::Problem;
-use super::resource::Call;
+use super::resource::{Call, TOML};
 use crate::abuse::keeper;
 use crate::config::history::Author;
 
@@ -32,40 +33,54 @@ pub trait Backend: 'static {
     async fn keys(&self) -> Result<api::Keys, Problem>;
     /// `portcullis top`
     async fn top(&self) -> Result<api::Top, Problem>;
+    /// `portcullis routes`
+    async fn routes(&self, request: api::ListRoutes) -> Result<api::Routes, Problem>;
+    /// `portcullis config list` and `get`
+    async fn tables(&self, request: api::GetTables) -> Result<api::Tables, Problem>;
+    /// `portcullis config set`
+    async fn set_table(&self, request: api::SetTable, author: &Author) -> Result<api::TableChanged, Problem>;
+    /// `portcullis config delete`
+    async fn delete_table(
+        &self,
+        request: api::DeleteTable,
+        author: &Author,
+    ) -> Result<api::TableChanged, Problem>;
 }
 
-/// Carries a command out, if the caller may, and returns the answer's JSON.
+/// An answer, as HTTP has it.
+#[derive(Debug)]
+pub struct Answer {
+    /// 200, or 201 for what is new.
+    pub status: u16,
+    /// Of what was asked for.
+    pub etag: Option<String>,
+    /// Media type.
+    pub content_type: &'static str,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// Carries a command out, if the caller may.
 ///
-/// Every command that changes something, and every one that is not permitted, leaves a line with the target `audit`.
+/// Every command that changes something, and every one that is not permitted, leaves a line in the audit log.
 pub async fn run<B: Backend>(
     backend: &B,
-    caller: Caller,
+    caller: &Caller,
     role: Role,
     call: Call,
-) -> Result<Vec<u8>, Problem> {
-    let (name, mutates, request) = (call.name(), call.mutates(), call.request());
-    let Caller { uid, gid, pid } = caller;
-    let pid = pid.unwrap_or_default();
-    let needed = if mutates { Role::Operator } else { Role::Viewer };
-    if role < needed {
-        tracing::warn!(target: "audit", uid, gid, pid, command = name, request, "not permitted");
-        let who = if mutates { "operators" } else { "operators and viewers" };
-        return Err(Problem::forbidden(format!(
-            "{name} is for root, the gateway's own user, and {who} of [admin]"
-        )));
+) -> Result<Answer, Problem> {
+    let (signature, request) = (call.signature(), call.request());
+    let asked = Asked { caller, role: Some(role), command: signature.name, request: &request };
+    if role < signature.role {
+        audit::not_permitted(&asked);
+        return Err(Problem::forbidden(signature.name, caller, Some(role), signature.role));
     }
     let mut changes = Vec::new();
     let result = carry_out(backend, caller, call, &mut changes).await;
-    if mutates {
+    if signature.mutates {
         match &result {
-            Ok(_) => {
-                let changes = in_one_line(&changes);
-                tracing::info!(target: "audit", uid, gid, pid, command = name, request, changes, "done");
-            }
-            Err(problem) => {
-                let refused = &problem.detail;
-                tracing::info!(target: "audit", uid, gid, pid, command = name, request, refused, "refused");
-            }
+            Ok(_) => audit::done(&asked, &changes),
+            Err(problem) => audit::refused(&asked, problem),
         }
     }
     result
@@ -74,15 +89,15 @@ pub async fn run<B: Backend>(
 /// `changes` takes what the audit log says of the change.
 async fn carry_out<B: Backend>(
     backend: &B,
-    caller: Caller,
+    caller: &Caller,
     call: Call,
     changes: &mut Vec<String>,
-) -> Result<Vec<u8>, Problem> {
+) -> Result<Answer, Problem> {
     let keeper = backend.keeper();
     match call {
         Call::Status(_) => json(&backend.status().await?),
         Call::Bans(request) => json(&keeper.bans(request).await?),
-        Call::Ban(request) => json(&keeper.ban(request, caller.uid).await?),
+        Call::Ban(request) => json(&keeper.ban(request, caller.by()).await?),
         Call::Unban(request) => json(&keeper.unban(request).await?),
         Call::Allow(request) => json(&keeper.allow(request).await?),
         Call::Allowed(_) => json(&keeper.allowed().await?),
@@ -106,6 +121,31 @@ async fn carry_out<B: Backend>(
         Call::Explain(request) => json(&backend.explain(request).await?),
         Call::Keys(_) => json(&backend.keys().await?),
         Call::Top(_) => json(&backend.top().await?),
+        Call::Routes(request) => json(&backend.routes(request).await?),
+        Call::Tables(request) => json(&backend.tables(request).await?),
+        Call::Table(request, toml) => {
+            // All of a kind, or the one table that is asked for.
+            let one = request.name.is_some();
+            let tables = backend.tables(request).await?;
+            match tables.tables.as_slice() {
+                [table] if toml && (one || table.name.is_none()) => {
+                    let (etag, body) = (Some(table.etag.clone()), table.toml.clone().into_bytes());
+                    Ok(Answer { status: 200, etag, content_type: TOML, body })
+                }
+                [table] if one || table.name.is_none() => {
+                    Ok(Answer { etag: Some(table.etag.clone()), ..json(table)? })
+                }
+                _ => json(&tables),
+            }
+        }
+        Call::SetTable(request) => {
+            let changed = backend.set_table(request, &caller.author(api::SetTable::NAME)).await?;
+            table_changed(&changed, changes)
+        }
+        Call::DeleteTable(request) => {
+            let changed = backend.delete_table(request, &caller.author(api::DeleteTable::NAME)).await?;
+            table_changed(&changed, changes)
+        }
     }
 }
 
@@ -117,18 +157,14 @@ fn came_of(reloaded: &api::Reloaded) -> Vec<String> {
     }
 }
 
-/// What changed, for the audit log: not more than a screen of it.
-fn in_one_line(changes: &[String]) -> String {
-    const CHANGES_MAX: usize = 40;
-    let mut line = changes[..changes.len().min(CHANGES_MAX)].join("; ");
-    if changes.len() > CHANGES_MAX {
-        line.push_str(&format!("; and {} more", changes.len() - CHANGES_MAX));
-    }
-    line
+fn table_changed(changed: &api::TableChanged, changes: &mut Vec<String>) -> Result<Answer, Problem> {
+    changes.clone_from(&changed.changes);
+    let status = if changed.created && changed.number.is_some() { 201 } else { 200 };
+    Ok(Answer { status, etag: changed.etag.clone(), ..json(changed)? })
 }
 
-fn json(answer: &impl serde::Serialize) -> Result<Vec<u8>, Problem> {
+fn json(answer: &impl serde::Serialize) -> Result<Answer, Problem> {
     let mut body = serde_json::to_vec(answer).map_err(|error| Problem::internal(error.to_string()))?;
     body.push(b'\n');
-    Ok(body)
+    Ok(Answer { status: 200, etag: None, content_type: "application/json", body })
 }

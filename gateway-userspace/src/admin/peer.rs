@@ -1,26 +1,106 @@
-//! Who is at the other end of the admin socket, as the kernel says it, and what that user may do.
+//! Who is at the other end of a connection: a process of this machine, as the kernel says it, or who has the key of a
+//! certificate.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 
+use tokio::net::UnixStream;
+
+use super::certificate::Name;
+use crate::abuse::ban::By;
 use crate::config::history::Author;
 
-/// A user's process, by `SO_PEERCRED`: what it was when it connected, and nothing that it could have made up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller {
+/// Most groups of a process that are looked at: as many as Linux lets it have (`NGROUPS_MAX`).
+const GROUPS_MAX: usize = 65_536;
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// Over the socket.
+    Process(Process),
+    /// Over TCP.
+    Certificate(Holder),
+}
+
+/// A user's process, by `SO_PEERCRED` and `SO_PEERGROUPS`: what it was when it connected, and nothing that it could
+/// have made up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
     /// Effective user id.
     pub uid: u32,
     /// Effective group id.
     pub gid: u32,
     /// Process id, as seen from the gateway's namespace; none if it is in another one.
     pub pid: Option<i32>,
+    /// Its other groups.
+    pub groups: Box<[u32]>,
+}
+
+/// Somebody with a certificate of the CA that `[admin] tls` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The certificate's names, common names last.
+    pub names: Box<[Name]>,
+    /// Where the connection comes from.
+    pub address: SocketAddr,
 }
 
 impl Caller {
+    /// Of a connection to the socket. None when the kernel does not say.
+    pub fn of(stream: &UnixStream) -> Option<Caller> {
+        let credentials = stream.peer_cred().ok()?;
+        let (uid, gid, pid) = (credentials.uid(), credentials.gid(), credentials.pid());
+        Some(Caller::Process(Process { uid, gid, pid, groups: groups(stream).unwrap_or_default() }))
+    }
+
+    /// Who made a ban that this caller asks for.
+    pub fn by(&self) -> By {
+        match self {
+            Caller::Process(process) => By::Operator(process.uid),
+            Caller::Certificate(holder) => By::Remote(holder.name().into()),
+        }
+    }
+
     /// Whom the history of configurations names for a command: the user's number, and the name if `/etc/passwd` has
-    /// one.
+    /// one; or the name in the certificate.
     pub fn author(&self, verb: &str) -> Author {
-        let name = std::fs::read_to_string("/etc/passwd").ok().and_then(|users| user_name(&users, self.uid));
-        Author::new(name.map_or_else(|| self.to_string(), |name| format!("{self} ({name})")), verb)
+        let user = self
+            .process()
+            .and_then(|process| user_name(&std::fs::read_to_string("/etc/passwd").ok()?, process.uid));
+        Author::new(user.map_or_else(|| self.to_string(), |name| format!("{self} ({name})")), verb)
+    }
+
+    /// The process, if it is one.
+    pub fn process(&self) -> Option<&Process> {
+        match self {
+            Caller::Process(process) => Some(process),
+            Caller::Certificate(_) => None,
+        }
+    }
+
+    /// The certificate's holder, if it is one.
+    pub fn holder(&self) -> Option<&Holder> {
+        match self {
+            Caller::Process(_) => None,
+            Caller::Certificate(holder) => Some(holder),
+        }
+    }
+}
+
+impl Holder {
+    /// What the holder is called: the certificate's first name.
+    pub fn name(&self) -> String {
+        self.names.first().map_or_else(|| "a certificate without a name".into(), Name::to_string)
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Caller::Process(process) => write!(f, "uid {}", process.uid),
+            Caller::Certificate(holder) => f.write_str(&holder.name()),
+        }
     }
 }
 
@@ -32,52 +112,33 @@ fn user_name(users: &str, uid: u32) -> Option<String> {
     })
 }
 
-impl fmt::Display for Caller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "uid {}", self.uid)
-    }
-}
-
-/// What a caller may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Nothing.
-    Stranger,
-    /// Look.
-    Viewer,
-    /// Look and change.
-    Operator,
-}
-
-/// Which user has which role.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Access {
-    /// The gateway's own user, an operator like root.
-    own_uid: u32,
-    operators: Vec<u32>,
-    viewers: Vec<u32>,
-}
-
-impl Access {
-    /// Root and the gateway's own user are operators, and whoever is named beside them.
-    pub fn new(operators: Vec<u32>, viewers: Vec<u32>) -> Access {
-        Access { own_uid: rustix::process::geteuid().as_raw(), operators, viewers }
-    }
-
-    /// The role of a user.
-    pub fn role(&self, uid: u32) -> Role {
-        if uid == 0 || uid == self.own_uid || self.operators.contains(&uid) {
-            Role::Operator
-        } else if self.viewers.contains(&uid) {
-            Role::Viewer
-        } else {
-            Role::Stranger
+/// The groups of the process at the other end beside its own (Linux 4.13, 28b5ba2aa0f5).
+fn groups(stream: &UnixStream) -> std::io::Result<Box<[u32]>> {
+    let mut groups = vec![0_u32; 32];
+    loop {
+        let mut bytes = libc::socklen_t::try_from(size_of_val(&groups[..])).unwrap_or(libc::socklen_t::MAX);
+        // SAFETY: the descriptor is open as long as the stream is borrowed; the buffer is as long as `bytes` says, and
+        // any bytes are valid numbers.
+        let result = unsafe {
+            libc::getsockopt(
+                stream.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut bytes,
+            )
+        };
+        let found = bytes as usize / size_of::<u32>();
+        if result == 0 {
+            groups.truncate(found);
+            return Ok(groups.into());
         }
-    }
-
-    /// Whether users beside root and the gateway's own may connect at all.
-    pub fn admits_others(&self) -> bool {
-        !self.operators.is_empty() || !self.viewers.is_empty()
+        let error = std::io::Error::last_os_error();
+        // Then `bytes` says how many are needed.
+        if error.raw_os_error() != Some(libc::ERANGE) || found <= groups.len() || found > GROUPS_MAX {
+            return Err(error);
+        }
+        groups.resize(found, 0);
     }
 }
 
@@ -91,21 +152,5 @@ mod tests {
         assert_eq!(user_name(users, 1000).as_deref(), Some("alice"));
         assert_eq!(user_name(users, 0).as_deref(), Some("root"));
         assert_eq!(user_name(users, 1001), None);
-    }
-
-    #[test]
-    fn root_and_the_own_user_operate_the_named_do_what_they_may_and_nobody_else_does_anything() {
-        let access = Access { own_uid: 900, operators: vec![1000], viewers: vec![1001, 1000] };
-        for (uid, role) in [
-            (0, Role::Operator),
-            (900, Role::Operator),
-            (1000, Role::Operator),
-            (1001, Role::Viewer),
-            (1002, Role::Stranger),
-            (65_534, Role::Stranger),
-            (u32::MAX, Role::Stranger),
-        ] {
-            assert_eq!(access.role(uid), role, "{uid}");
-        }
     }
 }

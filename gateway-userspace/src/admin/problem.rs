@@ -1,8 +1,13 @@
 //! What goes wrong in the admin API, as `application/problem+json` (RFC 9457).
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
+use super::api::Role;
+use super::peer::Caller;
 use crate::abuse::keeper::{Refusal, Stopped};
+use crate::diagnostic::{Report, render};
 
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -17,15 +22,49 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong this time, and the way out.
     pub detail: String,
+    /// Of a 403: who the caller is, and what would be enough.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
+    /// Of a 422: everything that is wrong.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub invalid: Option<Invalid>,
     /// For the `Allow` field of a 405.
     #[serde(skip)]
     allowed_methods: Option<&'static str>,
 }
 
+/// What a 422 says beside its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invalid {
+    /// As `portcullis check --format json` has them.
+    pub problems: Vec<serde_json::Value>,
+    /// As `portcullis check` prints them.
+    pub report: String,
+}
+
+/// What a 403 says beside its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Who the gateway takes the caller for.
+    pub caller: String,
+    /// The role that the caller has; none for a stranger.
+    pub role: Option<Role>,
+    /// The role that is needed.
+    pub role_needed: Role,
+}
+
 impl Problem {
     fn new(status: u16, word: &str, title: &str, detail: impl Into<String>) -> Problem {
         let kind = format!("urn:portcullis:admin:{word}");
-        Problem { kind, title: title.into(), status, detail: detail.into(), allowed_methods: None }
+        Problem {
+            kind,
+            title: title.into(),
+            status,
+            detail: detail.into(),
+            refused: None,
+            invalid: None,
+            allowed_methods: None,
+        }
     }
 
     /// 400: the request cannot be understood.
@@ -33,9 +72,21 @@ impl Problem {
         Problem::new(400, "bad-request", "Bad request", detail)
     }
 
-    /// 403: the caller may not do that.
-    pub fn forbidden(detail: impl Into<String>) -> Problem {
-        Problem::new(403, "forbidden", "Not permitted", detail)
+    /// 403: the caller's role does not allow `what`.
+    pub fn forbidden(what: &str, caller: &Caller, role: Option<Role>, role_needed: Role) -> Problem {
+        let has = match role {
+            Some(role) => format!("has the role {role}"),
+            None => "has no role in [admin]".into(),
+        };
+        let detail = format!("{what} needs the role {role_needed}, and {caller} {has}");
+        let refused = Refused { caller: caller.to_string(), role, role_needed };
+        Problem { refused: Some(refused), ..Problem::new(403, "forbidden", "Not permitted", detail) }
+    }
+
+    /// 403: a page of another origin sent a browser.
+    pub fn other_origin() -> Problem {
+        let detail = "requests that a page of another origin makes in a browser are not served";
+        Problem::new(403, "other-origin", "Not permitted", detail)
     }
 
     /// 404: no such command, or nothing of that name.
@@ -68,6 +119,23 @@ impl Problem {
     /// 413: the request is too large.
     pub fn too_large(detail: impl Into<String>) -> Problem {
         Problem::new(413, "too-large", "Request too large", detail)
+    }
+
+    /// 412: it is not what the caller takes it for.
+    pub fn precondition_failed(detail: impl Into<String>) -> Problem {
+        Problem::new(412, "precondition-failed", "Precondition failed", detail)
+    }
+
+    /// 422: the configuration would not be valid.
+    pub fn invalid(report: &Report, file: &Path) -> Problem {
+        let json: serde_json::Value = serde_json::from_str(&render::json(report, file)).unwrap_or_default();
+        let problems = json["problems"].as_array().cloned().unwrap_or_default();
+        let invalid = Invalid { problems, report: render::human(report, false) };
+        let detail = render::summary(report, file);
+        Problem {
+            invalid: Some(invalid),
+            ..Problem::new(422, "invalid", "Not a valid configuration", detail)
+        }
     }
 
     /// 500: the gateway's own fault.

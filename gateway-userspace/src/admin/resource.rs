@@ -6,13 +6,43 @@
 
 use std::net::IpAddr;
 
+use http::HeaderMap;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::api::{self, Command};
+use super::api::{self, Command, Signature};
 use super::problem::Problem;
 use crate::abuse::term;
+
+mod tables;
+
+pub use tables::TOML;
+
+/// The resources: method, path, and the command that each stands for. What is in braces is a name, a number, an
+/// address …
+pub const RESOURCES: &[(&str, &str, &str)] = &[
+    ("GET", "/v1/status", "status"),
+    ("GET", "/v1/top", "top"),
+    ("GET", "/v1/routes", "routes"),
+    ("GET", "/v1/routes/{name}", "routes"),
+    ("GET", "/v1/bans", "bans"),
+    ("GET", "/v1/bans/{id}", "bans"),
+    ("POST", "/v1/bans", "ban"),
+    ("DELETE", "/v1/bans/{id}", "unban"),
+    ("DELETE", "/v1/bans/{address}", "unban"),
+    ("GET", "/v1/allow", "allowed"),
+    ("PUT", "/v1/allow/{address}", "allow"),
+    ("DELETE", "/v1/allow/{address}", "allow"),
+    ("GET", "/v1/keys", "keys"),
+    ("GET", "/v1/history", "history"),
+    ("GET", "/v1/history/{id}", "history-show"),
+    ("GET", "/v1/config", "config"),
+    ("GET", "/v1/config/{kind}", "config"),
+    ("GET", "/v1/config/{kind}/{name}", "config"),
+    ("PUT", "/v1/config/{kind}/{name}", "config-set"),
+    ("DELETE", "/v1/config/{kind}/{name}", "config-delete"),
+];
 
 /// A command with what it takes.
 #[derive(Debug, Clone)]
@@ -31,22 +61,19 @@ pub enum Call {
     Explain(api::Explain),
     Keys(api::ListKeys),
     Top(api::GetTop),
+    Routes(api::ListRoutes),
+    Tables(api::GetTables),
+    /// As a resource: one alone, and as TOML if the caller asks for it.
+    Table(api::GetTables, bool),
+    SetTable(api::SetTable),
+    DeleteTable(api::DeleteTable),
 }
 
 impl Call {
-    /// The command's name.
-    pub fn name(&self) -> &'static str {
-        self.about().0
-    }
-
-    /// Whether it changes anything.
-    pub fn mutates(&self) -> bool {
-        self.about().1
-    }
-
-    fn about(&self) -> (&'static str, bool) {
-        fn of<C: Command>(_: &C) -> (&'static str, bool) {
-            (C::NAME, C::MUTATES)
+    /// The command's name, the role that it needs, and whether it changes anything.
+    pub fn signature(&self) -> Signature {
+        fn of<C: Command>(_: &C) -> Signature {
+            C::SIGNATURE
         }
         match self {
             Call::Status(command) => of(command),
@@ -63,6 +90,10 @@ impl Call {
             Call::Explain(command) => of(command),
             Call::Keys(command) => of(command),
             Call::Top(command) => of(command),
+            Call::Routes(command) => of(command),
+            Call::Tables(command) | Call::Table(command, _) => of(command),
+            Call::SetTable(command) => of(command),
+            Call::DeleteTable(command) => of(command),
         }
     }
 
@@ -73,6 +104,10 @@ impl Call {
             Call::Unban(command) => serde_json::to_string(command),
             Call::Allow(command) => serde_json::to_string(command),
             Call::Reload(command) => serde_json::to_string(command),
+            Call::SetTable(api::SetTable { kind, name, dry_run, .. })
+            | Call::DeleteTable(api::DeleteTable { kind, name, dry_run, .. }) => {
+                return serde_json::json!({ "kind": kind, "name": name, "dry_run": dry_run }).to_string();
+            }
             Call::RollBack(command) => serde_json::to_string(command),
             Call::Apply(command) => serde_json::to_string(&without_texts(command)),
             _ => return String::from("{}"),
@@ -94,14 +129,20 @@ fn without_texts(command: &api::Apply) -> serde_json::Value {
 }
 
 /// Finds the command. `target` is path and query, the path beginning with `/v1/`.
-pub fn parse(method: &str, target: &str, body: &[u8]) -> Result<Call, Problem> {
+pub fn parse(method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Result<Call, Problem> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let unknown = || Problem::not_found(format!("there is no {path}; commands are POST /v1/NAME"));
     let rest = path.strip_prefix("/v1/").ok_or_else(unknown)?;
+    match rest.strip_prefix("config").filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        Some(rest) => return tables::parse(method, rest, query, headers, body),
+        None if rest == "routes" => return tables::routes(method, None, body),
+        None => {}
+    }
     let (name, item) = rest.split_once('/').map_or((rest, None), |(name, item)| (name, Some(decode(item))));
     match (name, item) {
         ("bans", Some(item)) => ban_item(method, &item),
         ("allow", Some(item)) => allow_item(method, &item),
+        ("routes", Some(item)) => tables::routes(method, Some(&item), body),
         ("history", Some(item)) => history_item(method, &item),
         (_, Some(_)) => Err(unknown()),
         ("bans", None) => bans(method, query, body),
@@ -134,6 +175,8 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
         api::Explain::NAME => |body| decode_json(body).map(Call::Explain),
         api::ListKeys::NAME => |body| decode_json(body).map(Call::Keys),
         api::GetTop::NAME => |body| decode_json(body).map(Call::Top),
+        api::SetTable::NAME => |body| decode_json(body).map(Call::SetTable),
+        api::DeleteTable::NAME => |body| decode_json(body).map(Call::DeleteTable),
         _ => return None,
     };
     Some(match (method, get) {
@@ -253,93 +296,4 @@ fn decode_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(method: &str, target: &str, body: &str) -> String {
-        match parse(method, target, body.as_bytes()) {
-            Ok(Call::Bans(list)) => format!("bans {:?} {}", list.id, list.ended),
-            Ok(call) => format!("{} {}", call.name(), call.request()),
-            Err(problem) => format!("{} {}", problem.status, problem.detail),
-        }
-    }
-
-    #[test]
-    fn every_command_and_every_resource_is_found() {
-        let ban = r#"ban {"prefix":"203.0.113.9/32","for_s":600,"reason":"","force":false,"dry_run":false}"#;
-        let lift = r#"unban {"prefix":"203.0.113.0/24","id":null,"all":false,"dry_run":false}"#;
-        for (method, target, body, call) in [
-            ("GET", "/v1/status", "", "status {}"),
-            ("POST", "/v1/status", "", "status {}"),
-            ("POST", "/v1/status", "{}", "status {}"),
-            ("GET", "/v1/bans", "", "bans None false"),
-            ("GET", "/v1/bans?ended=true", "", "bans None true"),
-            ("POST", "/v1/bans", r#"{"id":7,"ended":false}"#, "bans Some(7) false"),
-            ("GET", "/v1/bans/7", "", "bans Some(7) true"),
-            ("POST", "/v1/bans", r#"{"address":"203.0.113.9","for":"10m"}"#, ban),
-            ("POST", "/v1/bans", r#"{"prefix":"203.0.113.9/32","for":600}"#, ban),
-            ("POST", "/v1/ban", &ban[4..], ban),
-            ("DELETE", "/v1/bans/203.0.113.0/24", "", lift),
-            ("DELETE", "/v1/bans/203.0.113.0%2F24", "", lift),
-            ("DELETE", "/v1/bans/7", "", r#"unban {"prefix":null,"id":7,"all":false,"dry_run":false}"#),
-            ("PUT", "/v1/allow/::1", "", r#"allow {"prefix":"::1/128","remove":false,"dry_run":false}"#),
-            (
-                "DELETE",
-                "/v1/allow/%3A%3a1",
-                "",
-                r#"allow {"prefix":"::1/128","remove":true,"dry_run":false}"#,
-            ),
-            ("GET", "/v1/allow", "", "allowed {}"),
-            ("POST", "/v1/reload", r#"{"dry_run":true}"#, r#"reload {"dry_run":true}"#),
-            (
-                "POST",
-                "/v1/apply",
-                r#"{"text":"secret","drop_ins":[{"name":"a.toml","text":null}],"why":"w"}"#,
-                r#"apply {"bytes":6,"drop_ins":{"a.toml":null},"dry_run":false,"prune":false,"why":"w"}"#,
-            ),
-            ("POST", "/v1/rollback", "", r#"rollback {"number":null,"why":"","dry_run":false}"#),
-            ("GET", "/v1/history", "", "history {}"),
-            ("GET", "/v1/history/7", "", "history-show {}"),
-            ("GET", "/v1/keys", "", "keys {}"),
-            ("GET", "/v1/top", "", "top {}"),
-        ] {
-            assert_eq!(text(method, target, body), call, "{method} {target} {body}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_with_its_status() {
-        for (method, target, body, status, detail) in [
-            ("GET", "/", "", 404, "there is no /;"),
-            ("GET", "/v2/status", "", 404, "there is no /v2/status"),
-            ("POST", "/v1/nonsense", "{}", 404, "there is no /v1/nonsense"),
-            ("POST", "/v1/status/x", "{}", 404, "there is no"),
-            ("POST", "/v1/", "", 404, "there is no"),
-            ("DELETE", "/v1/status", "", 405, "this takes GET, POST"),
-            ("GET", "/v1/reload", "", 405, "this takes POST"),
-            ("PUT", "/v1/bans", "", 405, "this takes GET, POST"),
-            ("POST", "/v1/bans/7", "", 405, "this takes GET, DELETE"),
-            ("DELETE", "/v1/history/7", "", 405, "this takes GET"),
-            ("GET", "/v1/history/x", "", 400, "a configuration is looked up by its number"),
-            ("POST", "/v1/apply", r#"{"texts":""}"#, 400, "the body cannot be read: unknown field `texts`"),
-            ("POST", "/v1/ban", "{", 400, "the body cannot be read: EOF"),
-            ("POST", "/v1/ban", "[]", 400, "the body cannot be read: invalid length 0"),
-            ("POST", "/v1/ban", "{}", 400, "the body cannot be read: missing field `prefix`"),
-            ("POST", "/v1/bans", r#"{"address":"x"}"#, 400, "\"x\" is neither an address nor a prefix"),
-            ("POST", "/v1/bans", r#"{"address":"::1","for":"10"}"#, 400, "`for` is \"10\""),
-            (
-                "POST",
-                "/v1/bans",
-                r#"{"address":"::1","fro":"1m"}"#,
-                400,
-                "the body cannot be read: unknown field `fro`",
-            ),
-            ("DELETE", "/v1/bans/everybody", "", 400, "\"everybody\" is neither"),
-            ("DELETE", "/v1/bans/", "", 400, "\"\" is neither"),
-            ("GET", "/v1/bans/4294967296", "", 400, "a ban is looked up by its number"),
-        ] {
-            let found = text(method, target, body);
-            assert!(found.starts_with(&format!("{status} {detail}")), "{method} {target} {body}: {found}");
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::admin::api::{Applied, Apply, DropIn};
-use crate::admin::client;
+
 use crate::config::read::DROP_INS;
 
 use super::table::clean;
@@ -40,7 +40,7 @@ pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
     };
     let (prune, why) = (arguments.prune, arguments.why.clone());
     let mut command = Apply { text: Some(text), drop_ins, prune, expected: None, why, dry_run: true };
-    let looked = match client::call(&common.socket(), &command) {
+    let looked = match common.call(&command) {
         Ok(looked) => looked,
         Err(error) => return output.refused(&error),
     };
@@ -52,7 +52,7 @@ pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
     }
     // What was shown is what is applied: not if the files have become others since.
     (command.dry_run, command.expected) = (false, Some(looked.found));
-    match client::call(&common.socket(), &command) {
+    match common.call(&command) {
         Ok(applied) => show(common, output, &applied, false, false),
         Err(error) => output.refused(&error),
     }

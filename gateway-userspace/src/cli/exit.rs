@@ -33,6 +33,7 @@ impl Exit {
             Error::NotRunning { .. } | Error::Broken { .. } => Exit::Unreachable,
             Error::NotAllowed { .. } => Exit::Privilege,
             Error::Refused(refusal) if refusal.status == 403 => Exit::Privilege,
+            Error::Credentials(_) => Exit::Usage,
             Error::Refused(_) | Error::NotUnderstood(_) => Exit::Failed,
         }
     }

@@ -77,7 +77,7 @@ impl Output {
         command: &C,
         text: impl FnOnce(&C::Reply) -> String,
     ) -> Exit {
-        match client::call(&common.socket(), command) {
+        match common.call(command) {
             Ok(reply) => {
                 self.answer(&reply, || text(&reply));
                 Exit::Done

@@ -1,7 +1,6 @@
 //! `portcullis reload`: waits until the new configuration is in force, and says what changed.
 
 use crate::admin::api::{Reload, Reloaded};
-use crate::admin::client;
 
 use super::{Common, Exit, Output};
 
@@ -23,7 +22,7 @@ pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
 
 /// Asks the gateway to reload, or with `dry_run` what a reload would change; `exit_code` tells of differences.
 pub fn ask(common: &Common, output: &Output, dry_run: bool, exit_code: bool) -> Exit {
-    let reply = match client::call(&common.socket(), &Reload { dry_run }) {
+    let reply = match common.call(&Reload { dry_run }) {
         Ok(reply) => reply,
         Err(error) => return output.refused(&error),
     };

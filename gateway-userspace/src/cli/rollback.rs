@@ -1,7 +1,6 @@
 //! `portcullis rollback [NUMBER]`: puts an earlier configuration in force again.
 
 use crate::admin::api::RollBack;
-use crate::admin::client;
 
 use super::{Common, Exit, Output, apply};
 
@@ -25,7 +24,7 @@ pub struct Arguments {
 pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
     let Arguments { number, why, dry_run, exit_code } = arguments;
     let command = RollBack { number: *number, why: why.clone(), dry_run: *dry_run };
-    let applied = match client::call(&common.socket(), &command) {
+    let applied = match common.call(&command) {
         Ok(applied) => applied,
         Err(error) => return output.refused(&error),
     };

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::admin::api::{GetStatus, Status};
-use crate::admin::client::{self, Error};
+use crate::admin::client::Error;
 use crate::config::units::show_size;
 
 use super::{Common, Exit, Output};
 
 /// Asks and prints.
 pub fn run(common: &Common, output: &Output) -> Exit {
-    match client::call(&common.socket(), &GetStatus {}) {
+    match common.call(&GetStatus {}) {
         Ok(status) => {
             output.answer(&status, || text(&status));
             Exit::Done
@@ -37,6 +37,9 @@ fn text(status: &Status) -> String {
     for listener in &status.listeners {
         let tls = if listener.tls { ", TLS" } else { "" };
         lines.push(("listens", format!("{}: {}{tls}", listener.name, listener.address)));
+    }
+    if let Some(admin) = &status.admin {
+        lines.push(("admin", format!("{admin}, TLS with client certificates")));
     }
     let kernel = &status.kernel;
     lines.push((
@@ -94,6 +97,7 @@ mod tests {
             generation: 3,
             last_reload_error: None,
             workers: 2,
+            admin: None,
             listeners: vec![ListenerStatus { name: "https".into(), address: "[::]:443".into(), tls: true }],
             kernel: KernelStatus {
                 on: true,

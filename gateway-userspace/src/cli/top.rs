@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use crate::admin::api::{GetTop, Top};
-use crate::admin::client;
 
 use super::table::Table;
 use super::{Common, Exit, Output};
@@ -22,9 +21,8 @@ pub struct Arguments {
 
 /// Draws until it is interrupted; once where the output is no terminal.
 pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
-    let socket = common.socket();
     let once = arguments.once || common.json || !std::io::stdout().is_terminal();
-    let mut last = match client::call(&socket, &GetTop {}) {
+    let mut last = match common.call(&GetTop {}) {
         Ok(frame) => frame,
         Err(error) => return output.refused(&error),
     };
@@ -33,7 +31,7 @@ pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
     }
     loop {
         std::thread::sleep(INTERVAL);
-        let frame = match client::call(&socket, &GetTop {}) {
+        let frame = match common.call(&GetTop {}) {
             Ok(frame) => frame,
             Err(error) => return output.refused(&error),
         };

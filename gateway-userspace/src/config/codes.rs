@@ -142,7 +142,8 @@ codes! {
     NO_INTERFACE = "C054", "network interface not found",
         "There is no interface of this name now. The kernel stage cannot be attached to it at the start.";
     UNKNOWN_USER = "C055", "unknown user",
-        "Operators and viewers are user ids, or names of users in /etc/passwd.";
+        "Admins, operators and viewers are user ids or names of users in /etc/passwd, groups (\"group:ops\", by number or \
+        by name in /etc/group), or names in client certificates: \"dns:\", \"email:\", \"uri:\" and \"cn:\".";
     BAD_URL = "C056", "not a URL",
         "An absolute http or https URL with a host.";
     BAD_LOCATION = "C057", "not a place where an API key stands",
@@ -161,6 +162,11 @@ codes! {
         the kernel stage is attached to. The rest of the new configuration is in force.";
     ADDRESS_UNAVAILABLE = "C062", "address that cannot be listened on",
         "A listener of the new configuration cannot be bound. Nothing was changed.";
+    ADMIN_WITHOUT_CERTIFICATES = "C063", "admin listener without client certificates",
+        "Over its Unix socket the admin API knows from the kernel who calls. Over TCP nothing but a client certificate says \
+        so, and whoever reaches the port without one could change everything. So `listen` and `tls` of `[admin]` stand \
+        together, and `tls` names the CA of clients in `client-ca`. For one machine the socket is enough, also through \
+        ssh: ssh -L /tmp/admin.sock:/run/portcullis/admin.sock HOST.";
     BAD_TEMPLATE = "C080", "unknown placeholder",
         "A name in braces in a text that the gateway fills in is not one that it knows there. Braces around anything but \
         letters and `-` are text.";

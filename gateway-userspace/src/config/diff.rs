@@ -3,7 +3,7 @@
 //! `+ route users`, `- auth old`, `~ limit per-user (rate 100/min → 50/min)`. Both sides are compared as flat settings
 //! ([`settings`]), so that defaults count as what they are and order counts for nothing.
 
-mod settings;
+pub mod settings;
 
 use std::collections::BTreeMap;
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::admin::access::Subject;
+use crate::admin::api::Role;
 use crate::diagnostic::{Located, Place};
 use crate::observe::access_log::Template;
 use crate::observe::access_log::syslog::Receiver;
@@ -160,10 +162,32 @@ pub struct Operations {
 pub struct Admin {
     /// The Unix socket, default `/run/portcullis/admin.sock`.
     pub socket: PathBuf,
-    /// Users beside root and the gateway's own who may change things.
-    pub operators: Vec<u32>,
-    /// Users who may look.
-    pub viewers: Vec<u32>,
+    /// Who has which role beside root and the gateway's own user.
+    pub grants: Vec<(Role, Subject)>,
+    /// Where the admin API listens for other machines; none: on the socket only.
+    pub listen: Option<AdminListen>,
+    /// The file that the admin API writes, relative to the main file's folder, default `conf.d/managed.toml`.
+    pub managed: PathBuf,
+}
+
+/// `listen` and `tls` of `[admin]`.
+#[derive(Debug, Clone)]
+pub struct AdminListen {
+    /// Where to listen.
+    pub address: Located<SocketAddr>,
+    /// How.
+    pub tls: AdminTls,
+}
+
+/// `tls` of `[admin]`
+#[derive(Debug, Clone)]
+pub struct AdminTls {
+    /// The listener's certificate.
+    pub server: Certificate,
+    /// PEM file with the CA of clients' certificates.
+    pub client_ca: Located<PathBuf>,
+    /// PEM file with revocation lists.
+    pub crl: Option<Located<PathBuf>>,
 }
 
 /// `[log]`: the access log.

@@ -31,7 +31,7 @@ fn load(text: &str, variables: &[(&str, &str)]) -> Result<(Config, Report), Repo
 }
 
 /// The problems of a text, errors and warnings, one line each.
-fn problems(text: &str, variables: &[(&str, &str)]) -> String {
+pub fn problems(text: &str, variables: &[(&str, &str)]) -> String {
     let report = match load(text, variables) {
         Ok((_, report)) | Err(report) => report,
     };

@@ -12,6 +12,7 @@ use super::screen::{Row, Screen, Tally};
 use super::stage::Stage;
 use crate::admin;
 use crate::admin::api::{Ban, GetStatus, ListBans};
+use crate::admin::client::Address;
 
 /// Denials that the demo's rule allows within its window.
 const DENIALS: u32 = 20;
@@ -227,7 +228,8 @@ impl<'a> Play<'a> {
     }
 
     fn ban(&self) -> Result<Option<Ban>, Error> {
-        let bans = admin::client::call(&self.stage.socket(), &ListBans { id: None, ended: true })?;
+        let bans =
+            admin::client::call(&Address::Socket(self.stage.socket()), &ListBans { id: None, ended: true })?;
         Ok(bans
             .bans
             .into_iter()
@@ -254,7 +256,7 @@ impl<'a> Play<'a> {
             },
         ];
         if last {
-            let status = admin::client::call(&self.stage.socket(), &GetStatus {})?;
+            let status = admin::client::call(&Address::Socket(self.stage.socket()), &GetStatus {})?;
             self.screen.line("");
             self.screen.final_table(&rows);
             let attached: Vec<String> = status

@@ -13,6 +13,8 @@ use super::client::Client;
 use super::issuer::{self, Issuer};
 use super::network::{self, Host};
 use super::services::Service;
+use crate::admin::api::GetStatus;
+use crate::admin::client::{Address, call};
 
 /// The name under which the demo's services are reached.
 pub const SERVER_NAME: &str = "api.demo.test";
@@ -137,7 +139,7 @@ impl Stage {
     }
 
     fn check_kernel(&self) -> Result<(), Error> {
-        let status = crate::admin::client::call(&self.socket(), &crate::admin::api::GetStatus {})?;
+        let status = call(&Address::Socket(self.socket()), &GetStatus {})?;
         match status.kernel.on {
             true => Ok(()),
             false => Err(Error::NoKernel { because: status.kernel.off_because.unwrap_or_default() }),

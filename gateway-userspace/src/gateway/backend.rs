@@ -47,6 +47,7 @@ impl Backend for Gateway {
             last_reload_error: self.last_reload.error(),
             workers: self.workers.count(),
             listeners,
+            admin: self.remote.address().map(|address| address.to_string()),
             kernel,
             requests: totals.requests,
             connections: totals.connections,
@@ -104,6 +105,26 @@ impl Backend for Gateway {
                 .collect(),
         });
         Ok(api::Keys { keys: keys.collect() })
+    }
+
+    async fn routes(&self, request: api::ListRoutes) -> Result<api::Routes, Problem> {
+        self.routes_command(&request)
+    }
+
+    async fn tables(&self, request: api::GetTables) -> Result<api::Tables, Problem> {
+        self.tables_command(&request)
+    }
+
+    async fn set_table(&self, request: api::SetTable, author: &Author) -> Result<api::TableChanged, Problem> {
+        self.set_table_command(request, author)
+    }
+
+    async fn delete_table(
+        &self,
+        request: api::DeleteTable,
+        author: &Author,
+    ) -> Result<api::TableChanged, Problem> {
+        self.delete_table_command(request, author)
     }
 
     async fn top(&self) -> Result<api::Top, Problem> {

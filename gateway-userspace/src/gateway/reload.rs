@@ -13,6 +13,7 @@ use crate::abuse::ban::Terms;
 use crate::abuse::exempt::Because;
 use crate::abuse::keeper::Settings;
 use crate::abuse::score;
+use crate::admin::remote;
 use crate::config::compile::{self, Compiled, State};
 use crate::config::files::Files;
 use crate::config::history::Author;
@@ -31,6 +32,8 @@ pub struct Ready {
     pub compiled: Compiled,
     /// Settings of each listener, by its address, in the order of the configuration.
     pub listeners: Vec<(SocketAddr, listener::Settings)>,
+    /// Where the admin API listens beside its socket, and with which certificates.
+    pub admin: remote::Wanted,
     /// The files that it was made of.
     pub files: Files,
     /// Warnings only.
@@ -42,15 +45,30 @@ pub fn prepare(path: &Path, overlay: &Overlay, state: &State) -> Result<Ready, R
     let Loaded { config, mut report, files } =
         config::load_over(path, overlay, &Environment::of_process(), true)?;
     let listens = config.listen.clone();
+    let admin = admin_listener(&config);
     match compile::compile(config, state) {
         Ok(mut compiled) => {
             report.problems.append(&mut compiled.warnings);
-            match listener_settings(&listens, &compiled.snapshot) {
-                Ok(listeners) => Ok(Ready { compiled, listeners, files, report }),
-                Err(problems) => Err(with(report, problems)),
+            match (listener_settings(&listens, &compiled.snapshot), admin) {
+                (Ok(listeners), Ok(admin)) => Ok(Ready { compiled, listeners, admin, files, report }),
+                (listeners, admin) => {
+                    let problems = listeners.err().into_iter().flatten();
+                    Err(with(report, problems.chain(admin.err().map(|problem| *problem)).collect()))
+                }
             }
         }
         Err(problems) => Err(with(report, problems)),
+    }
+}
+
+fn admin_listener(config: &Config) -> Result<remote::Wanted, Box<Problem>> {
+    let Some(listen) = &config.admin.listen else { return Ok(None) };
+    match crate::admin::tls::load(&listen.tls) {
+        Ok(tls) => Ok(Some((listen.address.value, tls))),
+        Err(error) => {
+            let place = listen.address.place.clone();
+            Err(Box::new(Problem::error(codes::BAD_CERTIFICATE, super::chain(&error), place)))
+        }
     }
 }
 
@@ -111,7 +129,7 @@ impl Gateway {
 
     /// Publishes it, or with `dry_run` says what would change.
     pub fn put_in_force(&self, ready: Ready, dry_run: bool) -> Result<Reloaded, Report> {
-        let Ready { compiled, listeners, files: _, mut report } = ready;
+        let Ready { compiled, listeners, admin, files: _, mut report } = ready;
         let (_, before) = self.live.current();
         let changes = config::diff::changes(&before.config, &compiled.snapshot.config);
         report.problems.extend(fixed(&before.config, &compiled.snapshot.config));
@@ -121,6 +139,13 @@ impl Gateway {
         let added = match self.bind_added(&listeners) {
             Ok(added) => added,
             Err(problem) => return Err(with(report, vec![*problem])),
+        };
+        let admin = match self.remote.prepare(admin) {
+            Ok(admin) => admin,
+            Err(error) => {
+                let message = format!("the admin API cannot listen: {error}");
+                return Err(with(report, vec![Problem::unplaced(codes::ADDRESS_UNAVAILABLE, message)]));
+            }
         };
         let log = match self.changed_log(&before.config, &compiled.snapshot.config) {
             Ok(log) => log,
@@ -135,6 +160,7 @@ impl Gateway {
         let Compiled { snapshot, jobs, limit_states, .. } = compiled;
         let settings = keeper_settings(&snapshot.config, &self.state);
         self.administrate(&snapshot.config);
+        self.remote.change(admin);
         let generation = self.live.publish(Arc::new(snapshot));
         self.state.limits.adopt(limit_states);
         self.fetcher.keep(jobs);

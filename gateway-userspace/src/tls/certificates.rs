@@ -124,7 +124,8 @@ fn load(certificate: &Path, key: &Path) -> Result<Loaded, TlsError> {
     Ok(Loaded { names, key: Arc::new(key) })
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The certificates in a PEM file, in their order.
+pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     chain.map_err(|error| match error {
         pem::Error::NoItemsFound => TlsError::NoCertificate { path: path.into() },
@@ -132,14 +133,16 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     })
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+/// The private key in a PEM file.
+pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
         pem::Error::NoItemsFound => TlsError::NoKey { path: path.into() },
         error => unreadable_or_damaged(path, error),
     })
 }
 
-fn unreadable_or_damaged(path: &Path, error: pem::Error) -> TlsError {
+/// Why a PEM file did not give what was looked for.
+pub fn unreadable_or_damaged(path: &Path, error: pem::Error) -> TlsError {
     match error {
         pem::Error::Io(cause) => TlsError::Unreadable { path: path.into(), cause },
         cause => TlsError::Pem { path: path.into(), cause },

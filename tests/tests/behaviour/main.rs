@@ -1,6 +1,7 @@
 //! What the gateway does for a client: the real binary, real peers, no privilege.
 
 mod acceptance;
+mod administration;
 mod answers;
 mod api_keys;
 mod authentication;
@@ -19,6 +20,7 @@ mod provider;
 mod refusals;
 mod routing;
 mod slow_clients;
+mod tables;
 mod tls;
 mod unprivileged;
 mod volume;

@@ -63,9 +63,10 @@ impl Owner {
             state: state.into(),
             enforced: enforced.into(),
             reason: ban.reason.to_string(),
-            by: match ban.by {
+            by: match &ban.by {
                 By::Rule => "rule".into(),
                 By::Operator(uid) => format!("operator {uid}"),
+                By::Remote(name) => format!("operator {name}"),
                 By::Kernel => "kernel".into(),
             },
             since: timestamp::format(ban.since),
@@ -85,7 +86,7 @@ impl Owner {
     }
 
     /// `portcullis ban`
-    pub fn ban(&mut self, request: &api::BanPrefix, uid: u32) -> Result<api::Changed, Refusal> {
+    pub fn ban(&mut self, request: &api::BanPrefix, by: By) -> Result<api::Changed, Refusal> {
         self.expire();
         let prefix = canonical(request.prefix);
         let mut changes = self.check_ban(prefix, request)?;
@@ -112,7 +113,7 @@ impl Owner {
             prefix,
             state: State::Active,
             reason: clean(&request.reason).into(),
-            by: By::Operator(uid),
+            by,
             enforced,
             since: now.wall,
             until: lease_end.and(term).and_then(|term| now.wall.checked_add(term)),

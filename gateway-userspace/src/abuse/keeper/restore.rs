@@ -228,7 +228,7 @@ impl Owner {
             id: ban.id,
             prefix: ban.prefix,
             reason: ban.reason.clone(),
-            by: ban.by,
+            by: ban.by.clone(),
             enforced: ban.enforced,
             since_ms: to_ms(ban.since),
             until_ms: ban.until.map(to_ms),

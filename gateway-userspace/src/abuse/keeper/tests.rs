@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use super::owner::Owner;
 use super::*;
-use crate::abuse::ban::Now;
+use crate::abuse::ban::{By, Now};
 use crate::abuse::enforcer::{Entry, NoKernel};
 use crate::abuse::signal::{Evidence, Kind, Signal};
 
@@ -185,7 +185,7 @@ impl Bench {
         dry_run: bool,
     ) -> Result<api::Changed, Refusal> {
         let request = api::BanPrefix { prefix: net(prefix), for_s, reason: "scanner".into(), force, dry_run };
-        self.owner().ban(&request, 1000)
+        self.owner().ban(&request, By::Operator(1000))
     }
 
     fn unban(&mut self, prefix: Option<&str>, id: Option<u32>) -> Result<api::Changed, Refusal> {

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Command;
-
 /// `portcullis reload [--dry-run]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Reload {
@@ -154,9 +152,3 @@ pub struct ShownFile {
     /// Its text.
     pub text: String,
 }
-
-command!(Reload => Reloaded, "reload", mutates: true);
-command!(Apply => Applied, "apply", mutates: true);
-command!(RollBack => Applied, "rollback", mutates: true);
-command!(GetHistory => History, "history", mutates: false);
-command!(ShowHistory => Shown, "history-show", mutates: false);

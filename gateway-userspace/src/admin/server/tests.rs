@@ -9,12 +9,14 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use super::connection::{BODY_BYTES_MAX, REQUEST_TIMEOUT};
 use super::*;
 use crate::abuse::ban::Terms;
 use crate::abuse::enforcer::NoKernel;
 use crate::abuse::exempt::Because;
 use crate::abuse::keeper::{self, Keeper, Settings};
 use crate::admin::api;
+use crate::admin::problem::Problem;
 use crate::config::history::Author;
 
 const OPERATOR: u32 = 64_001;
@@ -53,13 +55,25 @@ impl Backend for Part {
     async fn keys(&self) -> Result<api::Keys, Problem> {
         Ok(api::Keys { keys: Vec::new() })
     }
+    async fn routes(&self, _: api::ListRoutes) -> Result<api::Routes, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
+    async fn tables(&self, _: api::GetTables) -> Result<api::Tables, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
+    async fn set_table(&self, _: api::SetTable, _: &Author) -> Result<api::TableChanged, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
+    async fn delete_table(&self, _: api::DeleteTable, _: &Author) -> Result<api::TableChanged, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
     async fn top(&self) -> Result<api::Top, Problem> {
         Err(Problem::unavailable("no gateway here"))
     }
 }
 
 /// Serves on a socket of its own while the test runs on other threads.
-fn with_server(operators: Vec<u32>, viewers: Vec<u32>, test: impl FnOnce(&Path) + Send + 'static) {
+fn with_server(grants: Vec<(Role, Subject)>, test: impl FnOnce(&Path) + Send + 'static) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("portcullis-admin-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let folder = std::env::temp_dir().join(name);
@@ -76,7 +90,7 @@ fn with_server(operators: Vec<u32>, viewers: Vec<u32>, test: impl FnOnce(&Path) 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let socket = folder.join("admin.sock");
     let result = tokio::task::LocalSet::new().block_on(&runtime, async {
-        let server = Server::bind(Options { socket: socket.clone(), operators, viewers }).unwrap();
+        let server = Server::bind(Options { socket: socket.clone(), grants }).unwrap();
         let test = tokio::task::spawn_blocking(move || test(&socket));
         tokio::select! {
             never = server.serve(Rc::new(Part(keeper.handle()))) => match never {},
@@ -111,7 +125,7 @@ fn ask(socket: &Path, method: &str, target: &str, body: &str) -> (u16, String) {
 
 #[test]
 fn bans_are_made_seen_and_lifted_with_what_curl_would_send() {
-    with_server(vec![], vec![], |socket| {
+    with_server(vec![], |socket| {
         let (status, body) = ask(socket, "POST", "/v1/bans", r#"{"address":"203.0.113.9","for":"10m"}"#);
         let changed: api::Changed = serde_json::from_str(&body).unwrap();
         assert_eq!((status, changed.undo.as_deref()), (200, Some("portcullis unban 1")));
@@ -126,7 +140,7 @@ fn bans_are_made_seen_and_lifted_with_what_curl_would_send() {
 
 #[test]
 fn problems_come_as_problem_json_with_their_status() {
-    with_server(vec![], vec![], |socket| {
+    with_server(vec![], |socket| {
         for (method, target, body, status, detail) in [
             ("POST", "/v1/nonsense", "{}", 404, "there is no /v1/nonsense"),
             ("GET", "/v1/bans/9", "", 404, "there is no ban 9"),
@@ -150,7 +164,7 @@ fn problems_come_as_problem_json_with_their_status() {
 
 #[test]
 fn what_is_too_large_or_garbage_is_refused_and_the_next_request_is_served() {
-    with_server(vec![], vec![], |socket| {
+    with_server(vec![], |socket| {
         let large = format!("{{\"reason\":\"{}\"}}", "x".repeat(BODY_BYTES_MAX));
         let (status, _) = ask(socket, "POST", "/v1/ban", &large);
         assert_eq!(status, 413);
@@ -185,7 +199,7 @@ fn every_change_leaves_an_audit_line_and_looking_leaves_none() {
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     tracing::subscriber::with_default(subscriber, || {
-        with_server(vec![], vec![], |socket| {
+        with_server(vec![], |socket| {
             ask(socket, "GET", "/v1/bans", "");
             ask(socket, "POST", "/v1/bans", r#"{"address":"203.0.113.9","reason":"scanner"}"#);
             ask(socket, "DELETE", "/v1/bans/203.0.113.8", "");
@@ -208,8 +222,24 @@ fn every_change_leaves_an_audit_line_and_looking_leaves_none() {
 }
 
 #[test]
+fn a_page_of_another_origin_cannot_use_a_browsers_certificate() {
+    with_server(vec![], |socket| {
+        let ask = |origin: &str| {
+            raw(
+                socket,
+                format!("GET /v1/keys HTTP/1.1\r\nHost: gw:9443\r\nOrigin: {origin}\r\n\r\n").as_bytes(),
+            )
+        };
+        for origin in ["https://evil.test", "null", "http://gw:9443", "https://gw:9443.evil.test"] {
+            assert!(ask(origin).starts_with("HTTP/1.1 403"), "{origin}");
+        }
+        assert!(ask("https://gw:9443").starts_with("HTTP/1.1 200"));
+    });
+}
+
+#[test]
 fn a_handler_that_panics_ends_its_own_request_only() {
-    with_server(vec![], vec![], |socket| {
+    with_server(vec![], |socket| {
         assert_eq!(ask(socket, "POST", "/v1/reload", r#"{"dry_run":true}"#), (0, String::new()));
         assert_eq!(ask(socket, "GET", "/v1/keys", "").0, 200);
     });
@@ -217,7 +247,7 @@ fn a_handler_that_panics_ends_its_own_request_only() {
 
 #[test]
 fn slow_clients_are_cut_off_and_do_not_keep_others_waiting() {
-    with_server(vec![], vec![], |socket| {
+    with_server(vec![], |socket| {
         let start = Instant::now();
         let mut in_head = Client::connect(socket).unwrap();
         in_head.write_all(b"GET /v1/ke").unwrap();
@@ -235,7 +265,7 @@ fn slow_clients_are_cut_off_and_do_not_keep_others_waiting() {
 
 #[test]
 fn connections_beyond_the_limit_wait_and_are_served_when_others_go() {
-    with_server(vec![], vec![], |socket| {
+    with_server(vec![], |socket| {
         let mut idle: Vec<Client> = (0..CONNECTIONS_MAX).map(|_| Client::connect(socket).unwrap()).collect();
         let mut waiting = Client::connect(socket).unwrap();
         waiting.write_all(b"GET /v1/keys HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -277,7 +307,7 @@ fn a_second_user_is_refused_by_the_sockets_mode_when_nobody_else_is_admitted() {
     if !can_be_others("a_second_user_is_refused_by_the_sockets_mode_when_nobody_else_is_admitted") {
         return;
     }
-    with_server(vec![], vec![], |socket| {
+    with_server(vec![], |socket| {
         assert_eq!(curl_as(STRANGER, socket, &["http://x/v1/keys"]), None);
         assert!(curl_as(0, socket, &["http://x/v1/keys"]).unwrap().ends_with("200"));
     });
@@ -288,7 +318,8 @@ fn strangers_get_403_viewers_look_and_operators_change() {
     if !can_be_others("strangers_get_403_viewers_look_and_operators_change") {
         return;
     }
-    with_server(vec![OPERATOR], vec![VIEWER], |socket| {
+    let grants = vec![(Role::Operator, Subject::User(OPERATOR)), (Role::Viewer, Subject::Group(VIEWER))];
+    with_server(grants, |socket| {
         let look = ["http://x/v1/bans"];
         let change = ["http://x/v1/bans", "-d", r#"{"address":"203.0.113.9"}"#];
         for (uid, may_look, may_change) in
@@ -300,7 +331,14 @@ fn strangers_get_403_viewers_look_and_operators_change() {
             assert!(changed.ends_with(may_change), "{uid}: {changed}");
         }
         let answer = curl_as(STRANGER, socket, &look).unwrap();
-        assert!(answer.contains(&format!("uid {STRANGER} is neither an operator nor a viewer")), "{answer}");
+        let problem: Problem = serde_json::from_str(answer.trim_end_matches("403")).unwrap();
+        let said = format!("/v1/bans needs the role viewer, and uid {STRANGER} has no role in [admin]");
+        assert_eq!(problem.detail, said);
+        let changed = curl_as(VIEWER, socket, &change).unwrap();
+        let problem: Problem = serde_json::from_str(changed.trim_end_matches("403")).unwrap();
+        let refused = problem.refused.unwrap();
+        assert_eq!((refused.role, refused.role_needed), (Some(Role::Viewer), Role::Operator));
+        assert_eq!(refused.caller, format!("uid {VIEWER}"));
         let (_, body) = ask(socket, "GET", "/v1/bans?ended", "");
         assert!(body.contains(&format!("operator {OPERATOR}")), "{body}");
     });

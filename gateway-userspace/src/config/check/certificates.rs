@@ -1,7 +1,7 @@
 //! Certificates and keys: that they can be read, are what they should be, and belong together.
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use crate::config::codes;
 use crate::config::model::{Action, AuthKind, Certificate, Config, UpstreamRef};
@@ -11,6 +11,13 @@ use crate::diagnostic::{Located, Place, Problem, Report};
 pub fn check(config: &Config, report: &mut Report) {
     for certificate in config.listen.iter().flat_map(|listen| &listen.tls) {
         check_pair(certificate, report);
+    }
+    if let Some(listen) = &config.admin.listen {
+        check_pair(&listen.tls.server, report);
+        check_ca(&listen.tls.client_ca.value, &listen.tls.client_ca.place, report);
+        if let Some(crl) = &listen.tls.crl {
+            check_revocations(crl, report);
+        }
     }
     for auth in &config.auth {
         if let AuthKind::Jwt(jwt) = &auth.kind
@@ -81,6 +88,18 @@ fn chain(pem: &[u8], place: &Place, report: &mut Report) -> Option<Vec<Certifica
         problem.help("it begins with `-----BEGIN CERTIFICATE-----`, the server's own certificate first"),
     );
     None
+}
+
+fn check_revocations(path: &Located<std::path::PathBuf>, report: &mut Report) {
+    let Some(pem) = read(path, report) else { return };
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
+    if !lists.is_ok_and(|lists| !lists.is_empty()) {
+        let message = "this file holds no revocation list in PEM";
+        let problem = Problem::error(codes::BAD_CERTIFICATE, message, path.place.clone());
+        report.push(problem.help(
+            "it begins with `-----BEGIN X509 CRL-----`; openssl crl -inform DER -in FILE converts one in DER",
+        ));
+    }
 }
 
 fn check_ca(path: &std::path::Path, place: &Place, report: &mut Report) {

@@ -6,9 +6,10 @@ mod auth;
 
 use std::fmt::Display;
 
+use crate::admin::api::Role;
 use crate::config::model::{
-    Action, Admin, Budget, Certificate, Config, Gateway, Listen, ListenLimits, Log, LogFormat, LogSink,
-    Operations, Route, Shield, UpstreamRef,
+    Action, Admin, AdminListen, AdminTls, Budget, Certificate, Config, Gateway, Listen, ListenLimits, Log,
+    LogFormat, LogSink, Operations, Route, Shield, UpstreamRef,
 };
 use crate::config::units::{show_duration, show_rate, show_size};
 use crate::diagnostic::Located;
@@ -129,7 +130,8 @@ fn of_listen(listen: &Listen) -> Vec<(String, String)> {
     ]
 }
 
-fn of_route(route: &Route) -> Vec<(String, String)> {
+/// A route's keys and values, defaults filled in.
+pub fn of_route(route: &Route) -> Vec<(String, String)> {
     let Route {
         name: _,
         place: _,
@@ -178,7 +180,8 @@ fn of_route(route: &Route) -> Vec<(String, String)> {
     values
 }
 
-fn show_pattern(pattern: &Pattern) -> String {
+/// A match as it is written.
+pub fn show_pattern(pattern: &Pattern) -> String {
     let Pattern { methods, host, path } = pattern;
     let host = match host {
         HostPattern::Exact(host) => host.to_string(),
@@ -343,10 +346,25 @@ fn of_log(log: &Log) -> Vec<(String, String)> {
 }
 
 fn of_admin(admin: &Admin) -> Vec<(String, String)> {
-    let Admin { socket, operators, viewers } = admin;
-    vec![
+    let Admin { socket, grants, listen, managed } = admin;
+    let subjects =
+        |wanted| grants.iter().filter(move |(role, _)| *role == wanted).map(|(_, subject)| subject);
+    let mut values = vec![
         pair("socket", socket.display()),
-        pair("operators", joined(operators)),
-        pair("viewers", joined(viewers)),
-    ]
+        pair("admins", joined(subjects(Role::Admin))),
+        pair("operators", joined(subjects(Role::Operator))),
+        pair("viewers", joined(subjects(Role::Viewer))),
+        pair("managed", managed.display()),
+    ];
+    if let Some(AdminListen { address, tls: AdminTls { server, client_ca, crl } }) = listen {
+        let Certificate { certificate, key } = server;
+        values.extend([
+            pair("listen", address.value),
+            pair("tls.certificate", certificate.value.display()),
+            pair("tls.key", key.value.display()),
+            pair("tls.client-ca", client_ca.value.display()),
+            pair("tls.crl", joined(crl.iter().map(|path| path.value.display()))),
+        ]);
+    }
+    values
 }

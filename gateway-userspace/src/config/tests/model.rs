@@ -115,7 +115,7 @@ fn a_variable_in_a_string_cannot_add_keys_or_tables() {
     let body = "x\" }\n[admin]\noperators = [0]\n# ${HOME}";
     let config = load_ok_with(text, &[("BODY", body)]);
     assert!(matches!(&config.route[0].action, Action::Respond { body: found, .. } if **found == *body));
-    assert!(config.admin.operators.is_empty());
+    assert!(config.admin.grants.is_empty());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Bans, lifts and exemptions by command.
 
 use super::*;
+use crate::abuse::ban::By;
 
 #[test]
 fn an_operator_bans_and_the_printed_command_undoes_it() {
@@ -154,7 +155,7 @@ fn a_reason_cannot_forge_a_line_of_the_log() {
     let mut bench = Bench::new("reason");
     let reason = format!("bad\nguy\x1b[31m{}", "é".repeat(600));
     let request = api::BanPrefix { prefix: net(ABUSER), for_s: None, reason, force: false, dry_run: false };
-    bench.owner().ban(&request, 0).unwrap();
+    bench.owner().ban(&request, By::Operator(0)).unwrap();
     let reason = bench.bans(false).remove(0).reason;
     assert!(reason.starts_with("badguy[31mé") && reason.len() <= 512, "{reason}");
 }

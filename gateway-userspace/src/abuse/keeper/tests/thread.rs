@@ -1,6 +1,7 @@
 //! The thread itself, on the real clock.
 
 use super::*;
+use crate::abuse::ban::By;
 
 fn spawn(enforcer: Box<dyn Enforcer>) -> Keeper {
     let settings = Settings {
@@ -61,7 +62,7 @@ fn the_thread_ends_a_ban_by_itself_when_its_lease_is_over() {
         force: false,
         dry_run: false,
     };
-    handle.ask_blocking(move |owner| owner.ban(&short, 0)).unwrap().unwrap();
+    handle.ask_blocking(move |owner| owner.ban(&short, By::Operator(0))).unwrap().unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
     while handle.counters().bans_active.load(Relaxed) > 0 {
         assert!(Instant::now() < deadline, "the ban did not end");
