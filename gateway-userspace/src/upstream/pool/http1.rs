@@ -69,9 +69,12 @@ impl<B: ClientBody> Connection<B> {
     }
 }
 
+/// The library's half that reads and writes.
+type Half<B> = http1::Connection<TokioIo<Stream>, RequestBody<B>>;
+
 /// The half of a connection that reads and writes. Dropping it closes the connection, unless a task has taken over.
 pub(crate) struct Driver<B: ClientBody> {
-    connection: Option<Pin<Box<http1::Connection<TokioIo<Stream>, RequestBody<B>>>>>,
+    connection: Option<Pin<Box<Half<B>>>>,
     address: SocketAddr,
 }
 
