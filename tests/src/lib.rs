@@ -9,4 +9,5 @@ pub mod nginx;
 pub mod origin;
 pub mod packet;
 pub mod privilege;
+pub mod receiver;
 pub mod request_bench;

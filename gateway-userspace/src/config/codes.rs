@@ -161,6 +161,10 @@ codes! {
         the kernel stage is attached to. The rest of the new configuration is in force.";
     ADDRESS_UNAVAILABLE = "C062", "address that cannot be listened on",
         "A listener of the new configuration cannot be bound. Nothing was changed.";
+    CLEARTEXT_LOG = "C070", "access log sent without TLS",
+        "Whoever is on the way to the receiver can read who asked for what, and the token that the log is sent with.";
+    BULK_WITHOUT_JSON = "C071", "bulk requests of lines that are not JSON",
+        "Elasticsearch takes JSON objects only: `format` must be \"json\" or \"seed\", for the sink or in `[log]`.";
 }
 
 #[cfg(test)]

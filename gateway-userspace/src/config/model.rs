@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::diagnostic::{Located, Place};
+use crate::observe::access_log::collector;
 use crate::observe::access_log::syslog::Receiver;
 use crate::policy;
 use crate::route::pattern::Pattern;
@@ -29,6 +30,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`
     pub log: Log,
+    /// `[sink.NAME]`
+    pub sink: Vec<Sink>,
     /// `[headers]`: fields on every answer.
     pub headers: policy::response_headers::config::Config,
     /// `[auth.NAME]`
@@ -153,8 +156,8 @@ pub struct Admin {
 pub struct Log {
     /// What a line looks like.
     pub format: LogFormat,
-    /// Where lines go.
-    pub to: LogSink,
+    /// Where lines go; nowhere if empty.
+    pub to: Vec<LogSink>,
 }
 
 /// What a line of the access log looks like.
@@ -170,11 +173,9 @@ pub enum LogFormat {
     Custom(Box<str>),
 }
 
-/// Where the access log goes.
+/// One of the places where the access log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogSink {
-    /// Nowhere.
-    Off,
     /// Standard output (the default).
     Stdout,
     /// Standard error.
@@ -183,6 +184,34 @@ pub enum LogSink {
     File(PathBuf),
     /// Syslog.
     Syslog(Receiver),
+    /// `[sink.NAME]`
+    Named(Arc<str>),
+}
+
+/// As it is written.
+impl std::fmt::Display for LogSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LogSink::Stdout => f.write_str("stdout"),
+            LogSink::Stderr => f.write_str("stderr"),
+            LogSink::File(path) => write!(f, "file:{}", path.display()),
+            LogSink::Syslog(receiver) => receiver.fmt(f),
+            LogSink::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+/// `[sink.NAME]`: a receiver of the access log in the network.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    /// The name.
+    pub name: Arc<str>,
+    /// Where its table begins.
+    pub place: Place,
+    /// What its lines look like, if not as `[log]` says.
+    pub format: Option<LogFormat>,
+    /// The receiver. Whether lines are JSON is not known here.
+    pub settings: collector::Settings,
 }
 
 /// `[auth.NAME]`

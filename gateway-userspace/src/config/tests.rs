@@ -5,6 +5,7 @@ mod examples;
 mod files;
 mod model;
 mod problems;
+mod sinks;
 
 use super::*;
 use crate::diagnostic::render;

@@ -4,7 +4,7 @@ use std::{fmt, fs, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Verb, linker, toolchain};
+use super::{Verb, decoder, linker, toolchain};
 use crate::{paths, privilege::Privilege, process};
 
 /// One thing a machine has or lacks.
@@ -73,6 +73,8 @@ const TABLE: &[Row] = {
         ("nginx", &[Test, Bench], || program("nginx", "-v", "nginx"), "seconds"),
         ("curl", &[Test], || program("curl", "--version", "curl"), "seconds"),
         ("openssl", &[Test], || program("openssl", "version", "openssl"), "seconds"),
+        ("python3", &[Test], decoder::look_for_python, "seconds"),
+        ("OpenTelemetry's messages", &[Test], decoder::look, "seconds"),
         ("haproxy", &[Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
         ("xdp-filter", &[Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),

@@ -2,11 +2,13 @@
 //!
 //! Every struct is taken apart field by field, so that a new field does not compile until it is compared too.
 
+mod log;
+
 use std::fmt::Display;
 
 use crate::config::model::{
-    Action, Admin, Auth, AuthKind, Budget, Certificate, Config, Gateway, Listen, ListenLimits, Log,
-    LogFormat, LogSink, Operations, Route, Shield, UpstreamRef,
+    Action, Admin, Auth, AuthKind, Budget, Certificate, Config, Gateway, Listen, ListenLimits, Operations,
+    Route, Shield, UpstreamRef,
 };
 use crate::config::units::{show_duration, show_rate, show_size};
 use crate::diagnostic::Located;
@@ -30,8 +32,20 @@ pub struct Item {
 
 /// Every table of a configuration.
 pub fn items(config: &Config) -> Vec<Item> {
-    let Config { gateway, listen, operations, admin, log, headers, auth, limit, upstream, route, shield } =
-        config;
+    let Config {
+        gateway,
+        listen,
+        operations,
+        admin,
+        log,
+        sink,
+        headers,
+        auth,
+        limit,
+        upstream,
+        route,
+        shield,
+    } = config;
     let mut items = vec![Item { rank: 0, title: "gateway".into(), values: of_gateway(gateway) }];
     let mut add = |rank, title: String, values| items.push(Item { rank, title, values });
     listen.iter().for_each(|listen| add(1, format!("listen {}", listen.name), of_listen(listen)));
@@ -45,11 +59,12 @@ pub fn items(config: &Config) -> Vec<Item> {
     }
     add(6, "headers".into(), of_headers("", headers));
     shield.iter().for_each(|shield| add(7, "shield".into(), of_shield(shield)));
-    add(8, "log".into(), of_log(log));
+    add(8, "log".into(), log::of_log(log));
+    sink.iter().for_each(|sink| add(9, format!("sink {}", sink.name), log::of_sink(sink)));
     if let Some(Operations { address }) = operations {
-        add(9, "operations".into(), vec![pair("address", address.value)]);
+        add(10, "operations".into(), vec![pair("address", address.value)]);
     }
-    add(10, "admin".into(), of_admin(admin));
+    add(11, "admin".into(), of_admin(admin));
     items
 }
 
@@ -340,24 +355,6 @@ fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         pair("pins", pins.display()),
         pair("capacity", capacity),
     ]
-}
-
-fn of_log(log: &Log) -> Vec<(String, String)> {
-    let Log { format, to } = log;
-    let format = match format {
-        LogFormat::Json => "json",
-        LogFormat::Seed => "seed",
-        LogFormat::Combined => "combined",
-        LogFormat::Custom(text) => text,
-    };
-    let to = match to {
-        LogSink::Off => "off".to_owned(),
-        LogSink::Stdout => "stdout".to_owned(),
-        LogSink::Stderr => "stderr".to_owned(),
-        LogSink::File(path) => format!("file:{}", path.display()),
-        LogSink::Syslog(receiver) => receiver.to_string(),
-    };
-    vec![pair("format", format), pair("to", to)]
 }
 
 fn of_admin(admin: &Admin) -> Vec<(String, String)> {
