@@ -221,3 +221,115 @@ fn a_request_that_its_client_gives_up_is_logged_and_counted_as_over() {
     assert_eq!(lines[0]["http.request.body.size"], 5);
     assert_eq!(metric(&gateway, "http_server_active_requests"), "0");
 }
+
+/// Ten thousand requests of every kind that clients send: methods, statuses, refusals, bodies, nonsense.
+#[test]
+fn ten_thousand_lines_are_as_the_schema_says_and_each_has_an_id_of_its_own() {
+    let gateway = Gateway::start_with(|folder, port| {
+        format!(
+            "[log]\nformat = \"seed\"\nto = \"file:{}/access.log\"\n[listen.main]\naddress = \"0.0.0.0:{port}\"\n\
+             [limit.few]\nrate = \"1/h\"\nburst = 1\nby = \"address\"\n\
+             [route.all]\nmatch = \"/ok/*\"\nrespond = {{ status = 200, body = \"hello\" }}\n\
+             [route.few]\nmatch = \"GET /few\"\nrespond = {{ status = 200 }}\nlimit = \"few\"\n",
+            folder.display()
+        )
+    });
+    let requests = [
+        "GET /ok/1?token=x HTTP/1.1\r\nHost: a\r\nUser-Agent: agent/1\r\n\r\n",
+        "HEAD /ok/h HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST /ok/%22%F0%9F%98%80 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+        "GET /missing HTTP/1.1\r\nHost: a\r\nUser-Agent: \"\\\t\u{e9}\r\nX-Request-Id: unknown\r\n\r\n",
+        "GET /few HTTP/1.1\r\nHost: a\r\n\r\n",
+    ];
+    const LINES: usize = 10_000;
+    // On one connection, a hundred at a time, so that answers never fill the socket.
+    let mut client = std::net::TcpStream::connect(gateway.address()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let round = requests.concat().repeat(20);
+    for _ in 0..LINES / 100 {
+        std::io::Write::write_all(&mut client, round.as_bytes()).unwrap();
+        let mut answers = Vec::new();
+        while count(&answers, b"x-request-id: ") < 100 {
+            let mut bytes = [0; 16 << 10];
+            let read = std::io::Read::read(&mut client, &mut bytes).expect("answers in time");
+            assert_ne!(read, 0, "closed after {}", String::from_utf8_lossy(&answers));
+            answers.extend_from_slice(&bytes[..read]);
+        }
+    }
+    let lines = log_lines(&gateway, LINES);
+    assert_eq!(lines.len(), LINES);
+    let raw = std::fs::read_to_string(gateway.folder.join("access.log")).unwrap();
+    assert_eq!(raw.lines().count(), LINES, "each line is JSON");
+    let mut ids: Vec<&str> = lines.iter().map(follows_schema).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), LINES, "ids are unique");
+    for status in [200, 404, 429] {
+        assert!(lines.iter().any(|line| line["status"] == status), "{status}");
+    }
+    assert!(!raw.contains("token") && !raw.contains("unknown"));
+}
+
+fn count(text: &[u8], part: &[u8]) -> usize {
+    text.windows(part.len()).filter(|window| window.eq_ignore_ascii_case(part)).count()
+}
+
+/// Names, types and ranges of the `seed` format; the line's id.
+fn follows_schema(line: &serde_json::Value) -> &str {
+    let object = line.as_object().expect("an object");
+    let text = |name: &str| {
+        object.get(name).and_then(|value| value.as_str()).unwrap_or_else(|| panic!("{name}: {line}"))
+    };
+    let number = |name: &str| {
+        object.get(name).and_then(|value| value.as_u64()).unwrap_or_else(|| panic!("{name}: {line}"))
+    };
+    let known = ["timestamp", "method", "url", "status", "duration", "size", "ip", "userAgent", "requestId"];
+    assert!(object.keys().all(|name| known.contains(&name.as_str())), "{line}");
+    let timestamp = text("timestamp");
+    assert!(timestamp.len() == 24 && timestamp.starts_with("20") && timestamp.ends_with('Z'), "{line}");
+    assert!(text("url").starts_with('/') && !text("method").is_empty(), "{line}");
+    assert!((100..600).contains(&number("status")) && number("duration") < 60_000, "{line}");
+    let body = match (text("method"), number("status")) {
+        ("HEAD", _) => 0..1,
+        (_, 200) if text("url").starts_with("/ok") => 5..6,
+        _ => 0..2000,
+    };
+    assert!(body.contains(&number("size")), "{line}");
+    assert_eq!(text("ip"), "127.0.0.1");
+    assert!(object.get("userAgent").is_none_or(serde_json::Value::is_string), "{line}");
+    let id = text("requestId");
+    assert!(id.len() == 36 && id.as_bytes()[14] == b'7', "a UUIDv7: {line}");
+    id
+}
+
+#[test]
+fn the_size_of_an_answer_is_that_of_its_body_also_when_it_is_chunked() {
+    let nginx = tests::nginx::Nginx::start_with_http(
+        "gzip on; gzip_min_length 1; gzip_proxied any;",
+        "location / { default_type text/html; return 200 \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"; }",
+    );
+    let gateway = Gateway::start_with(|folder, port| {
+        format!(
+            "[log]\nformat = \"seed\"\nto = \"file:{}/access.log\"\n[listen.main]\naddress = \"0.0.0.0:{port}\"\n\
+             [route.all]\nmatch = \"/*\"\nto = \"{}\"\n",
+            folder.display(),
+            nginx.url()
+        )
+    });
+    let saved = gateway.folder.join("saved");
+    let answer = curl(&["-H", "Accept-Encoding: gzip", "--raw", &gateway.url("/")]);
+    assert_eq!(answer.header("transfer-encoding"), "chunked");
+    let output = std::process::Command::new("curl")
+        .args(["--silent", "-H", "Accept-Encoding: gzip", "--output"])
+        .args([saved.to_str().unwrap(), &gateway.url("/")])
+        .status()
+        .unwrap();
+    assert!(output.success());
+    let bytes = std::fs::metadata(&saved).unwrap().len();
+    assert!(bytes > 0);
+    let lines = log_lines(&gateway, 2);
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        assert_eq!(line["size"].as_u64(), Some(bytes), "{line}");
+    }
+}
