@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
 use self::kernel::Kernel;
-use self::log::{LastReload, LogSlot};
+use self::log::LastReload;
 use self::reload::{Listeners, Ready};
 use self::workers::Workers;
 use crate::abuse::keeper::{self, Keeper};
@@ -38,10 +38,11 @@ use crate::config::live::Live;
 use crate::config::model::Config;
 use crate::config::overlay::Overlay;
 use crate::config::snapshot::Snapshot;
-use crate::diagnostic::Report;
+use crate::diagnostic::{Problem, Report};
 use crate::keyring::Keyring;
 use crate::keyring::fetch::Fetcher;
 use crate::listener::{self, BindError, Listener};
+use crate::observe::access_log::Writer;
 use crate::observe::metrics::Registry;
 use crate::observe::operations::{self, Operations};
 use crate::observe::readiness::Readiness;
@@ -52,6 +53,14 @@ use crate::{abuse, dataplane, worker};
 
 /// How soon an upstream's new address is exempt.
 const LOOK_AT_UPSTREAMS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether workers and log have ended.
+const LOOK_AT_END_EVERY: Duration = Duration::from_millis(10);
+/// How long the access log may take to send what waits once the last worker has ended: what is left of the time to
+/// drain, but at least this, for a local disk or daemon, …
+const LOG_TIME_MIN: Duration = Duration::from_millis(500);
+/// … and at most this, so that a receiver that is away does not make each stop a long one.
+const LOG_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +119,7 @@ pub struct Gateway {
     kernel: Kernel,
     keeper: keeper::Handle,
     fetcher: Fetcher,
-    log: Arc<LogSlot>,
+    log: Arc<Writer>,
     last_reload: Arc<LastReload>,
     door: Rc<server::Door>,
     remote: Rc<Remote>,
@@ -194,7 +203,6 @@ async fn control(path: &Path, warn: impl FnOnce(&Report)) -> Result<(), Error> {
     admin.abort();
     remote.abort();
     drop(stop_operations);
-    gateway.log.replace(None);
     keeper.stop();
     let (_, snapshot) = gateway.live.current();
     if let Some(stays) = gateway.kernel.stays(snapshot.config.shield.as_ref()) {
@@ -221,7 +229,7 @@ fn assemble(
         let sockets = listener::reserve(&settings.name, address, workers)?;
         reserved.push((address, settings, sockets));
     }
-    let writer = reload::log_writer(config).map_err(|problem| Error::Log(problem.message))?;
+    let writer = open_log(config).map_err(|problem| Error::Log(problem.message))?;
     let kernel = Kernel::open(config.shield.as_ref())?;
     if let Kernel::Off { because, wanted: true } = &kernel {
         tracing::warn!("the kernel stage is off: {because}");
@@ -243,14 +251,14 @@ fn assemble(
         registry: registry.clone(),
         deny: keeper.handle().deny(),
         reporter: keeper.handle().reporter(),
-        log: writer.as_ref().map(crate::observe::access_log::Writer::log),
+        log: writer.log(),
     });
     let gateway = Gateway {
         path: path.to_owned(),
         started: Instant::now(),
         workers: Workers::start(parts.collect())?,
         fetcher: Fetcher::start()?,
-        log: Arc::new(LogSlot::new(writer)),
+        log: Arc::new(writer),
         last_reload: Arc::default(),
         listeners: RefCell::default(),
         keeper: keeper.handle(),
@@ -277,6 +285,16 @@ fn assemble(
     }
     gateway.readiness.listeners_bound();
     Ok((gateway, keeper))
+}
+
+/// The access log with the sinks that the configuration names.
+fn open_log(config: &Config) -> Result<Writer, Box<Problem>> {
+    let writer = Writer::default();
+    let opened = writer.prepare(log::targets(config)?);
+    if let Some(sinks) = opened.map_err(|error| log::unusable(chain(&error)))? {
+        writer.adopt(sinks);
+    }
+    Ok(writer)
 }
 
 /// Starts the abuse loop. Where its state cannot be kept, for want of permission, the gateway serves all the same.
@@ -321,11 +339,21 @@ impl Gateway {
             }
         }
         tracing::info!(patience = ?drain, "draining");
+        let drained_by = Instant::now() + drain;
         self.readiness.draining();
         self.listeners.borrow().values().for_each(|listener| listener.stop());
         self.workers.drain(drain);
-        let mut look = tokio::time::interval(Duration::from_millis(10));
-        while !self.workers.ended() {
+        let mut look = tokio::time::interval(LOOK_AT_END_EVERY);
+        let mut log_ends_by = None;
+        // The log ends when no worker writes to it any more.
+        while log_ends_by.is_none_or(|by| !self.log.ended() && Instant::now() < by) {
+            if log_ends_by.is_none() && self.workers.ended() {
+                let now = Instant::now();
+                let by = drained_by.clamp(now + LOG_TIME_MIN, now + LOG_TIME_MAX);
+                self.log.end(by);
+                // A little later, so that a sink that gives up has counted what it gives up.
+                log_ends_by = Some(by + 5 * LOOK_AT_END_EVERY);
+            }
             tokio::select! {
                 _ = look.tick() => {}
                 _ = terminate.recv() => break,

@@ -68,6 +68,16 @@ impl Value {
         self.0.to_str().ok()
     }
 
+    /// The same value, which does not show when it is printed for debugging.
+    pub fn kept_secret(mut self) -> Value {
+        self.0.set_sensitive(true);
+        self
+    }
+
+    pub(crate) fn raw(&self) -> &http::HeaderValue {
+        &self.0
+    }
+
     pub(crate) fn from_raw_ref(raw: &http::HeaderValue) -> &Value {
         // SAFETY: `Value` is `repr(transparent)` over `http::HeaderValue`, and the lifetime is carried over.
         unsafe { &*std::ptr::from_ref(raw).cast::<Value>() }

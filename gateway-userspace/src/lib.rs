@@ -20,6 +20,7 @@ pub mod route;
 
 // 3 Going out
 pub mod action;
+pub mod dial;
 pub mod upstream;
 
 // 4 Keeping out

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use gateway_userspace::header::{ACCEPT, Fields, Name, Value};
 use gateway_userspace::keyring::key::{Key, Material};
-use gateway_userspace::observe::access_log::{Entry, Format, Sink, Template, Writer};
+use gateway_userspace::observe::access_log::{Entry, Format, Sink, Target, Template, Writer};
 use gateway_userspace::observe::metrics::{Finished, Registry};
 use gateway_userspace::policy::identity_headers::IdentityHeaders;
 use gateway_userspace::policy::ip_access::{Access, config};
@@ -157,8 +157,11 @@ fn a_line_of_the_access_log_allocates_nothing() {
     let template =
         Template::parse("$context.requestId $context.path $context.requestTime").expect("a template");
     for format in [Format::Json, Format::Seed, Format::Combined, Format::Custom(template)] {
-        let writer = Writer::start(format.clone(), Sink::File("/dev/null".into())).expect("a writer");
-        let log = writer.log();
+        let writer = Writer::default();
+        let sink = Sink::File("/dev/null".into());
+        let target = Target { name: "null".into(), format: format.clone(), sink };
+        writer.adopt(writer.prepare(vec![target]).expect("it opens").expect("it is new"));
+        let log = writer.log().expect("there is a sink");
         let entry = Entry {
             time: SystemTime::UNIX_EPOCH,
             method: "GET",

@@ -56,21 +56,9 @@ impl Drop for Echo {
 }
 
 fn answer_one(stream: &TcpStream, name: &str) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    if reader.read_line(&mut line).ok()? == 0 {
-        return None;
-    }
-    let mut headers = Vec::new();
-    loop {
-        let mut field = String::new();
-        reader.read_line(&mut field).ok()?;
-        let Some((name, value)) = field.trim_end().split_once(':') else { break };
-        headers.push((name.to_owned(), value.trim().to_owned()));
-    }
-    let body = read_body(&mut reader, &headers)?;
+    let (line, headers, body) = read_request(&mut BufReader::new(stream))?;
     let answer = serde_json::json!({
-        "line": line.trim_end(), "headers": headers, "body": String::from_utf8_lossy(&body),
+        "line": line, "headers": headers, "body": String::from_utf8_lossy(&body),
         "name": name,
     })
     .to_string();
@@ -84,6 +72,23 @@ fn answer_one(stream: &TcpStream, name: &str) -> Option<()> {
     }
     let mut stream = stream;
     stream.write_all(response.as_bytes()).ok()
+}
+
+/// A request as it came: the request line, the fields in order, the body. `None` at the connection's end.
+pub(crate) fn read_request(reader: &mut impl BufRead) -> Option<(String, Vec<(String, String)>, Vec<u8>)> {
+    let mut line = String::new();
+    if reader.read_line(&mut line).ok()? == 0 {
+        return None;
+    }
+    let mut headers = Vec::new();
+    loop {
+        let mut field = String::new();
+        reader.read_line(&mut field).ok()?;
+        let Some((name, value)) = field.trim_end().split_once(':') else { break };
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let body = read_body(reader, &headers)?;
+    Some((line.trim_end().to_owned(), headers, body))
 }
 
 fn read_body(reader: &mut impl BufRead, headers: &[(String, String)]) -> Option<Vec<u8>> {

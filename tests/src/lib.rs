@@ -16,6 +16,7 @@ pub mod origin;
 pub mod packet;
 pub mod privilege;
 pub mod raw;
+pub mod receiver;
 pub mod request_bench;
 pub mod slowhttptest;
 pub mod volume;

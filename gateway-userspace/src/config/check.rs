@@ -6,6 +6,7 @@ mod exposure;
 mod listeners;
 mod matches;
 mod references;
+mod sinks;
 
 use crate::diagnostic::Report;
 
@@ -19,6 +20,7 @@ pub fn check(config: &Config, d: &mut Decoder<'_>) {
     let read_files = d.read_files;
     let report: &mut Report = &mut d.report;
     listeners::check(config, report);
+    sinks::check(config, report);
     if read_files {
         certificates::check(config, report);
         listeners::check_interfaces(config, report);

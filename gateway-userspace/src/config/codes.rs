@@ -167,6 +167,10 @@ codes! {
         so, and whoever reaches the port without one could change everything. So `listen` and `tls` of `[admin]` stand \
         together, and `tls` names the CA of clients in `client-ca`. For one machine the socket is enough, also through \
         ssh: ssh -L /tmp/admin.sock:/run/portcullis/admin.sock HOST.";
+    CLEARTEXT_LOG = "C070", "access log sent without TLS",
+        "Whoever is on the way to the receiver can read who asked for what, and the token that the log is sent with.";
+    BULK_WITHOUT_JSON = "C071", "bulk requests of lines that are not JSON",
+        "Elasticsearch takes JSON objects only: `format` must be \"json\" or \"seed\", for the sink or in `[log]`.";
     BAD_TEMPLATE = "C080", "unknown placeholder",
         "A name in braces in a text that the gateway fills in is not one that it knows there. Braces around anything but \
         letters and `-` are text.";

@@ -101,7 +101,7 @@ pub struct Decoder<'a> {
     pub read_files: bool,
     /// Whether something could not be read at all: then what seems to be missing may stand there.
     pub incomplete: bool,
-    /// Names that routes refer to, noted as they are read, so that one is checked also when its route is not usable.
+    /// Names that are referred to, noted as they are read, so that one is checked also when its route is not usable.
     pub references: Vec<Reference>,
     /// Named tables, usable or not.
     pub declared: Vec<Declared>,
@@ -109,12 +109,12 @@ pub struct Decoder<'a> {
     pub matches: Vec<(Arc<str>, Located<Pattern>)>,
 }
 
-/// A route's reference to a named table.
+/// A reference to a named table.
 #[derive(Debug)]
 pub struct Reference {
-    /// The route.
-    pub route: Arc<str>,
-    /// `auth`, `limit` or `upstream`.
+    /// Who refers to it, as messages say it.
+    pub user: String,
+    /// `auth`, `limit`, `upstream` or `sink`.
     pub kind: &'static str,
     /// The name that it uses.
     pub name: Located<Arc<str>>,

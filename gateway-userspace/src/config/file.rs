@@ -15,6 +15,7 @@ pub mod log;
 pub mod operations;
 pub mod route;
 pub mod shield;
+pub mod sink;
 pub mod upstream;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "errors", named: false, specs: &[&errors::SPEC] },
     Section { name: "shield", named: false, specs: &[&shield::SPEC] },
     Section { name: "log", named: false, specs: &[&log::SPEC] },
+    Section { name: "sink", named: true, specs: &[&sink::HTTP, &sink::SPLUNK, &sink::OTLP] },
     Section { name: "operations", named: false, specs: &[&operations::SPEC] },
     Section { name: "admin", named: false, specs: &[&admin::SPEC] },
 ];
@@ -75,6 +77,7 @@ pub fn decode(d: &mut Decoder<'_>, root: &Node) -> Config {
         operations: root.get("operations").and_then(|node| operations::decode(d, node)),
         admin: decode_admin(d, root),
         log: single(d, root, "log", log::decode),
+        sink: named(d, root, "sink", sink::decode),
         headers: single(d, root, "headers", headers::decode),
         errors: single(d, root, "errors", errors::decode),
         auth: named(d, root, "auth", auth::decode),
@@ -172,8 +175,9 @@ fn header_place(node: &Node, key: &Place) -> Place {
 }
 
 fn table_name(d: &mut Decoder<'_>, section: &str, name: &str, place: &Place) -> Option<Arc<str>> {
-    let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(valid) || name == "none" {
+    // Words that stand for themselves where the name would stand.
+    let taken = name == "none" || section == "sink" && log::WORDS.contains(&name);
+    if !is_table_name(name) || taken {
         let message = format!("`{name}` cannot be the name of a table `[{section}.NAME]`");
         let problem = Problem::error(codes::BAD_NAME, message, place.clone());
         d.report
@@ -181,6 +185,12 @@ fn table_name(d: &mut Decoder<'_>, section: &str, name: &str, place: &Place) -> 
         return None;
     }
     Some(name.into())
+}
+
+/// Whether a table can be called so.
+pub(super) fn is_table_name(name: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(valid)
 }
 
 /// A message for a text that should have been one of some forms.

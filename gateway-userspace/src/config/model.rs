@@ -13,8 +13,8 @@ use ipnet::IpNet;
 use crate::admin::access::Subject;
 use crate::admin::api::Role;
 use crate::diagnostic::{Located, Place};
-use crate::observe::access_log::Template;
 use crate::observe::access_log::syslog::Receiver;
+use crate::observe::access_log::{Template, collector};
 use crate::policy;
 use crate::route::pattern::Pattern;
 use crate::upstream;
@@ -32,6 +32,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`
     pub log: Log,
+    /// `[sink.NAME]`
+    pub sink: Vec<Sink>,
     /// `[headers]`: fields on every answer.
     pub headers: policy::response_headers::config::Config,
     /// `[errors]`: bodies of the gateway's own answers.
@@ -57,7 +59,10 @@ impl Config {
             let limit = self.limit.iter().find(|limit| limit.value.name == name.value);
             limit.is_some_and(|limit| limit.value.by.contains(&policy::rate_limit::config::Key::Ja4))
         };
-        self.log.shows_ja4() || self.route.iter().flat_map(|route| &route.limits).any(counted)
+        self.log.ja4
+            || self.log.format.has_ja4()
+            || self.sink.iter().filter_map(|sink| sink.format.as_ref()).any(LogFormat::has_ja4)
+            || self.route.iter().flat_map(|route| &route.limits).any(counted)
     }
 }
 
@@ -197,15 +202,15 @@ pub struct Log {
     pub format: LogFormat,
     /// Whether JSON lines have the fingerprints of TLS clients.
     pub ja4: bool,
-    /// Where lines go.
-    pub to: LogSink,
+    /// Where lines go; nowhere if empty.
+    pub to: Vec<LogSink>,
 }
 
-impl Log {
-    /// Whether lines have the fingerprints of TLS clients.
-    pub fn shows_ja4(&self) -> bool {
-        let has_variable = |text: &str| Template::parse(text).is_ok_and(|template| template.has_ja4());
-        self.ja4 || matches!(&self.format, LogFormat::Custom(text) if has_variable(text))
+impl LogFormat {
+    /// Whether a text of one's own has the variable of the fingerprint.
+    fn has_ja4(&self) -> bool {
+        let LogFormat::Custom(text) = self else { return false };
+        Template::parse(text).is_ok_and(|template| template.has_ja4())
     }
 }
 
@@ -222,11 +227,9 @@ pub enum LogFormat {
     Custom(Box<str>),
 }
 
-/// Where the access log goes.
+/// One of the places where the access log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogSink {
-    /// Nowhere.
-    Off,
     /// Standard output (the default).
     Stdout,
     /// Standard error.
@@ -235,6 +238,34 @@ pub enum LogSink {
     File(PathBuf),
     /// Syslog.
     Syslog(Receiver),
+    /// `[sink.NAME]`
+    Named(Arc<str>),
+}
+
+/// As it is written.
+impl std::fmt::Display for LogSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LogSink::Stdout => f.write_str("stdout"),
+            LogSink::Stderr => f.write_str("stderr"),
+            LogSink::File(path) => write!(f, "file:{}", path.display()),
+            LogSink::Syslog(receiver) => receiver.fmt(f),
+            LogSink::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+/// `[sink.NAME]`: a receiver of the access log in the network.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    /// The name.
+    pub name: Arc<str>,
+    /// Where its table begins.
+    pub place: Place,
+    /// What its lines look like, if not as `[log]` says.
+    pub format: Option<LogFormat>,
+    /// The receiver. Whether lines are JSON is not known here.
+    pub settings: collector::Settings,
 }
 
 /// `[auth.NAME]`

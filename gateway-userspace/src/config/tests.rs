@@ -6,6 +6,7 @@ mod files;
 mod model;
 mod overrides;
 mod problems;
+mod sinks;
 
 use super::*;
 use crate::diagnostic::render;

@@ -1,45 +1,50 @@
-//! What outlives a reload of the access log, and the outcome of the last reload.
+//! Where the access log goes by the configuration, and the outcome of the last reload.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::observe::access_log::Writer;
+use crate::config::codes;
+use crate::config::model::{Config, LogFormat, LogSink};
+use crate::diagnostic::Problem;
+use crate::observe::access_log::collector::Settings;
+use crate::observe::access_log::{Format, Sink, Target, Template};
 
-/// The writer in use; its count of lost lines never falls, whatever writer comes after it.
-pub struct LogSlot {
-    writer: Mutex<Option<Writer>>,
-    dropped_before: AtomicU64,
+/// The sinks that the configuration names; none if the log is off.
+pub fn targets(config: &Config) -> Result<Vec<Target>, Box<Problem>> {
+    let targets = config.log.to.iter().map(|sink| {
+        let mut format = &config.log.format;
+        let named = match sink {
+            LogSink::Stdout => Sink::Stdout,
+            LogSink::Stderr => Sink::Stderr,
+            LogSink::File(path) => Sink::File(path.clone()),
+            LogSink::Syslog(receiver) => Sink::Syslog(receiver.clone()),
+            LogSink::Named(name) => {
+                // The check of references has found it before.
+                let found = config.sink.iter().find(|sink| sink.name == *name);
+                let sink = found.ok_or_else(|| unusable(format!("there is no sink `{name}`")))?;
+                format = sink.format.as_ref().unwrap_or(format);
+                let json = matches!(format, LogFormat::Json | LogFormat::Seed);
+                Sink::Collector(Arc::new(Settings { json, ..sink.settings.clone() }))
+            }
+        };
+        Ok(Target { name: sink.to_string().into(), format: written(format)?, sink: named })
+    });
+    targets.collect()
 }
 
-impl LogSlot {
-    /// With the first writer, if there is one.
-    pub fn new(writer: Option<Writer>) -> LogSlot {
-        LogSlot { writer: Mutex::new(writer), dropped_before: AtomicU64::new(0) }
-    }
-
-    /// Another writer; the one before writes what it was handed and ends.
-    pub fn replace(&self, writer: Option<Writer>) {
-        let before = std::mem::replace(&mut *self.lock(), writer);
-        if let Some(before) = before {
-            self.dropped_before.fetch_add(before.dropped(), Ordering::Relaxed);
+fn written(format: &LogFormat) -> Result<Format, Box<Problem>> {
+    Ok(match format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Seed => Format::Seed,
+        LogFormat::Combined => Format::Combined,
+        LogFormat::Custom(text) => {
+            Format::Custom(Template::parse(text).map_err(|error| unusable(super::chain(&error)))?)
         }
-    }
+    })
+}
 
-    /// After the file was rotated away.
-    pub fn reopen(&self) {
-        if let Some(writer) = &*self.lock() {
-            writer.reopen();
-        }
-    }
-
-    /// Lines lost since the start.
-    pub fn dropped(&self) -> u64 {
-        self.dropped_before.load(Ordering::Relaxed) + self.lock().as_ref().map_or(0, Writer::dropped)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Writer>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The access log cannot be written.
+pub fn unusable(why: String) -> Box<Problem> {
+    Box::new(Problem::unplaced(codes::UNREADABLE, why))
 }
 
 /// How the last reload ended.

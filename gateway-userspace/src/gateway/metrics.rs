@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Gateway;
 use super::kernel::Kernel;
 use crate::abuse::counters::LATENCY_EDGES_US;
+use crate::observe::access_log::Reason;
 use crate::observe::metrics::{Registry, Sample};
 use crate::observe::names;
 
@@ -15,6 +16,7 @@ pub fn register(registry: &Registry, gateway: &Gateway) {
     abuse(registry, gateway);
     issuers(registry, gateway);
     configuration(registry, gateway);
+    access_log(registry, gateway);
 }
 
 fn kernel(registry: &Registry, kernel: Kernel) {
@@ -135,11 +137,40 @@ fn configuration(registry: &Registry, gateway: &Gateway) {
     registry.gauge_fn(names::CONFIG_LAST_RELOAD_SUCCESS, "1 if the last reload succeeded", &[], move || {
         vec![Sample::new([], f64::from(u8::from(last.error().is_none())))]
     });
+}
+
+fn access_log(registry: &Registry, gateway: &Gateway) {
+    let log = gateway.log.clone();
+    registry.counter_fn(
+        names::ACCESS_LOG_WRITTEN,
+        "Lines of the access log that a sink has taken",
+        &["sink"],
+        move || {
+            let tallies = log.tallies();
+            tallies.iter().map(|(sink, tally)| Sample::new([sink], tally.written() as f64)).collect()
+        },
+    );
     let log = gateway.log.clone();
     registry.counter_fn(
         names::ACCESS_LOG_DROPPED,
         "Lines of the access log that were lost",
-        &[],
-        move || vec![Sample::new([], log.dropped() as f64)],
+        &["sink", "reason"],
+        move || {
+            let tallies = log.tallies();
+            let counts = tallies.iter().flat_map(|(sink, tally)| {
+                Reason::ALL.map(|reason| Sample::new([sink, reason.as_str()], tally.dropped(reason) as f64))
+            });
+            counts.collect()
+        },
+    );
+    let log = gateway.log.clone();
+    registry.gauge_fn(
+        names::ACCESS_LOG_WAITING_BYTES,
+        "Bytes of the access log that wait for a receiver in the network",
+        &["sink"],
+        move || {
+            let tallies = log.tallies();
+            tallies.iter().map(|(sink, tally)| Sample::new([sink], tally.waiting_bytes() as f64)).collect()
+        },
     );
 }

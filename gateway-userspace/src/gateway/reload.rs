@@ -17,13 +17,12 @@ use crate::admin::remote;
 use crate::config::compile::{self, Compiled, State};
 use crate::config::files::Files;
 use crate::config::history::Author;
-use crate::config::model::{Config, Listen, LogFormat, LogSink, Shield};
+use crate::config::model::{Config, Listen, Shield};
 use crate::config::overlay::Overlay;
 use crate::config::snapshot::Snapshot;
 use crate::config::{self, Environment, Loaded, codes};
 use crate::diagnostic::{Problem, Report};
 use crate::listener::{self, Listener};
-use crate::observe::access_log::{self, Template};
 use crate::tls::Tls;
 
 /// A configuration that could be put in force.
@@ -147,8 +146,12 @@ impl Gateway {
                 return Err(with(report, vec![Problem::unplaced(codes::ADDRESS_UNAVAILABLE, message)]));
             }
         };
-        let log = match self.changed_log(&before.config, &compiled.snapshot.config) {
-            Ok(log) => log,
+        let targets = super::log::targets(&compiled.snapshot.config);
+        let opened = targets.and_then(|targets| {
+            self.log.prepare(targets).map_err(|error| super::log::unusable(super::chain(&error)))
+        });
+        let sinks = match opened {
+            Ok(sinks) => sinks,
             Err(problem) => return Err(with(report, vec![*problem])),
         };
         // From here on nothing fails.
@@ -165,9 +168,9 @@ impl Gateway {
         self.state.limits.adopt(limit_states);
         self.fetcher.keep(jobs);
         self.keep_listeners(listeners, added);
-        if let Some(writer) = log {
-            self.workers.replace_logs(|| writer.as_ref().map(access_log::Writer::log));
-            self.log.replace(writer);
+        if let Some(sinks) = sinks {
+            self.log.adopt(sinks);
+            self.workers.replace_logs(|| self.log.log());
         }
         self.configure_keeper(settings);
         Ok(Reloaded { generation, changes, report })
@@ -214,18 +217,6 @@ impl Gateway {
         }
         before.into_values().for_each(|gone| gone.stop());
     }
-
-    /// The writer of another log, if the log changed; inside, none if there is to be no log.
-    fn changed_log(
-        &self,
-        before: &Config,
-        after: &Config,
-    ) -> Result<Option<Option<access_log::Writer>>, Box<Problem>> {
-        if before.log.format == after.log.format && before.log.to == after.log.to {
-            return Ok(None);
-        }
-        log_writer(after).map(Some)
-    }
 }
 
 /// A configuration that came into force.
@@ -241,28 +232,6 @@ pub struct Reloaded {
 /// The address that sockets are bound to: the configured one, with the port that the kernel chose for port 0.
 pub fn bound_address(sockets: &[std::net::TcpListener], configured: SocketAddr) -> SocketAddr {
     sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(configured)
-}
-
-/// The writer of the access log; none if it is off.
-pub fn log_writer(config: &Config) -> Result<Option<access_log::Writer>, Box<Problem>> {
-    let unusable = |what: String| Box::new(Problem::unplaced(codes::UNREADABLE, what));
-    let format = match &config.log.format {
-        LogFormat::Json => access_log::Format::Json,
-        LogFormat::Seed => access_log::Format::Seed,
-        LogFormat::Combined => access_log::Format::Combined,
-        LogFormat::Custom(text) => {
-            let template = Template::parse(text).map_err(|error| unusable(super::chain(&error)))?;
-            access_log::Format::Custom(template)
-        }
-    };
-    let sink = match &config.log.to {
-        LogSink::Off => return Ok(None),
-        LogSink::Stdout => access_log::Sink::Stdout,
-        LogSink::Stderr => access_log::Sink::Stderr,
-        LogSink::File(path) => access_log::Sink::File(path.clone()),
-        LogSink::Syslog(receiver) => access_log::Sink::Syslog(receiver.clone()),
-    };
-    access_log::Writer::start(format, sink).map(Some).map_err(|error| unusable(super::chain(&error)))
 }
 
 /// What a change of the file does not change before the next start.

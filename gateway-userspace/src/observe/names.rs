@@ -36,8 +36,12 @@ pub const BAN_LATENCY_BUCKETS: &str = "portcullis_ban_latency_seconds_bucket";
 pub const JWKS_AGE: &str = "portcullis_jwks_age_seconds";
 /// Fetches of an issuer's keys, by result.
 pub const JWKS_FETCHES: &str = "portcullis_jwks_fetches_total";
-/// Access log lines lost because the sink was slow.
+/// Access log lines that a sink has taken.
+pub const ACCESS_LOG_WRITTEN: &str = "portcullis_access_log_written_total";
+/// Access log lines that were lost, by sink and reason.
 pub const ACCESS_LOG_DROPPED: &str = "portcullis_access_log_dropped_total";
+/// Bytes of access log that wait for a receiver in the network.
+pub const ACCESS_LOG_WAITING_BYTES: &str = "portcullis_access_log_waiting_bytes";
 /// Generation of the configuration in force.
 pub const CONFIG_GENERATION: &str = "portcullis_config_generation";
 /// 1 if the last reload succeeded.

@@ -58,6 +58,11 @@ const BORDERS: &[Border] = &[
         instead: "`observe::names` is a leaf; put only names there",
     },
     Border {
+        part: "dial",
+        may: May::Only(&[]),
+        instead: "`dial` is a leaf that keys and logs share; pass the value in from the caller",
+    },
+    Border {
         part: "admin::api",
         may: May::AllBut(&["admin", "dataplane", "pipeline", "worker", "listener", "action", "upstream"]),
         instead: "`admin::api` holds types only; what acts belongs in `admin::handlers`",
@@ -220,6 +225,9 @@ mod tests {
         ("diagnostic/render", "use crate::config::file::File;", false),
         ("observe/names", "pub const X: &str = \"x\";", true),
         ("observe/names", "use crate::observe::metrics::Cell;", false),
+        ("dial", "use rustls::ClientConfig;", true),
+        ("dial", "use crate::dial::Url;", true),
+        ("dial", "use crate::keyring::transfer;", false),
         ("admin/api", "use crate::diagnostic::report::Report;", true),
         ("admin/api", "use crate::abuse::receipt::Evidence;", true),
         ("admin/api", "use crate::dataplane::denylist::Denylist;", false),

@@ -26,6 +26,11 @@ pub fn check(config: &Config, report: &mut Report) {
             check_ca(ca, &auth.place, report);
         }
     }
+    for sink in &config.sink {
+        if let Some(ca) = &sink.settings.ca {
+            check_ca(ca, &sink.place, report);
+        }
+    }
     for upstream in &config.upstream {
         if let Some(ca) = &upstream.value.ca {
             check_ca(ca, &upstream.place, report);

@@ -1,4 +1,4 @@
-//! Names that routes refer to, and tables that no route refers to.
+//! Names that are referred to, and tables that nothing refers to.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::config::near::nearest;
 use crate::diagnostic::Problem;
 
 /// The kinds of tables that exist only to be referred to.
-const KINDS: [&str; 3] = ["auth", "limit", "upstream"];
+const KINDS: [&str; 4] = ["auth", "limit", "upstream", "sink"];
 
 /// Reports names without a table, and tables without a user.
 pub fn check(d: &mut Decoder<'_>) {
@@ -31,8 +31,8 @@ pub fn check(d: &mut Decoder<'_>) {
 }
 
 fn undefined(reference: &Reference, declared: &[&Declared]) -> Problem {
-    let Reference { route, kind, name } = reference;
-    let message = format!("route `{route}` uses {kind} `{}`, which is not defined", name.value);
+    let Reference { user, kind, name } = reference;
+    let message = format!("{user} uses {kind} `{}`, which is not defined", name.value);
     let problem = Problem::error(codes::UNDEFINED, message, name.place.clone());
     let problem = problem.label(format!("no [{kind}] table has this name"));
     let near = nearest(&name.value, declared.iter().map(|table| &*table.name.value));
@@ -42,13 +42,25 @@ fn undefined(reference: &Reference, declared: &[&Declared]) -> Problem {
             let problem = problem.related(table.name.place.clone(), format!("`{near}` is defined here"));
             problem.help(format!("did you mean `{near}`?"))
         }
-        None => problem.help(format!("write a table `[{kind}.{}]`", name.value)),
+        None => match nearest(&name.value, super::super::file::log::WORDS).filter(|_| *kind == "sink") {
+            Some(near) => problem.help(format!("did you mean `{near}`?")),
+            None => problem.help(format!("write a table `[{kind}.{}]`", name.value)),
+        },
     }
 }
 
 fn unused(table: &Declared) -> Problem {
     let Declared { kind, name } = table;
-    let message = format!("{kind} `{}` is defined, and no route uses it", name.value);
-    let help = format!("write `{kind} = \"{}\"` in the routes that are meant, or delete it", name.value);
+    let name_text = &name.value;
+    let (message, help) = match *kind {
+        "sink" => (
+            format!("sink `{name_text}` is defined, and the log does not go to it"),
+            format!("write `to = [\"{name_text}\"]` in `[log]`, or delete it"),
+        ),
+        _ => (
+            format!("{kind} `{name_text}` is defined, and no route uses it"),
+            format!("write `{kind} = \"{name_text}\"` in the routes that are meant, or delete it"),
+        ),
+    };
     Problem::warning(codes::UNUSED, message, name.place.clone()).help(help)
 }

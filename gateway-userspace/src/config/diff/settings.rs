@@ -3,13 +3,14 @@
 //! Every struct is taken apart field by field, so that a new field does not compile until it is compared too.
 
 mod auth;
+mod log;
 
 use std::fmt::Display;
 
 use crate::admin::api::Role;
 use crate::config::model::{
-    Action, Admin, AdminListen, AdminTls, Budget, Certificate, Config, Gateway, Listen, ListenLimits, Log,
-    LogFormat, LogSink, Operations, Route, Shield, UpstreamRef,
+    Action, Admin, AdminListen, AdminTls, Budget, Certificate, Config, Gateway, Listen, ListenLimits,
+    Operations, Route, Shield, UpstreamRef,
 };
 use crate::config::units::{show_duration, show_rate, show_size};
 use crate::diagnostic::Located;
@@ -39,6 +40,7 @@ pub fn items(config: &Config) -> Vec<Item> {
         operations,
         admin,
         log,
+        sink,
         headers,
         errors,
         auth,
@@ -65,11 +67,12 @@ pub fn items(config: &Config) -> Vec<Item> {
     add(6, "headers".into(), of_headers("", headers));
     add(6, "errors".into(), of_errors(errors));
     shield.iter().for_each(|shield| add(7, "shield".into(), of_shield(shield)));
-    add(8, "log".into(), of_log(log));
+    add(8, "log".into(), log::of_log(log));
+    sink.iter().for_each(|sink| add(9, format!("sink {}", sink.name), log::of_sink(sink)));
     if let Some(Operations { address }) = operations {
-        add(9, "operations".into(), vec![pair("address", address.value)]);
+        add(10, "operations".into(), vec![pair("address", address.value)]);
     }
-    add(10, "admin".into(), of_admin(admin));
+    add(11, "admin".into(), of_admin(admin));
     items
 }
 
@@ -327,24 +330,6 @@ fn of_shield(shield: &Shield) -> Vec<(String, String)> {
     ]
 }
 
-fn of_log(log: &Log) -> Vec<(String, String)> {
-    let Log { format, ja4, to } = log;
-    let format = match format {
-        LogFormat::Json => "json",
-        LogFormat::Seed => "seed",
-        LogFormat::Combined => "combined",
-        LogFormat::Custom(text) => text,
-    };
-    let to = match to {
-        LogSink::Off => "off".to_owned(),
-        LogSink::Stdout => "stdout".to_owned(),
-        LogSink::Stderr => "stderr".to_owned(),
-        LogSink::File(path) => format!("file:{}", path.display()),
-        LogSink::Syslog(receiver) => receiver.to_string(),
-    };
-    vec![pair("format", format), pair("ja4", ja4), pair("to", to)]
-}
-
 fn of_admin(admin: &Admin) -> Vec<(String, String)> {
     let Admin { socket, grants, listen, managed } = admin;
     let subjects =
@@ -367,4 +352,13 @@ fn of_admin(admin: &Admin) -> Vec<(String, String)> {
         ]);
     }
     values
+}
+
+/// The beginning of the hash of something secret.
+fn hash(bytes: &[u8]) -> String {
+    hex(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref()[..4])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

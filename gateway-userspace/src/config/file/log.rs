@@ -1,26 +1,32 @@
 //! `[log]`: the access log.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::config::codes;
-use crate::config::decode::{Decoder, Key, Presence, Spec, Takes, list};
+use crate::config::decode::{Decoder, Key, Presence, Reference, Spec, Takes, list};
 use crate::config::model::{Log, LogFormat, LogSink};
 use crate::config::near::nearest;
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 use crate::config::value::{self, Type};
-use crate::diagnostic::Problem;
+use crate::diagnostic::{Located, Problem};
 use crate::observe::access_log::syslog::Receiver;
 use crate::observe::access_log::template::{self, Template, TemplateError};
 
-use super::not_one_of;
+use super::{is_table_name, not_one_of};
 
-const FORMAT: Type<LogFormat> =
+/// What a line looks like.
+pub const FORMAT: Type<LogFormat> =
     Type { describe: "`json`, `seed`, `combined`, or a text with `$context.…` variables", decode: format };
-const SINK: Type<LogSink> = Type {
-    describe: "`stdout`, `stderr`, `off`, `file:/path`, `syslog`, `syslog:/path`, `syslog:udp://HOST[:PORT]` or \
-               `syslog:tcp://HOST[:PORT]`",
-    decode: sink,
+const SINKS: Type<Vec<LogSink>> = Type {
+    describe: "`stdout`, `stderr`, `file:/path`, `syslog`, `syslog:/path`, `syslog:udp://HOST[:PORT]`, \
+               `syslog:tcp://HOST[:PORT]` or the name of a `[sink.NAME]`, or an array of these; or `off`",
+    decode: sinks,
 };
+/// What stands for a sink and is not the name of a table.
+pub const WORDS: [&str; 4] = ["stdout", "stderr", "syslog", "off"];
+/// Most sinks at once.
+const SINKS_MAX: usize = 16;
 
 /// The keys of `[log]`.
 pub static SPEC: Spec = Spec {
@@ -43,9 +49,9 @@ pub static SPEC: Spec = Spec {
         ),
         Key::new(
             "to",
-            Takes::Value(SINK.describe),
+            Takes::Value(SINKS.describe),
             Presence::Default("\"stdout\""),
-            "Where lines go. A file is reopened on SIGUSR1. `syslog` is `/dev/log`; a host gets RFC 5424 messages, on \
+            "Where lines go, to several at once if need be. A file is reopened on SIGUSR1. `syslog` is `/dev/log`; a host gets RFC 5424 messages, on \
              port 514 if no other is given.",
         ),
     ],
@@ -56,7 +62,7 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Log> {
     let f = d.fields(&SPEC, "[log]".into(), node)?;
     let format = f.get(d, "format", &FORMAT);
     let ja4 = f.get(d, "ja4", &value::BOOLEAN);
-    let to = f.get(d, "to", &SINK);
+    let to = f.get(d, "to", &SINKS);
     let (format, ja4) = (format?, ja4?);
     if ja4 && format != LogFormat::Json {
         let message = "only lines of the format `json` have the member `ja4`";
@@ -114,20 +120,53 @@ fn custom(d: &mut Decoder<'_>, node: &Node, text: &str) -> Option<LogFormat> {
     None
 }
 
+fn sinks(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<LogSink>> {
+    if matches!(&node.value, Value::Text { text, .. } if text == "off") {
+        return Some(Vec::new());
+    }
+    let sinks =
+        value::one_or_many(d, node, |d, node| Some(Located::new(sink(d, node)?, node.place.clone())))?;
+    if sinks.is_empty() || sinks.len() > SINKS_MAX {
+        let message = format!("the access log goes to {} sinks, expected 1 to {SINKS_MAX}", sinks.len());
+        let code = if sinks.is_empty() { codes::EMPTY } else { codes::TOO_MANY };
+        d.report
+            .push(Problem::error(code, message, node.place.clone()).help("write `off` for no access log"));
+        return None;
+    }
+    for (index, sink) in sinks.iter().enumerate() {
+        if let Some(first) = sinks[..index].iter().find(|first| first.value == sink.value) {
+            let message = format!("the access log goes to `{}` twice", sink.value);
+            let problem = Problem::error(codes::EXCLUSIVE, message, sink.place.clone());
+            d.report.push(problem.related(first.place.clone(), "it stands here first"));
+            return None;
+        }
+    }
+    Some(sinks.into_iter().map(|sink| sink.value).collect())
+}
+
 fn sink(d: &mut Decoder<'_>, node: &Node) -> Option<LogSink> {
     let text = d.text(node, "a string")?;
     match (text, text.strip_prefix("file:")) {
         ("stdout" | "/dev/stdout", _) => Some(LogSink::Stdout),
         ("stderr" | "/dev/stderr", _) => Some(LogSink::Stderr),
-        ("off", _) => Some(LogSink::Off),
         (_, Some(path)) if path.starts_with('/') => Some(LogSink::File(PathBuf::from(path))),
         _ => {
             if let Some(receiver) = Receiver::parse(text) {
                 return Some(LogSink::Syslog(receiver));
             }
+            if text != "off" && is_table_name(text) {
+                let name: Arc<str> = text.into();
+                let used = Located::new(name.clone(), node.place.clone());
+                d.references.push(Reference { user: "[log]".into(), kind: "sink", name: used });
+                return Some(LogSink::Named(name));
+            }
             let help = match text {
                 "/dev/log" => "write `syslog`".to_owned(),
+                "off" => "`off` stands alone, and not among others".to_owned(),
                 _ if text.starts_with('/') => format!("write `file:{text}`"),
+                _ if text.starts_with("http://") || text.starts_with("https://") => {
+                    "make a table `[sink.NAME]` with `http`, `splunk` or `otlp`, and write its name".into()
+                }
                 _ if text.starts_with("syslog:") => {
                     "write `syslog`, `syslog:/path`, `syslog:udp://HOST:514` or `syslog:tcp://HOST:514`"
                         .into()

@@ -159,7 +159,11 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Route
     auth.retain(|name| &*name.value != "none");
     for (kind, names) in [("auth", &auth), ("limit", &limits)] {
         for used in names {
-            d.references.push(Reference { route: name.value.clone(), kind, name: used.clone() });
+            d.references.push(Reference {
+                user: format!("route `{}`", name.value),
+                kind,
+                name: used.clone(),
+            });
         }
     }
     Some(Route {
@@ -182,7 +186,11 @@ fn action(d: &mut Decoder<'_>, f: &Fields<'_>, name: &TableName) -> Option<Actio
     let to = f.node("to");
     let named = f.located(d, "upstream", &value::NAME);
     if let Some(used) = &named {
-        d.references.push(Reference { route: name.value.clone(), kind: "upstream", name: used.clone() });
+        d.references.push(Reference {
+            user: format!("route `{}`", name.value),
+            kind: "upstream",
+            name: used.clone(),
+        });
     }
     let targets = f.get(d, "to", &upstream::TARGETS);
     let respond = f.with(d, "respond", respond::decode);

@@ -102,7 +102,7 @@ fn what_is_not_written_has_its_default() {
     let config = load_ok("[listen.http]\naddress = \"127.0.0.1:8080\"\n");
     assert_eq!(config.gateway.drain, Duration::from_secs(30));
     assert_eq!(config.admin.socket.to_str(), Some("/run/portcullis/admin.sock"));
-    assert_eq!((config.log.format, config.log.to), (LogFormat::Json, LogSink::Stdout));
+    assert_eq!((config.log.format, config.log.to), (LogFormat::Json, vec![LogSink::Stdout]));
     assert!(config.operations.is_none() && config.shield.is_none() && config.headers.set.is_empty());
     let config = load_ok("[listen.http]\naddress = \"127.0.0.1:8080\"\n[operations]\n");
     assert_eq!(config.operations.unwrap().address.value.to_string(), "127.0.0.1:9180");

@@ -170,13 +170,46 @@ impl Drop for TestFile {
     }
 }
 
+/// A writer with sinks that all have one format.
+fn writer_to(format: Format, sinks: impl IntoIterator<Item = Sink>) -> Writer {
+    let writer = Writer::default();
+    let targets = sinks.into_iter().enumerate().map(|(n, sink)| Target {
+        name: format!("sink-{n}").into(),
+        format: format.clone(),
+        sink,
+    });
+    let prepared = writer.prepare(targets.collect()).expect("they open").expect("none was in use");
+    writer.adopt(prepared);
+    writer
+}
+
+fn writer(format: Format, path: &std::path::Path) -> Writer {
+    writer_to(format, [Sink::File(path.to_owned())])
+}
+
+fn log(writer: &Writer) -> Log {
+    writer.log().expect("there is a sink")
+}
+
+fn dropped(writer: &Writer) -> u64 {
+    writer.tallies().iter().map(|(_, tally)| tally.dropped_in_all()).sum()
+}
+
+/// Waits until all is written. Logs must be gone.
+fn end(writer: &Writer) {
+    writer.end(std::time::Instant::now() + Duration::from_secs(5));
+    while !writer.ended() {
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn every_line_of_every_worker_arrives_whole() {
     let file = TestFile::new("workers");
-    let writer = Writer::start(Format::Json, Sink::File(file.0.clone())).expect("a writer");
+    let writer = writer(Format::Json, &file.0);
     std::thread::scope(|scope| {
         for worker in 0..4_u16 {
-            let log = writer.log();
+            let log = log(&writer);
             // A log stays on its thread, so it is made where the writer is and moved once.
             let log = std::sync::Mutex::new(log);
             scope.spawn(move || {
@@ -191,11 +224,9 @@ fn every_line_of_every_worker_arrives_whole() {
             });
         }
     });
-    let dropped = writer.dropped();
-    drop(writer);
+    end(&writer);
     let lines = file.lines();
-    assert_eq!(lines.len() as u64 + dropped, 4000);
-    assert_eq!(dropped, 0);
+    assert_eq!((lines.len(), dropped(&writer)), (4000, 0));
     for worker in 0..4_u16 {
         let own = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("a whole line"));
         let numbers: Vec<u64> = own
@@ -209,8 +240,8 @@ fn every_line_of_every_worker_arrives_whole() {
 #[tokio::test]
 async fn a_lonely_line_is_written_soon() {
     let file = TestFile::new("lonely");
-    let writer = Writer::start(Format::Seed, Sink::File(file.0.clone())).expect("a writer");
-    let log = std::rc::Rc::new(writer.log());
+    let writer = writer(Format::Seed, &file.0);
+    let log = std::rc::Rc::new(log(&writer));
     let local = tokio::task::LocalSet::new();
     let flushing = log.clone();
     let task = local.spawn_local(async move { flushing.keep_flushed().await });
@@ -227,15 +258,15 @@ async fn a_lonely_line_is_written_soon() {
         .await;
     drop(log);
     drop(local);
-    drop(writer);
+    end(&writer);
     assert_eq!(file.lines().len(), 2);
 }
 
 #[test]
 fn a_rotated_file_is_opened_anew() {
     let (file, rotated) = (TestFile::new("rotate"), TestFile::new("rotated"));
-    let writer = Writer::start(Format::Seed, Sink::File(file.0.clone())).expect("a writer");
-    let log = writer.log();
+    let writer = writer(Format::Seed, &file.0);
+    let log = log(&writer);
     log.write(&entry());
     log.flush();
     while file.lines().is_empty() {
@@ -248,22 +279,22 @@ fn a_rotated_file_is_opened_anew() {
     }
     log.write(&entry());
     drop(log);
-    drop(writer);
+    end(&writer);
     assert_eq!((rotated.lines().len(), file.lines().len()), (1, 1));
 }
 
 #[test]
 fn a_full_disk_costs_lines_and_nothing_else() {
-    let writer = Writer::start(Format::Seed, Sink::File(PathBuf::from("/dev/full"))).expect("a writer");
-    let log = writer.log();
+    let writer = writer(Format::Seed, std::path::Path::new("/dev/full"));
+    let log = log(&writer);
     for _ in 0..1000 {
         log.write(&entry());
     }
     log.flush();
-    while writer.dropped() < 1000 {
+    while dropped(&writer) < 1000 {
         std::thread::yield_now();
     }
-    assert_eq!(writer.dropped(), 1000);
+    assert_eq!(dropped(&writer), 1000);
 }
 
 /// A named pipe, and an end that keeps it open: reading and writing, so that opening does not wait for anybody.
@@ -278,37 +309,84 @@ fn pipe(name: &str) -> (TestFile, std::fs::File) {
 #[test]
 fn a_reader_that_stops_never_stalls_a_request() {
     let (pipe, reader) = pipe("stalled");
-    let writer = Writer::start(Format::Json, Sink::File(pipe.0.clone())).expect("a writer");
-    let log = writer.log();
+    let writer = writer(Format::Json, &pipe.0);
+    let log = log(&writer);
     let lines = 20_000;
     for _ in 0..lines {
         log.write(&entry());
     }
-    let dropped = writer.dropped();
-    assert!(dropped > 0 && dropped < lines, "{dropped}");
+    let lost = dropped(&writer);
+    assert!(lost > 0 && lost < lines, "{lost}");
     drop(log);
-    drop(writer);
     drop(reader);
+    end(&writer);
 }
 
 #[test]
 fn a_reader_that_is_gone_costs_lines_and_nothing_else() {
     let (pipe, reader) = pipe("closed");
-    let writer = Writer::start(Format::Json, Sink::File(pipe.0.clone())).expect("a writer");
+    let writer = writer(Format::Json, &pipe.0);
     drop(reader);
-    let log = writer.log();
+    let log = log(&writer);
     for lost in 1..=3 {
         log.write(&entry());
         log.flush();
-        while writer.dropped() < lost {
+        while dropped(&writer) < lost {
             std::thread::yield_now();
         }
     }
-    assert_eq!(writer.dropped(), 3);
+    assert_eq!(dropped(&writer), 3);
 }
 
 #[test]
 fn a_file_that_cannot_be_opened_is_an_error_at_the_start() {
-    let error = Writer::start(Format::Json, Sink::File(PathBuf::from("/nonexistent/access.log"))).map(|_| ());
-    assert!(error.expect_err("no such folder").to_string().contains("/nonexistent/access.log"));
+    let sink = Sink::File(PathBuf::from("/nonexistent/access.log"));
+    let target = Target { name: "file".into(), format: Format::Json, sink };
+    let error = Writer::default().prepare(vec![target]).map(|_| ()).expect_err("no such folder");
+    assert!(error.to_string().contains("/nonexistent/access.log"));
+}
+
+#[test]
+fn several_sinks_get_every_line_each_in_its_format() {
+    let (first, second, third) = (TestFile::new("first"), TestFile::new("second"), TestFile::new("third"));
+    let writer = Writer::default();
+    let target = |file: &TestFile, format| Target {
+        name: file.0.to_string_lossy().into(),
+        format,
+        sink: Sink::File(file.0.clone()),
+    };
+    let targets =
+        vec![target(&first, Format::Json), target(&second, Format::Json), target(&third, Format::Combined)];
+    writer.adopt(writer.prepare(targets).expect("they open").expect("new ones"));
+    let log = log(&writer);
+    (0..100).for_each(|_| log.write(&entry()));
+    drop(log);
+    end(&writer);
+    assert_eq!(first.lines(), vec![line(Format::Json, &entry()); 100]);
+    assert_eq!(second.lines(), first.lines());
+    assert_eq!(third.lines(), vec![line(Format::Combined, &entry()); 100]);
+    assert_eq!(writer.tallies().iter().map(|(_, tally)| tally.written()).sum::<u64>(), 300);
+}
+
+#[test]
+fn a_change_keeps_the_sinks_that_stay_and_their_counts() {
+    let (stays, goes) = (TestFile::new("stays"), TestFile::new("goes"));
+    let writer = Writer::default();
+    let target =
+        |file: &TestFile| Target { name: "x".into(), format: Format::Seed, sink: Sink::File(file.0.clone()) };
+    let named = |name: &str, file| Target { name: name.into(), ..target(file) };
+    let change = |targets| writer.prepare(targets).expect("they open");
+    writer.adopt(change(vec![named("a", &stays), named("b", &goes)]).expect("new ones"));
+    let before = log(&writer);
+    before.write(&entry());
+    assert!(change(vec![named("a", &stays), named("b", &goes)]).is_none(), "nothing changes");
+    writer.adopt(change(vec![named("a", &stays)]).expect("one goes"));
+    let after = log(&writer);
+    after.write(&entry());
+    drop((before, after));
+    end(&writer);
+    assert_eq!((stays.lines().len(), goes.lines().len()), (2, 1));
+    let written: Vec<_> =
+        writer.tallies().iter().map(|(name, tally)| (name.to_string(), tally.written())).collect();
+    assert_eq!(written, [("a".to_owned(), 2), ("b".to_owned(), 1)]);
 }

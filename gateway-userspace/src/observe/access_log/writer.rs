@@ -1,21 +1,22 @@
-//! The thread that writes the access log, and the bounded queue in front of it.
+//! The sinks of the access log, each with a thread and a bounded queue of its own, so that a slow one holds up neither
+//! requests nor the others.
+//!
+//! [`Writer`] lives as long as the process. A reload gives it another list of sinks: those that stay go on undisturbed
+//! with what waits in them, a receiver in the network also when only its settings change.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use super::syslog::{self, Lost};
-use super::{CHUNK_BYTES, Format, Log};
+use tokio::sync::{mpsc, watch};
 
-/// Most buffers that wait to be written: with [`CHUNK_BYTES`] each, 2 MiB.
-pub const CHUNKS_MAX: usize = 64;
-/// Room beyond [`CHUNK_BYTES`] for the line that fills a buffer.
-const CHUNK_SPARE_BYTES: usize = 4 << 10;
+use super::collector::{self, Settings};
+use super::queue::{CHUNKS_MAX, Pool, Queue, Tally};
+use super::stream::{self, Output};
+use super::{Format, Log, syslog};
 
 /// Where lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,19 @@ pub enum Sink {
     File(PathBuf),
     /// Syslog. That nobody receives it is found out with the first lines, and costs those.
     Syslog(syslog::Receiver),
+    /// A receiver that takes batches over HTTP. What waits for one that is away is kept within a bound.
+    Collector(Arc<Settings>),
+}
+
+/// One of the sinks that lines are to go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// What metrics call it; one sink for each name.
+    pub name: Arc<str>,
+    /// What its lines look like.
+    pub format: Format,
+    /// Where they go.
+    pub sink: Sink,
 }
 
 /// Why the log cannot be written.
@@ -47,212 +61,168 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// The writing thread. When it is dropped, what was handed over is written, then the thread ends; logs should be
-/// dropped before.
+/// All sinks of the process.
 pub struct Writer {
-    format: Format,
-    queue: Option<Queue>,
-    state: Arc<State>,
-    thread: Option<JoinHandle<()>>,
+    targets: Mutex<Vec<(Target, Arc<Outlet>)>>,
+    pool: Arc<Pool>,
+    /// By name, those of sinks that are gone too: a count never falls.
+    tallies: Mutex<BTreeMap<Arc<str>, Arc<Tally>>>,
+    /// By when threads must be done, once that is known.
+    end: watch::Sender<Option<Instant>>,
+    /// Each thread holds one while it runs.
+    running: Arc<()>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    reopen: AtomicBool,
-    dropped: AtomicU64,
+/// Sinks that were opened and wait to be put in use.
+pub struct Prepared(Vec<(Target, Arc<Outlet>)>);
+
+impl Default for Writer {
+    fn default() -> Writer {
+        Writer {
+            targets: Mutex::default(),
+            pool: Arc::default(),
+            tallies: Mutex::default(),
+            end: watch::Sender::new(None),
+            running: Arc::default(),
+        }
+    }
 }
 
 impl Writer {
-    /// Opens the sink and starts the thread.
-    pub fn start(format: Format, sink: Sink) -> Result<Writer, StartError> {
-        let output = Output::open(sink)?;
-        let (chunks, received) = mpsc::sync_channel(CHUNKS_MAX);
-        // Holds as many as can be under way, so that returning one never waits.
-        let (spare, returned) = mpsc::sync_channel(CHUNKS_MAX);
-        let state = Arc::new(State::default());
-        let thread = std::thread::Builder::new()
-            .name(String::from("access-log"))
-            .spawn({
-                let state = state.clone();
-                move || write(output, &received, &spare, &state)
-            })
-            .map_err(StartError::Thread)?;
-        let returned = Arc::new(std::sync::Mutex::new(returned));
-        let queue = Queue { chunks, returned, state: state.clone() };
-        Ok(Writer { format, queue: Some(queue), state, thread: Some(thread) })
+    /// Opens what is not open yet; nothing in use changes. `None` if these are the sinks in use.
+    pub fn prepare(&self, targets: Vec<Target>) -> Result<Option<Prepared>, StartError> {
+        let current = lock(&self.targets);
+        if current.iter().map(|(target, _)| target).eq(&targets) {
+            return Ok(None);
+        }
+        let opened = targets.into_iter().map(|target| {
+            let known = current.iter().find(|(known, _)| {
+                known.name == target.name
+                    && match (&known.sink, &target.sink) {
+                        (Sink::Collector(_), Sink::Collector(_)) => true,
+                        (known, wanted) => known == wanted,
+                    }
+            });
+            let outlet = match known {
+                Some((_, outlet)) => outlet.clone(),
+                None => Arc::new(self.open(&target)?),
+            };
+            Ok((target, outlet))
+        });
+        opened.collect::<Result<_, StartError>>().map(|opened| Some(Prepared(opened)))
     }
 
-    /// A log for one worker.
-    pub fn log(&self) -> Log {
-        let queue = self.queue.clone().expect("taken only when the writer is dropped");
-        Log::new(self.format.clone(), queue)
+    /// Puts prepared sinks in use; those that are no longer wanted end by themselves when the workers have let go of
+    /// them and what waits is written. Workers need other logs now.
+    pub fn adopt(&self, Prepared(opened): Prepared) {
+        for (target, outlet) in &opened {
+            if let (Sink::Collector(settings), Some(current)) = (&target.sink, &outlet.settings) {
+                current.send_if_modified(|current| {
+                    let differs = current != settings;
+                    current.clone_from(settings);
+                    differs
+                });
+            }
+        }
+        *lock(&self.targets) = opened;
     }
 
-    /// Asks the thread to open the file anew, after it was rotated away; if that fails, the old one stays in use. A
+    /// A log for one worker; none if there are no sinks.
+    pub fn log(&self) -> Option<Log> {
+        let targets = lock(&self.targets);
+        let mut lanes: Vec<(Format, Vec<Queue>)> = Vec::new();
+        for (target, outlet) in targets.iter() {
+            let queue = outlet.queue.clone();
+            match lanes.iter_mut().find(|(format, _)| *format == target.format) {
+                Some((_, queues)) => queues.push(queue),
+                None => lanes.push((target.format.clone(), vec![queue])),
+            }
+        }
+        (!lanes.is_empty()).then(|| Log::new(lanes, self.pool.clone()))
+    }
+
+    /// Asks for files to be opened anew, after they were rotated away; where that fails, the old one stays in use. A
     /// receiver of syslog messages is connected to anew, its name resolved again.
     pub fn reopen(&self) {
-        self.state.reopen.store(true, Ordering::Release);
-        if let Some(queue) = &self.queue {
-            // Wakes the thread; if the queue is full, it is awake.
-            let _ = queue.chunks.try_send(Chunk::default());
+        for (_, outlet) in lock(&self.targets).iter() {
+            outlet.reopen.store(true, Ordering::Release);
+            outlet.queue.wake();
         }
     }
 
-    /// Lines that were lost so far, because the sink was slow or refused them.
-    pub fn dropped(&self) -> u64 {
-        self.state.dropped.load(Ordering::Relaxed)
+    /// What became of the lines of each sink that there is or was.
+    pub fn tallies(&self) -> Vec<(Arc<str>, Arc<Tally>)> {
+        lock(&self.tallies).iter().map(|(name, tally)| (name.clone(), tally.clone())).collect()
     }
-}
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.queue = None;
-        let Some(thread) = self.thread.take() else { return };
-        // A sink that blocks for ever must not keep the process from ending: the thread is waited for only if it can
-        // end, which it cannot while logs live or the sink blocks.
-        for _ in 0..50 {
-            if thread.is_finished() {
-                // It ended without a panic or was reported by the panic hook.
-                let _ = thread.join();
-                return;
+    /// Lets go of all sinks: each writes what it was handed, and gives up at `by`. Logs should be dropped before.
+    pub fn end(&self, by: Instant) {
+        self.end.send_replace(Some(by));
+        lock(&self.targets).clear();
+    }
+
+    /// Whether all threads have ended.
+    pub fn ended(&self) -> bool {
+        Arc::strong_count(&self.running) == 1
+    }
+
+    fn open(&self, target: &Target) -> Result<Outlet, StartError> {
+        let (chunks, received) = mpsc::channel(CHUNKS_MAX);
+        let tally = lock(&self.tallies).entry(target.name.clone()).or_default().clone();
+        let queue = Queue { chunks, tally: tally.clone() };
+        let reopen = Arc::new(AtomicBool::new(false));
+        let (pool, running) = (self.pool.clone(), self.running.clone());
+        let output = match &target.sink {
+            Sink::Stdout => Output::stdout(),
+            Sink::Stderr => Output::stderr(),
+            Sink::File(path) => Output::file(path.clone())
+                .map_err(|source| StartError::Open { path: path.clone(), source })?,
+            Sink::Syslog(receiver) => Output::syslog(receiver.clone()),
+            Sink::Collector(settings) => {
+                let (settings, watched) = watch::channel(settings.clone());
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(StartError::Thread)?;
+                let parts = collector::Parts {
+                    name: target.name.clone(),
+                    received,
+                    settings: watched,
+                    end: self.end.subscribe(),
+                    pool,
+                    tally,
+                };
+                start(move || {
+                    runtime.block_on(collector::run(parts));
+                    // A look-up of a name that still goes on must not hold up the end.
+                    runtime.shutdown_background();
+                    drop(running);
+                })?;
+                return Ok(Outlet { queue, reopen, settings: Some(settings) });
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-    }
-}
-
-/// Whole lines.
-#[derive(Debug, Default)]
-pub struct Chunk {
-    pub bytes: Vec<u8>,
-    pub lines: u64,
-}
-
-/// A worker's end of the queue.
-#[derive(Clone)]
-pub struct Queue {
-    chunks: SyncSender<Chunk>,
-    /// Buffers that were written and can be filled again. Locked once for each buffer, not for each line.
-    returned: Arc<std::sync::Mutex<Receiver<Vec<u8>>>>,
-    state: Arc<State>,
-}
-
-impl Queue {
-    /// Hands lines over, or drops and counts them when too many wait.
-    pub fn send(&self, chunk: Chunk) {
-        if let Err(mpsc::TrySendError::Full(chunk) | mpsc::TrySendError::Disconnected(chunk)) =
-            self.chunks.try_send(chunk)
-        {
-            self.state.dropped.fetch_add(chunk.lines, Ordering::Relaxed);
-        }
-    }
-
-    /// An empty buffer, a used one if there is one.
-    pub fn empty_chunk(&self) -> Chunk {
-        let returned = self.returned.lock().unwrap_or_else(std::sync::PoisonError::into_inner).try_recv();
-        let bytes = returned.unwrap_or_else(|_| Vec::with_capacity(CHUNK_BYTES + CHUNK_SPARE_BYTES));
-        Chunk { bytes, lines: 0 }
-    }
-}
-
-fn write(mut output: Output, received: &Receiver<Chunk>, spare: &SyncSender<Vec<u8>>, state: &State) {
-    while let Ok(chunk) = received.recv() {
-        if state.reopen.swap(false, Ordering::Acquire) {
-            output.reopen();
-        }
-        if chunk.lines == 0 {
-            continue;
-        }
-        if let Err(Lost { lines, error }) = output.write(&chunk) {
-            let dropped = state.dropped.fetch_add(lines, Ordering::Relaxed);
-            if dropped == 0 {
-                tracing::warn!(%error, "the access log cannot be written; lines are dropped and counted");
-            }
-        }
-        let mut bytes = chunk.bytes;
-        bytes.clear();
-        // A buffer that outgrew its size is not kept, and neither is one too many.
-        if bytes.capacity() <= 2 * CHUNK_BYTES {
-            let _ = spare.try_send(bytes);
-        }
-    }
-}
-
-/// The open sink.
-enum Output {
-    Stream(Stream),
-    Syslog(syslog::Sender),
-}
-
-impl Output {
-    fn open(sink: Sink) -> Result<Output, StartError> {
-        let (stream, path): (Box<dyn Write + Send>, _) = match sink {
-            Sink::Stdout => (Box::new(io::stdout()), None),
-            Sink::Stderr => (Box::new(io::stderr()), None),
-            Sink::File(path) => match open(&path) {
-                Ok(file) => (Box::new(file), Some(path)),
-                Err(source) => return Err(StartError::Open { path, source }),
-            },
-            Sink::Syslog(receiver) => return Ok(Output::Syslog(syslog::Sender::new(receiver))),
         };
-        Ok(Output::Stream(Stream { stream, path, torn: false }))
-    }
-
-    fn write(&mut self, chunk: &Chunk) -> Result<(), Lost> {
-        match self {
-            Output::Stream(stream) => {
-                stream.write(&chunk.bytes).map_err(|error| Lost { lines: chunk.lines, error })
-            }
-            Output::Syslog(sender) => sender.send(&chunk.bytes),
-        }
-    }
-
-    fn reopen(&mut self) {
-        match self {
-            Output::Stream(stream) => stream.reopen(),
-            Output::Syslog(sender) => sender.reconnect(),
-        }
+        let asked = reopen.clone();
+        start(move || {
+            stream::run(output, received, &pool, &tally, &asked);
+            drop(running);
+        })?;
+        Ok(Outlet { queue, reopen, settings: None })
     }
 }
 
-/// Something that takes bytes one after another.
-struct Stream {
-    stream: Box<dyn Write + Send>,
-    /// Of a file.
-    path: Option<PathBuf>,
-    /// Whether the last write broke off within a line.
-    torn: bool,
+/// A sink in use. Its thread ends when this and every log that writes to it are gone.
+struct Outlet {
+    queue: Queue,
+    reopen: Arc<AtomicBool>,
+    /// Of a receiver in the network.
+    settings: Option<watch::Sender<Arc<Settings>>>,
 }
 
-impl Stream {
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        let outcome = self.try_write(lines);
-        self.torn = outcome.is_err();
-        outcome
-    }
-
-    fn try_write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.torn {
-            self.stream.write_all(b"\n")?;
-        }
-        self.stream.write_all(lines)?;
-        self.stream.flush()
-    }
-
-    fn reopen(&mut self) {
-        let Some(path) = &self.path else { return };
-        match open(path) {
-            Ok(file) => {
-                self.stream = Box::new(file);
-                self.torn = false;
-            }
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the access log cannot be opened anew; the old file stays");
-            }
-        }
-    }
+fn start(run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+    let thread = std::thread::Builder::new().name(String::from("access-log"));
+    thread.spawn(run).map(drop).map_err(StartError::Thread)
 }
 
-fn open(path: &std::path::Path) -> io::Result<File> {
-    File::options().append(true).create(true).mode(0o640).open(path)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

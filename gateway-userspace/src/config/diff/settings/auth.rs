@@ -1,6 +1,6 @@
 //! `[auth.NAME]` and `[identity]`. Secrets are told as the beginning of their hash.
 
-use super::{joined, pair};
+use super::{hash, hex, joined, pair};
 use crate::config::model::{Auth, AuthKind};
 use crate::config::units::show_duration;
 use crate::observe::timestamp;
@@ -87,12 +87,4 @@ fn of_api_key(config: &api_key::config::Config) -> Vec<(String, String)> {
 pub(super) fn of_identity(identity: &signed_identity::Config) -> Vec<(String, String)> {
     let signed_identity::Config { header, secret, life } = identity;
     vec![pair("header", header.as_str()), pair("secret", hash(&secret.0)), pair("life", show_duration(*life))]
-}
-
-fn hash(bytes: &[u8]) -> String {
-    hex(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref()[..4])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
