@@ -12,6 +12,9 @@ const TABLES: &[(&str, &str)] = &[
     ("[limit.NAME]", "per-user"),
     ("[auth.NAME] with jwt", "users"),
     ("[auth.NAME] with api-key", "partners"),
+    ("[sink.NAME] with http", "search"),
+    ("[sink.NAME] with splunk", "splunk"),
+    ("[sink.NAME] with otlp", "telemetry"),
 ];
 
 #[test]
