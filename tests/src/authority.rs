@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 /// What `openssl ca` wants to be told; paths are relative to the folder in which it runs.
 const SETTINGS: &str = "[ca]\ndefault_ca = a\n[a]\ndatabase = index\nserial = serial\nnew_certs_dir = .\n\
     certificate = ca.pem\nprivate_key = ca.key\ndefault_md = sha256\ndefault_days = 2\ndefault_crl_days = 2\n\
-    crlnumber = crlnumber\ncrl_extensions = x\npolicy = p\ncopy_extensions = copy\nunique_subject = no\n[p]\ncommonName = supplied\n\
-    [x]\nauthorityKeyIdentifier = keyid\n";
+    crlnumber = crlnumber\ncrl_extensions = x\npolicy = p\nx509_extensions = u\ncopy_extensions = copy\nunique_subject = no\n[p]\ncommonName = supplied\n\
+    [x]\nauthorityKeyIdentifier = keyid\n[u]\nbasicConstraints = CA:false\n";
 
 /// An authority with files in a folder of its own: `ca.pem`, `ca.key`, `crl.pem`, and `NAME.pem`, `NAME.key`.
 pub struct Authority {

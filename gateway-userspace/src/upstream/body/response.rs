@@ -28,6 +28,8 @@ pub struct ResponseBody<B: ClientBody> {
     progress: Option<Rc<Progress>>,
     /// Given back at the end.
     held: Option<(Hold<B>, Deadline)>,
+    /// Why it broke off, until that is told: see [`ResponseBody::break_off`].
+    broken: Option<Error>,
 }
 
 /// Why an upstream's body broke off.
@@ -48,7 +50,7 @@ impl<B: ClientBody> ResponseBody<B> {
         progress: Option<Rc<Progress>>,
         idle_timeout: Duration,
     ) -> ResponseBody<B> {
-        let mut body = ResponseBody { incoming, idle_timeout, waiting: false, progress, held };
+        let mut body = ResponseBody { incoming, idle_timeout, waiting: false, progress, held, broken: None };
         body.release_at_end();
         body
     }
@@ -65,6 +67,14 @@ impl<B: ClientBody> ResponseBody<B> {
             }
         }
         hold.poll(cx, poll)
+    }
+
+    /// Ends it with an error, one turn later: the server drops what it has not written yet when a body fails, and the
+    /// head and what came of the body may have been handed to it in this very turn.
+    fn break_off(&mut self, error: Error, cx: &mut Context<'_>) {
+        self.held = None;
+        self.broken = Some(error);
+        cx.waker().wake_by_ref();
     }
 
     fn release_at_end(&mut self) {
@@ -104,6 +114,9 @@ impl<B: ClientBody> Body for ResponseBody<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         // `Incoming` and the rest are `Unpin`; nothing is pinned by field.
         let this = self.get_mut();
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         match this.poll_incoming(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.waiting = false;
@@ -111,20 +124,19 @@ impl<B: ClientBody> Body for ResponseBody<B> {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.held = None;
-                Poll::Ready(Some(Err(Error::Broken(error))))
+                this.break_off(Error::Broken(error), cx);
+                Poll::Pending
             }
             Poll::Ready(None) => {
                 this.release();
                 Poll::Ready(None)
             }
-            Poll::Pending => match this.poll_idle(cx) {
-                Poll::Ready(error) => {
-                    this.held = None;
-                    Poll::Ready(Some(Err(error)))
+            Poll::Pending => {
+                if let Poll::Ready(error) = this.poll_idle(cx) {
+                    this.break_off(error, cx);
                 }
-                Poll::Pending => Poll::Pending,
-            },
+                Poll::Pending
+            }
         }
     }
 
