@@ -9,6 +9,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use rustls::pki_types::pem::PemObject;
@@ -139,14 +140,25 @@ pub async fn connect(url: &Url, ca: Option<&Path>, may: fn(IpAddr) -> bool) -> R
     connector.connect(name, tcp).await.map(|stream| Stream::Tls(Box::new(stream))).map_err(tls_error)
 }
 
+/// How long an address may take while others are left to try: one that swallows packets must not hide the rest.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(2);
+
 async fn connect_tcp(url: &Url, may: fn(IpAddr) -> bool) -> Result<TcpStream, Error> {
     let host = url.bare_host();
     let addresses = tokio::net::lookup_host((host, url.port))
         .await
         .map_err(|source| Error::Resolve { host: host.into(), source })?;
     let mut failure = Error::Forbidden(host.into());
-    for address in addresses.filter(|address| may(address.ip())) {
-        match TcpStream::connect(address).await {
+    let mut addresses = addresses.filter(|address| may(address.ip())).peekable();
+    while let Some(address) = addresses.next() {
+        // The last one has all the time that the caller gives; the others must leave it some.
+        let connected = match addresses.peek() {
+            Some(_) => tokio::time::timeout(NEXT_ADDRESS_AFTER, TcpStream::connect(address))
+                .await
+                .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())),
+            None => TcpStream::connect(address).await,
+        };
+        match connected {
             Ok(stream) => return Ok(stream),
             Err(source) => failure = Error::Connect { address, source },
         }

@@ -11,7 +11,7 @@ pub mod query;
 pub(crate) mod sample;
 pub mod summary;
 
-pub use context::{Context, RequestId};
+pub use context::{Context, Parameter, RequestId};
 pub use head::{Head, Scheme};
 pub use identity::Identity;
 pub use peer::Peer;

@@ -204,7 +204,7 @@ impl Template {
                         .request_id
                         .unwrap_or("")
                         .chars()
-                        .filter(|c| !matches!(c, '"' | '\\' | '<' | '>' | '&')),
+                        .filter(|c| !matches!(c, '"' | '\'' | '`' | '\\' | '<' | '>' | '&')),
                 ),
             }
         }

@@ -18,7 +18,7 @@ use crate::observe::metrics::Label;
 use crate::policy::api_key::config::Location;
 use crate::policy::jwt;
 use crate::policy::rate_limit::tighter;
-use crate::request::{Context, Head, Identity};
+use crate::request::{Context, Head, Identity, Parameter};
 use crate::response;
 use crate::route::Found;
 use crate::worker::View;
@@ -59,8 +59,12 @@ pub fn respond(
     let context = &mut record.context;
     context.route = Some(route.name.clone());
     if route.uses_parameters {
-        let parameters = found.parameters(head.path());
-        context.parameters = parameters.map(|(name, value)| (name.into(), value.into())).collect();
+        let parameters = found.parameters(head.path()).map(|(name, value)| Parameter {
+            name: name.into(),
+            value: value.into(),
+            canonical: found.canonical(name, value).into(),
+        });
+        context.parameters = parameters.collect();
     }
     let policies = &route.policies;
     if let Some(access) = &policies.access {
@@ -109,17 +113,18 @@ fn act(
     match &route.action {
         Action::Respond(answer) => Ok(Step::Answered(answer.respond(&head))),
         Action::Forward { plan, replace_prefix } => {
-            // Before those of the identity, so that these are never displaced.
-            route.upstream_headers.apply(&mut head.fields, context);
             let shared = &view.shared;
+            let with_forwarded = shared.config.gateway.forwarded;
+            forwarded::tell_upstream(&mut head, connection, context.client, with_forwarded);
+            head.fields.set(crate::header::X_REQUEST_ID, context.id.0.clone());
+            // After the forwarding fields, which remove every `X-Forwarded-…` of the client's, and before those of the
+            // identity, so that these are never displaced.
+            route.upstream_headers.apply(&mut head.fields, context);
             shared.identity_headers.apply(&mut head.fields, context.identity.as_deref());
             if let (Some(signed), Some(identity)) = (&shared.signed_identity, &context.identity) {
                 let upstream = &shared.plans[*plan].config.name;
                 signed.apply(&mut head.fields, identity, &context.id, upstream, context.started_at);
             }
-            let with_forwarded = shared.config.gateway.forwarded;
-            forwarded::tell_upstream(&mut head, connection, context.client, with_forwarded);
-            head.fields.set(crate::header::X_REQUEST_ID, context.id.0.clone());
             let path = replace_prefix
                 .as_deref()
                 .map(|replacement| found.replace_prefix(head.path(), replacement).into_owned());

@@ -151,6 +151,18 @@ pin_project! {
     }
 }
 
+/// The record of a request whose upstream is waited for: a panic there writes it at once, as one, and not later as that
+/// of a client which left.
+struct Kept<'s>(&'s mut Option<Record>);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.take();
+        }
+    }
+}
+
 impl<F: Future<Output = Forwarded>> Future for Serving<F> {
     type Output = http::Response<Body>;
 
@@ -162,8 +174,9 @@ impl<F: Future<Output = Forwarded>> Future for Serving<F> {
                 (this.record.take().expect(ONCE), outcome.take().expect(ONCE))
             }
             StageProjected::Forwarded { answer } => {
+                let kept = Kept(this.record);
                 let forwarded = ready!(answer.poll(cx));
-                let mut record = this.record.take().expect(ONCE);
+                let mut record = kept.0.take().expect(ONCE);
                 let outcome = settle(&mut record, forwarded);
                 (record, outcome)
             }

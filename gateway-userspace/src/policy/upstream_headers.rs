@@ -65,12 +65,23 @@ impl Template {
     fn fill(&self, context: &Context) -> Option<Value> {
         let mut out = String::with_capacity(64);
         for part in &self.0 {
-            out.push_str(match part {
-                Part::Text(text) => text,
-                Part::Parameter(name) => context.parameter(name)?,
-            });
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Parameter(name) => escape(&context.parameter(name)?.value, &mut out),
+            }
         }
         Value::parse(out.as_bytes())
+    }
+}
+
+/// Adds a parameter's value, with what separates the members of a field encoded: a client must not bring in another.
+fn escape(value: &str, out: &mut String) {
+    for c in value.chars() {
+        match c {
+            ',' => out.push_str("%2C"),
+            ';' => out.push_str("%3B"),
+            c => out.push(c),
+        }
     }
 }
 
@@ -100,7 +111,14 @@ impl UpstreamHeaders {
 
 #[cfg(test)]
 mod tests {
-    use super::Template;
+    use super::{Template, escape};
+
+    #[test]
+    fn a_value_cannot_bring_in_another_member_of_a_list() {
+        let mut out = String::new();
+        escape("user,admin;q=1", &mut out);
+        assert_eq!(out, "user%2Cadmin%3Bq=1");
+    }
 
     #[test]
     fn only_a_name_in_braces_is_a_parameter() {

@@ -18,6 +18,18 @@ impl RequestId {
     }
 }
 
+/// What stands in a path for a parameter of its route's pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name in the pattern.
+    pub name: Box<str>,
+    /// The value as it stands in the normal form of the path.
+    pub value: Box<str>,
+    /// The same for every spelling that an upstream reads as this value, so that nobody is counted apart for writing
+    /// it in another way.
+    pub canonical: Box<str>,
+}
+
 /// Everything found out about a request so far; policies read it and add to it.
 #[derive(Debug)]
 pub struct Context {
@@ -34,7 +46,7 @@ pub struct Context {
     /// Name of the route, once found.
     pub route: Option<Arc<str>>,
     /// Names and values of the path's parameters, where the route has a use for them.
-    pub parameters: Vec<(Box<str>, Box<str>)>,
+    pub parameters: Vec<Parameter>,
     /// Who the client is, once authenticated.
     pub identity: Option<Arc<Identity>>,
     /// The state of the limit that is nearest to refusing, which answers tell the client.
@@ -42,9 +54,9 @@ pub struct Context {
 }
 
 impl Context {
-    /// The value of a path parameter, as it stands in the normal form of the path.
-    pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
+    /// A parameter of the path.
+    pub fn parameter(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().find(|parameter| *parameter.name == *name)
     }
 }
 

@@ -43,6 +43,26 @@ impl<'t> Found<'t> {
         })
     }
 
+    /// One form for all spellings of a parameter's value that upstreams read alike: without path parameters (`;x`), what
+    /// may stand raw decoded, a UUID in small letters, a number without leading zeros.
+    pub fn canonical(&self, name: &str, value: &str) -> String {
+        let kind = segments(self.pattern).iter().find_map(|segment| match segment {
+            Segment::Parameter(known, kind) if **known == *name => Some(*kind),
+            _ => None,
+        });
+        match kind.unwrap_or(Kind::Any) {
+            Kind::Uuid => value.to_ascii_lowercase(),
+            Kind::Int => value.trim_start_matches('0').to_owned(),
+            Kind::Any => {
+                let folded = value.split('/').map(|segment| {
+                    let bytes: Vec<u8> = literal::fold(literal::without_parameters(segment)).collect();
+                    String::from_utf8_lossy(&bytes).into_owned()
+                });
+                folded.collect::<Vec<_>>().join("/")
+            }
+        }
+    }
+
     /// The value of one parameter.
     pub fn parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
         self.parameters(path).find_map(|(known, value)| (known == name).then_some(value))

@@ -41,6 +41,10 @@ impl WayBack {
             return None;
         }
         let below = under(path, self.replacement.trim_end_matches('/'))?;
+        if self.prefix.is_empty() && below.starts_with("//") {
+            // It would name another host (RFC 3986 §4.2).
+            return None;
+        }
         let path: Cow<'_, str> = match (&*self.prefix, below) {
             ("", "") => Cow::Borrowed("/"),
             (prefix, below) => Cow::Owned([prefix, below].concat()),
@@ -84,6 +88,7 @@ mod tests {
             ("/v1", "/api/", "/api", Some("/v1")),
             ("", "/api", "/api/landing", Some("/landing")),
             ("", "/api", "/api", Some("/")),
+            ("", "/api", "/api//elsewhere.example/", None),
             ("/v1", "/api", "/apix", None),
             ("/v1", "/api", "/other", None),
             ("/v1", "/", "/v1/landing", None),

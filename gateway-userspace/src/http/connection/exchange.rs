@@ -58,12 +58,14 @@ impl<H: Handler, F: Future<Output = http::Response<H::Body>>> Future for Exchang
     type Output = Result<http::Response<Answer<H::Body>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let handled = this.handled.as_pin_mut();
+        let mut this = self.project();
+        let handled = this.handled.as_mut().as_pin_mut();
         let polled = handled.and_then(|future| catch_unwind(AssertUnwindSafe(|| future.poll(cx))).ok());
         let mut response = match polled {
             Some(polled) => ready!(polled).map(|body| Content::Handler { body }),
             None => {
+                // What is left of it goes now, and if that panics too, it still ends nothing else.
+                let _ = catch_unwind(AssertUnwindSafe(|| this.handled.set(None)));
                 this.handler.broken(this.connection.peer(), Broken::Panicked);
                 internal_error(&**this.handler)
             }

@@ -127,14 +127,15 @@ async fn handshake(
 async fn read_fingerprint(wire: &mut Wire) -> Option<Ja4> {
     let mut assembly = Assembly::default();
     loop {
-        wire.make_room(HELLO_BYTES);
-        if !wire.read_ahead().await.unwrap_or(false) {
-            return None;
-        }
+        // First of all: it may have come behind the PROXY header, and then nothing more comes before an answer.
         match assembly.advance(wire.ahead()) {
             Progress::Incomplete => {}
             Progress::Complete => return assembly.hello().map(|hello| Ja4::of(&hello)),
             Progress::Hopeless => return None,
+        }
+        wire.make_room(HELLO_BYTES);
+        if !wire.read_ahead().await.unwrap_or(false) {
+            return None;
         }
     }
 }

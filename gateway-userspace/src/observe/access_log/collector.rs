@@ -199,7 +199,9 @@ impl Sender<'_> {
                 self.shared.settled(batch.bytes.len(), batch.lines);
                 return;
             }
-            let pause = after.unwrap_or_else(|| retry::pause(failures, retry::random_fraction()));
+            // A receiver may ask for a longer pause than our own, and not for none.
+            let own = retry::pause(failures, retry::random_fraction());
+            let pause = after.map_or(own, |asked| asked.max(own));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.news() => {}

@@ -62,7 +62,7 @@ pub fn of(by: &[Key], secret: Secret, cx: &Context, head: &Head) -> u128 {
             }
             Key::Ja4 => cx.peer.ja4().map(|ja4| hash.part(Kind::Ja4, ja4.as_str().as_bytes())),
             Key::Parameter(name) => {
-                cx.parameter(name).map(|value| hash.part(Kind::Parameter, value.as_bytes()))
+                cx.parameter(name).map(|parameter| hash.part(Kind::Parameter, parameter.canonical.as_bytes()))
             }
             Key::Cookie(name) => head.cookie(name).map(|value| hash.part(Kind::Cookie, value.as_bytes())),
         };

@@ -57,9 +57,10 @@ impl Limit {
     }
 
     /// Whether the limit waits for authentication: it counts by what only that brings out, or counts all clients of a
-    /// route as one, so that whoever is not let in must not use up what those who are share.
+    /// route, or of a part of its path, as one, so that whoever is not let in must not use up what those who are share.
     fn waits_for_authentication(&self) -> bool {
-        self.by.iter().any(Key::needs_identity) || self.by.iter().all(|key| *key == Key::Route)
+        self.by.iter().any(Key::needs_identity)
+            || self.by.iter().all(|key| matches!(key, Key::Route | Key::Parameter(_)))
     }
 
     fn take(&self, cx: &Context, head: &Head, now_ns: u64) -> Outcome {

@@ -235,6 +235,25 @@ fn parameters_are_read_off_the_path() {
 }
 
 #[test]
+fn a_parameter_has_one_canonical_form_for_all_that_upstreams_read_alike() {
+    let table = table(&["/a/{id}", "/n/{id:int}", "/u/{id:uuid}", "/r/{rest+}"]);
+    for (path, name, canonical) in [
+        ("/a/7", "id", "7"),
+        ("/a/7;v=2", "id", "7"),
+        ("/a/x%3Ay", "id", "x:y"),
+        ("/a/x%3B1", "id", "x;1"),
+        ("/n/007", "id", "7"),
+        ("/n/7", "id", "7"),
+        ("/u/0193A6B2-7C1D-7E50-8000-00000000000A", "id", "0193a6b2-7c1d-7e50-8000-00000000000a"),
+        ("/r/a;x/b%40c", "rest", "a/b@c"),
+    ] {
+        let found = table.lookup("x", path, "GET").expect("a route");
+        let value = found.parameter(path, name).expect("a parameter");
+        assert_eq!(found.canonical(name, value), canonical, "{path}");
+    }
+}
+
+#[test]
 fn the_literal_beginning_of_the_pattern_is_replaced() {
     for (text, replacement, path, expected) in [
         // As `location /v1/ { proxy_pass http://x/; }`.
