@@ -2,6 +2,7 @@
 
 use crate::config::codes;
 use crate::config::decode::Decoder;
+use crate::config::secrecy;
 use crate::config::secret::{self, Content};
 use crate::config::tree::{Node, Value};
 use crate::config::value::Type;
@@ -62,16 +63,11 @@ fn headers(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<(Name, HeaderValue)>>
             let message = format!("`{text}` cannot be set here");
             d.report.push(Problem::error(codes::NOT_A_HEADER, message, entry.key.place.clone()));
         }
-        let secret = name.as_ref().is_some_and(|name| is_secret(name.as_str()));
+        let secret = name.as_ref().is_some_and(|name| secrecy::field_tells(name.as_str()));
         let value = field_value(d, &entry.node, secret);
         fields.push(name.zip(value));
     }
     fields.into_iter().collect()
-}
-
-/// Whether a field of this name usually holds what nobody else should know.
-fn is_secret(name: &str) -> bool {
-    ["auth", "token", "key", "secret", "password", "cookie"].iter().any(|word| name.contains(word))
 }
 
 fn secret_text(d: &mut Decoder<'_>, node: &Node) -> Option<HeaderValue> {
