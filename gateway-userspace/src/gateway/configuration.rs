@@ -12,7 +12,7 @@ use crate::config::files::{Files, Fingerprint};
 use crate::config::history::{self, Author};
 use crate::config::overlay::Overlay;
 use crate::config::store::{self, Edit};
-use crate::config::{Environment, conceal, read};
+use crate::config::{conceal, read};
 use crate::diagnostic::{Report, Severity, render};
 use crate::observe::timestamp;
 
@@ -58,7 +58,7 @@ impl Gateway {
         let (entry, files) = self.history.look(|history| {
             Ok((entry_view(history.get(request.number)?, newest), history.files(request.number)?))
         })?;
-        let shown = conceal::shown(&self.path, &files, &Environment::of_process());
+        let shown = conceal::shown(&files);
         let files = shown.into_iter();
         let files = files.map(|(path, text)| api::ShownFile { path: path.display().to_string(), text });
         Ok(api::Shown { entry, files: files.collect() })
