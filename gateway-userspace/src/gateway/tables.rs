@@ -151,6 +151,7 @@ impl Gateway {
                 "[admin] is changed by hand only: whom the gateway obeys is not for those whom it obeys",
             ));
         }
+        one(kind, name.as_deref())?;
         let path = self.managed();
         let (files, found) = self.found();
         let found = found.into_iter().find(|table| table.kind == kind && table.name == name);
@@ -250,6 +251,14 @@ fn known(kind: &str, name: Option<&str>) -> Result<&'static str, Problem> {
     }
 }
 
+/// Without a name the whole section would be replaced: every table of it.
+fn one(kind: &str, name: Option<&str>) -> Result<(), Problem> {
+    match is_named(kind) && name.is_none() {
+        true => Err(Problem::bad_request(format!("[{kind}] holds tables by name: say which"))),
+        false => Ok(()),
+    }
+}
+
 fn title(kind: &str, name: Option<&str>) -> String {
     name.map_or_else(|| format!("[{kind}]"), |name| format!("[{kind}.{name}]"))
 }
@@ -288,6 +297,13 @@ fn unusable(error: managed::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_kind_with_names_only_one_table_can_be_changed() {
+        let problem = one("route", None).unwrap_err();
+        assert_eq!((problem.status, &*problem.detail), (400, "[route] holds tables by name: say which"));
+        assert!(one("route", Some("a")).is_ok() && one("shield", None).is_ok());
+    }
 
     #[test]
     fn preconditions_hold_as_http_says() {

@@ -113,6 +113,7 @@ fn what_is_wrong_is_said_with_its_status() {
         ("DELETE", "/v1/status", "", 405, "this takes GET, POST"),
         ("GET", "/v1/reload", "", 405, "this takes POST"),
         ("PUT", "/v1/bans", "", 405, "this takes GET, POST"),
+        ("PUT", "/v1/config/shield", " ", 400, "the body is the table"),
         ("POST", "/v1/bans/7", "", 405, "this takes GET, DELETE"),
         ("DELETE", "/v1/history/7", "", 405, "this takes GET"),
         ("GET", "/v1/history/x", "", 400, "a configuration is looked up by its number"),
