@@ -150,7 +150,7 @@ impl From<Refused> for Problem {
             Refused::Store(error) if error.is_conflict() => Problem::conflict(detail),
             Refused::Store(store::Error::NotPart(_)) => Problem::bad_request(detail),
             Refused::History(history::Error::Unknown(_)) => Problem::not_found(detail),
-            Refused::History(history::Error::NothingBefore) => Problem::conflict(detail),
+            Refused::History(history::Error::NothingBefore) | Refused::Admin => Problem::conflict(detail),
             Refused::History(history::Error::TooLarge(_)) => Problem::too_large(detail),
             Refused::NoHistory => Problem::unavailable(detail),
             // What an invalid configuration is told with is its report.

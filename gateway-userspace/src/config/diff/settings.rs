@@ -337,7 +337,8 @@ fn of_shield(shield: &Shield) -> Vec<(String, String)> {
     ]
 }
 
-fn of_admin(admin: &Admin) -> Vec<(String, String)> {
+/// Keys and values of `[admin]`, defaults filled in.
+pub fn of_admin(admin: &Admin) -> Vec<(String, String)> {
     let Admin { socket, grants, listen, managed } = admin;
     let subjects =
         |wanted| grants.iter().filter(move |(role, _)| *role == wanted).map(|(_, subject)| subject);
