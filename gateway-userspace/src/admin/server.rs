@@ -95,9 +95,10 @@ impl Door {
     /// Takes over what a reload changed. Connections that stand keep their role.
     pub fn change(&self, grants: Vec<(Role, Subject)>) -> io::Result<()> {
         let access = Access::new(grants);
-        self.name.admit_others(access.admits_others())?;
+        let admits_others = access.admits_others();
+        // First, so that whoever has lost a role has lost it even if the socket's mode cannot be changed.
         self.access.replace(access);
-        Ok(())
+        self.name.admit_others(admits_others)
     }
 
     /// The role of a caller; none for a stranger.
