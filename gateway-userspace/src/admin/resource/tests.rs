@@ -138,3 +138,19 @@ fn what_is_wrong_is_said_with_its_status() {
         assert!(found.starts_with(&format!("{status} {detail}")), "{method} {target} {body}: {found}");
     }
 }
+
+#[test]
+fn a_comment_has_a_limit() {
+    for (length, is_taken) in [(1024, true), (1025, false)] {
+        let comment = "x".repeat(length);
+        for (target, body) in [
+            ("/v1/apply", format!(r#"{{"why":"{comment}"}}"#)),
+            ("/v1/rollback", format!(r#"{{"why":"{comment}"}}"#)),
+            ("/v1/bans", format!(r#"{{"address":"::1","reason":"{comment}"}}"#)),
+        ] {
+            let parsed = parse("POST", target, &HeaderMap::new(), body.as_bytes());
+            assert_eq!(parsed.is_ok(), is_taken, "{target}");
+            assert!(parsed.is_ok() || parsed.is_err_and(|problem| problem.status == 400));
+        }
+    }
+}
