@@ -46,6 +46,7 @@ pub fn tables(files: &Files) -> Vec<Table> {
     for file in files.iter() {
         let Ok(raw) = Document::parse(&*file.text) else { continue };
         let mut shown = raw.clone().into_mut();
+        let newlines: Vec<usize> = file.text.match_indices('\n').map(|(at, _)| at).collect();
         for section in SECTIONS {
             for (name, key, item) in of(raw.as_table(), section) {
                 let found = shown.get_mut(section.name).and_then(|tables| match name {
@@ -58,7 +59,7 @@ pub fn tables(files: &Files) -> Vec<Table> {
                     kind: section.name,
                     name: name.map(str::to_owned),
                     file: file.path.clone(),
-                    line: line(&file.text, key, item),
+                    line: line(&newlines, key, item),
                     etag: etag(section.name, name, item),
                     values: json(shown),
                     toml: text(shown),
@@ -109,9 +110,10 @@ fn of<'d>(document: &'d toml_edit::Table, section: &Section) -> Vec<(Option<&'d 
     }
 }
 
-fn line(text: &str, key: &Key, item: &Item) -> usize {
+/// Of thousands of tables, so the newlines before each are not counted again.
+fn line(newlines: &[usize], key: &Key, item: &Item) -> usize {
     let at = key.span().or_else(|| item.span()).map_or(0, |span| span.start);
-    text.get(..at).map_or(1, |before| before.matches('\n').count() + 1)
+    newlines.partition_point(|newline| *newline < at) + 1
 }
 
 fn json(item: &Item) -> serde_json::Value {

@@ -1,6 +1,7 @@
 //! Tables of the configuration by the admin API: looked up in the files, changed in the one file that is kept for that,
 //! and put in force as a whole by [`Gateway::apply`].
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::Gateway;
@@ -91,7 +92,10 @@ impl Gateway {
     pub fn routes_command(&self, request: &api::ListRoutes) -> Result<api::Routes, Problem> {
         let (_, snapshot) = self.live.current();
         let (_, found) = self.found();
+        let found = found.iter().filter(|table| table.kind == "route");
+        let found: HashMap<_, _> = found.map(|table| (table.name.as_deref().unwrap_or_default(), table)).collect();
         let counted = self.registry.routes();
+        let counted: HashMap<&str, _> = counted.iter().map(|route| (&*route.name, route)).collect();
         let mut routes: Vec<_> = snapshot
             .config
             .route
@@ -103,10 +107,8 @@ impl Gateway {
                     let found = settings.iter().find(|(name, _)| name == key);
                     found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
                 };
-                let table = found
-                    .iter()
-                    .find(|table| table.kind == "route" && table.name.as_deref() == Some(&*route.name));
-                let requests = counted.iter().find(|counted| counted.name == route.name);
+                let table = found.get(&*route.name);
+                let requests = counted.get(&*route.name);
                 api::RouteView {
                     name: route.name.to_string(),
                     at: table.map(|table| format!("{}:{}", table.file.display(), table.line)),
