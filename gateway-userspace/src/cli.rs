@@ -88,7 +88,7 @@ impl Common {
                 Address::Remote(Remote::parse(url, Credentials { certificate, key, ca })?)
             }
             Some(path) => Address::Socket(path.into()),
-            None => Address::Socket(crate::admin::socket::place(crate::config::admin_socket(
+            None => Address::Socket(crate::admin::socket::find(crate::config::admin_socket(
                 &self.config,
                 &Environment::of_process(),
             ))),

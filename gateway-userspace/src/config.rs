@@ -30,6 +30,7 @@ mod overrides;
 pub mod read;
 pub mod reference;
 pub mod schema;
+pub mod secrecy;
 mod secret;
 pub mod snapshot;
 pub mod store;

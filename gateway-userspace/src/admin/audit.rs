@@ -8,6 +8,11 @@ use super::api::Role;
 use super::peer::Caller;
 use super::problem::Problem;
 
+/// Longest command, or path in place of one, in a line, in bytes.
+const COMMAND_BYTES_MAX: usize = 256;
+/// Longest request in a line, in bytes.
+const REQUEST_BYTES_MAX: usize = 4096;
+
 /// What was asked, and by whom.
 pub struct Asked<'a> {
     /// Who.
@@ -23,6 +28,7 @@ pub struct Asked<'a> {
 macro_rules! line {
     ($level:ident, $asked:expr, $message:literal $(, $field:ident = $value:expr)*) => {{
         let Asked { caller, role, command, request } = $asked;
+        let (command, request) = (cut(command, COMMAND_BYTES_MAX), cut(request, REQUEST_BYTES_MAX));
         let (process, holder) = (caller.process(), caller.holder());
         tracing::$level!(
             target: "audit",
@@ -56,6 +62,11 @@ pub fn refused(asked: &Asked<'_>, problem: &Problem) {
     line!(info, asked, "refused", refused = &problem.detail);
 }
 
+/// What a stranger writes must not fill the disk.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
 /// Not more than a screen of it.
 fn in_one_line(changes: &[String]) -> String {
     const CHANGES_MAX: usize = 40;
@@ -64,4 +75,14 @@ fn in_one_line(changes: &[String]) -> String {
         line.push_str(&format!("; and {} more", changes.len() - CHANGES_MAX));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!([cut("aé", 2), cut("aé", 3), cut("aé", 9), cut("", 2)], ["a", "aé", "aé", ""]);
+    }
 }

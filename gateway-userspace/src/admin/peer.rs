@@ -68,7 +68,8 @@ impl Caller {
         let user = self
             .process()
             .and_then(|process| user_name(&std::fs::read_to_string("/etc/passwd").ok()?, process.uid));
-        Author::new(user.map_or_else(|| self.to_string(), |name| format!("{self} ({name})")), verb)
+        let who = user.map_or_else(|| self.to_string(), |name| format!("{self} ({name})"));
+        Author { is_remote: self.holder().is_some(), ..Author::new(who, verb) }
     }
 
     /// The process, if it is one.
@@ -152,5 +153,14 @@ mod tests {
         assert_eq!(user_name(users, 1000).as_deref(), Some("alice"));
         assert_eq!(user_name(users, 0).as_deref(), Some("root"));
         assert_eq!(user_name(users, 1001), None);
+    }
+
+    #[test]
+    fn the_author_of_a_command_is_remote_if_a_certificate_names_them() {
+        let address = "192.0.2.1:1".parse().unwrap();
+        let holder = Holder { names: Box::default(), address };
+        assert!(Caller::Certificate(holder).author("apply").is_remote);
+        let process = Process { uid: 64_001, gid: 0, pid: None, groups: Box::default() };
+        assert!(!Caller::Process(process).author("apply").is_remote);
     }
 }

@@ -19,6 +19,9 @@ mod tables;
 
 pub use tables::TOML;
 
+/// Longest `why` of a change and `reason` of a ban, in bytes.
+const COMMENT_BYTES_MAX: usize = 1024;
+
 /// The resources: method, path, and the command that each stands for. What is in braces is a name, a number, an
 /// address …
 pub const RESOURCES: &[(&str, &str, &str)] = &[
@@ -97,6 +100,20 @@ impl Call {
         }
     }
 
+    /// Refuses a comment that is longer than a comment: it is kept with a ban or in the history, and logged.
+    fn check_comment(&self) -> Result<(), Problem> {
+        let (name, comment) = match self {
+            Call::Ban(command) => ("reason", &command.reason),
+            Call::Apply(command) => ("why", &command.why),
+            Call::RollBack(command) => ("why", &command.why),
+            _ => return Ok(()),
+        };
+        match comment.len() > COMMENT_BYTES_MAX {
+            true => Err(Problem::bad_request(format!("`{name}` has at most {COMMENT_BYTES_MAX} bytes"))),
+            false => Ok(()),
+        }
+    }
+
     /// What it takes, as JSON for the audit log. Where a command takes texts that may hold secrets, only their sizes.
     pub fn request(&self) -> String {
         let json = match self {
@@ -130,6 +147,12 @@ fn without_texts(command: &api::Apply) -> serde_json::Value {
 
 /// Finds the command. `target` is path and query, the path beginning with `/v1/`.
 pub fn parse(method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Result<Call, Problem> {
+    let call = find(method, target, headers, body)?;
+    call.check_comment()?;
+    Ok(call)
+}
+
+fn find(method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Result<Call, Problem> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let unknown = || Problem::not_found(format!("there is no {path}; commands are POST /v1/NAME"));
     let rest = path.strip_prefix("/v1/").ok_or_else(unknown)?;

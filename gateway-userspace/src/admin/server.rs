@@ -1,7 +1,8 @@
 //! The admin API's server on its Unix socket: HTTP/1.1 with JSON, on the control thread.
 //!
 //! Limits: one request on each connection, a body of at most 1 MiB (24 MiB of an `apply`) that comes within 5 s, 32
-//! connections at once (more wait in the kernel's queue) of which strangers may hold 4, and two minutes for everything,
+//! connections at once (more wait in the kernel's queue) of which callers below the admin role may hold 24 and strangers
+//! 4, and two minutes for everything,
 //! so that a client that does not read its answer does not hold a place for ever.
 
 use std::cell::{Cell, RefCell};
@@ -21,6 +22,9 @@ use super::peer::Caller;
 use super::{connection, socket};
 
 const CONNECTIONS_MAX: usize = 32;
+/// Of those, callers below the admin role: the rest is for whoever sets things right.
+const LESSER_MAX: usize = 24;
+/// Of those, strangers.
 const STRANGERS_MAX: usize = 4;
 /// How long accepting pauses when the process has no file descriptor left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,6 +48,7 @@ pub struct Server {
 pub struct Door {
     name: socket::Name,
     access: RefCell<Access>,
+    lesser: Cell<usize>,
     strangers: Cell<usize>,
 }
 
@@ -55,7 +60,7 @@ impl Server {
         let (listener, name) = socket::listen(&path, access.admits_others())?;
         let listen_failed = |source| socket::Error::System { what: "listen on", path, source };
         let listener = UnixListener::from_std(listener).map_err(listen_failed)?;
-        let door = Door { name, access: RefCell::new(access), strangers: Cell::new(0) };
+        let door = Door { name, access: RefCell::new(access), lesser: Cell::new(0), strangers: Cell::new(0) };
         Ok(Server { listener, door: Rc::new(door) })
     }
 
@@ -95,9 +100,10 @@ impl Door {
     /// Takes over what a reload changed. Connections that stand keep their role.
     pub fn change(&self, grants: Vec<(Role, Subject)>) -> io::Result<()> {
         let access = Access::new(grants);
-        self.name.admit_others(access.admits_others())?;
+        let admits_others = access.admits_others();
+        // First, so that whoever has lost a role has lost it even if the socket's mode cannot be changed.
         self.access.replace(access);
-        Ok(())
+        self.name.admit_others(admits_others)
     }
 
     /// The role of a caller; none for a stranger.
@@ -106,7 +112,7 @@ impl Door {
     }
 }
 
-/// Somebody with a connection; strangers give their place back when they go.
+/// Somebody with a connection; whoever is not an admin gives a place back when they go.
 struct Guest {
     caller: Caller,
     role: Option<Role>,
@@ -114,25 +120,36 @@ struct Guest {
 }
 
 impl Guest {
-    /// None: not even an answer, since there are enough strangers already, or nobody knows who it is.
+    /// None: not even an answer, since there are enough of their kind already, or nobody knows who it is.
     fn admit(door: &Rc<Door>, stream: &UnixStream) -> Option<Guest> {
-        let caller = Caller::of(stream)?;
+        Guest::enter(door, Caller::of(stream)?)
+    }
+
+    fn enter(door: &Rc<Door>, caller: Caller) -> Option<Guest> {
         let role = door.role(&caller);
-        if role.is_none() {
-            if door.strangers.get() >= STRANGERS_MAX {
-                return None;
-            }
-            door.strangers.set(door.strangers.get() + 1);
+        let places = [(&door.lesser, LESSER_MAX), (&door.strangers, STRANGERS_MAX)];
+        let places = &places[..counted(role)];
+        if places.iter().any(|(held, most)| held.get() >= *most) {
+            return None;
         }
+        places.iter().for_each(|(held, _)| held.set(held.get() + 1));
         Some(Guest { caller, role, door: door.clone() })
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        if self.role.is_none() {
-            self.door.strangers.set(self.door.strangers.get() - 1);
-        }
+        let places = [&self.door.lesser, &self.door.strangers];
+        places[..counted(self.role)].iter().for_each(|held| held.set(held.get() - 1));
+    }
+}
+
+/// In how many of the two counts, of those below the admin role and of strangers, somebody is.
+fn counted(role: Option<Role>) -> usize {
+    match role {
+        Some(Role::Admin) => 0,
+        Some(_) => 1,
+        None => 2,
     }
 }
 

@@ -7,7 +7,7 @@
 
 mod place;
 
-pub use place::place;
+pub use place::{find, place};
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;

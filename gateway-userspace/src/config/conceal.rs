@@ -1,78 +1,62 @@
 //! The texts of a configuration as they may be shown: without the secrets that stand in them as they are.
 //!
-//! A setting that takes a secret says so when it is decoded ([`Decoder::conceal`]); beside that whatever a key's name
-//! gives away is hidden, in case it is a setting that this release does not know. Variables, `file:` and `cred:` stay.
+//! Each file is looked at for itself, by names and places ([`secrecy`]): what is hidden in it must not depend on what
+//! else is on the disk or in the environment now. For messages, a setting that takes a secret says so when it is decoded
+//! ([`Decoder::conceal`]). Variables, `file:` and `cred:` stay.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::diagnostic::{Report, located::Sources};
 
 use super::decode::Decoder;
-use super::environment::Environment;
-use super::files::{self, Files};
-use super::overlay::Overlay;
-use super::tree::{Entry, Node, Value};
-use super::{codes, finish, read};
-
-/// What the names of keys with secrets have in them.
-const TELLING: &[&str] = &["secret", "password", "token", "credential", "authorization"];
+use super::file::SECTIONS;
+use super::files::{File, Files};
+use super::secrecy;
+use super::tree::{self, Entry, Node, Value};
 
 /// Stands for a file in which secrets cannot be told from the rest.
 const NOT_TOML: &str = "# (not shown: it is not valid TOML, so the secrets in it cannot be told)\n";
 
 /// The files with each secret replaced by asterisks.
-pub fn shown(main: &Path, files: &Files, environment: &Environment<'_>) -> Vec<(PathBuf, String)> {
-    let mut overlay = Overlay::default();
-    for (index, file) in files.iter().enumerate() {
-        let path = if index == 0 { main.to_owned() } else { files::folder(main).join(&file.path) };
-        overlay.lay(&path, Some(&file.text));
-    }
+pub fn shown(files: &Files) -> Vec<(PathBuf, String)> {
+    files.iter().map(|file| (file.path.clone(), shown_file(file))).collect()
+}
+
+fn shown_file(file: &File) -> String {
     let mut report = Report::default();
-    let root = read::read(main, &overlay, &mut report);
-    let broken = broken_files(&report);
-    let count = report.sources.iter().count();
-    conceal_by_name(root.entries(), &mut report.sources);
-    let sources = match finish(root, report, environment, false) {
-        Ok((_, report)) | Err(report) => report.sources,
-    };
-    let known = Files::of(main, &sources);
-    let found: Vec<&files::File> = known.iter().take(count).collect();
-    let show = |(index, file): (usize, &files::File)| {
-        let at = match index {
-            0 => Some(0),
-            _ => found.iter().position(|found| found.path == file.path),
-        };
-        let text = match at {
-            Some(at) if !broken.contains(&at) => sources.shown(at as u32),
-            _ => NOT_TOML.to_owned(),
-        };
-        (file.path.clone(), text)
-    };
-    files.iter().enumerate().map(show).collect()
-}
-
-fn broken_files(report: &Report) -> Vec<usize> {
-    let syntax = report.problems.iter().filter(|problem| problem.code == codes::SYNTAX);
-    syntax.filter_map(|problem| problem.place.as_ref().map(|place| place.file as usize)).collect()
-}
-
-fn conceal_by_name(entries: &[Entry], sources: &mut Sources) {
-    for Entry { key, node } in entries {
-        let name = key.value.to_ascii_lowercase();
-        match TELLING.iter().any(|word| name.contains(word)) {
-            true => conceal_texts(node, sources),
-            false => conceal_by_name(node.entries(), sources),
+    let index = report.sources.add(file.path.clone(), Arc::clone(&file.text));
+    let root = tree::parse_file(&mut report, index, &file.text);
+    if !report.problems.is_empty() {
+        return NOT_TOML.to_owned();
+    }
+    for Entry { key, node } in root.entries() {
+        let section = SECTIONS.iter().find(|section| section.name == key.value);
+        match (section, &node.value) {
+            (Some(section), Value::Table(entries)) => entries.iter().for_each(|entry| {
+                // The name of a table says nothing of what is in it.
+                let is_name = section.named && matches!(entry.node.value, Value::Table(_));
+                let mut keys = if is_name { Vec::new() } else { vec![&*entry.key.value] };
+                conceal(section.name, &mut keys, &entry.node, &mut report.sources);
+            }),
+            _ => conceal("", &mut vec![&key.value], node, &mut report.sources),
         }
     }
+    report.sources.shown(index)
 }
 
-fn conceal_texts(node: &Node, sources: &mut Sources) {
+/// Conceals every secret below a node; `keys` lead from the table to it.
+fn conceal<'n>(section: &str, keys: &mut Vec<&'n str>, node: &'n Node, sources: &mut Sources) {
     match &node.value {
-        Value::Text { text, .. } if !text.starts_with("file:") && !text.starts_with("cred:") => {
-            sources.conceal(&node.place);
+        Value::Text { text, .. } if secrecy::hides(section, keys, text) => sources.conceal(&node.place),
+        Value::List(items) => items.iter().for_each(|item| conceal(section, keys, item, sources)),
+        Value::Table(entries) => {
+            for entry in entries {
+                keys.push(&entry.key.value);
+                conceal(section, keys, &entry.node, sources);
+                keys.pop();
+            }
         }
-        Value::List(items) => items.iter().for_each(|item| conceal_texts(item, sources)),
-        Value::Table(entries) => entries.iter().for_each(|entry| conceal_texts(&entry.node, sources)),
         _ => {}
     }
 }
@@ -86,14 +70,14 @@ impl Decoder<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::config::files::File;
+    use crate::config::Environment;
     use crate::diagnostic::render;
 
     fn show(text: &str) -> String {
-        let file = File { path: "gateway.toml".into(), text: text.into() };
-        let main = Path::new("/nonexistent/gateway.toml");
-        shown(main, &Files::new(vec![file]), &Environment::by_name(&|_| None)).remove(0).1
+        shown(&Files::new(vec![File { path: "gateway.toml".into(), text: text.into() }])).remove(0).1
     }
 
     #[test]
@@ -112,6 +96,21 @@ mod tests {
             assert!(shown.contains(stays), "{stays} not in {shown}");
         }
         assert_eq!(shown.lines().count(), text.lines().count());
+    }
+
+    #[test]
+    fn what_is_hidden_in_a_file_does_not_depend_on_the_others() {
+        // Taken together they are no configuration: the same tables, of other kinds.
+        let main = "sink = \"x\"\nauth.a = { jwt = \"i\", keys = \"https://i/jwks\" }\n";
+        let more = "[sink.s]\nhttp = \"http://u:hush@h/\"\nheaders = { X-Scope = \"hush\" }\n\
+                    [route.token]\nmatch = \"/stays\"\nupstream-headers = { X-Api-Key = \"hush\", X-A = \"stays\" }\n\
+                    [auth.a]\napi-key = \"X-Stays\"\nkeys = { p = { hash = \"sha256:hush\", consumer = \"stays\" } }\n\
+                    [identity]\nsecret = \"\"\"hush\nhush\"\"\"\n";
+        let file = |path: &str, text: &str| File { path: path.into(), text: text.into() };
+        let shown = shown(&Files::new(vec![file("gateway.toml", main), file("conf.d/more.toml", more)]));
+        assert_eq!(shown[0].1, main);
+        assert!(!shown[1].1.contains("hush"), "{}", shown[1].1);
+        assert_eq!(shown[1].1.matches("tays").count(), 4, "{}", shown[1].1);
     }
 
     #[test]

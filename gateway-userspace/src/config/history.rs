@@ -41,12 +41,14 @@ pub struct Author {
     pub verb: String,
     /// What the user said about it; may be empty.
     pub why: String,
+    /// Whether a certificate is all that is known of them.
+    pub is_remote: bool,
 }
 
 impl Author {
-    /// With nothing said about it.
+    /// Of this machine, with nothing said about it.
     pub fn new(who: impl Into<String>, verb: impl Into<String>) -> Author {
-        Author { who: who.into(), verb: verb.into(), why: String::new() }
+        Author { who: who.into(), verb: verb.into(), why: String::new(), is_remote: false }
     }
 }
 
@@ -225,7 +227,7 @@ impl History {
         if bytes > ENTRY_BYTES_MAX {
             return Err(Error::TooLarge(bytes));
         }
-        let Author { who, verb, why } = author.clone();
+        let Author { who, verb, why, is_remote: _ } = author.clone();
         let mut shown = changes[..changes.len().min(CHANGES_MAX)].to_vec();
         if changes.len() > CHANGES_MAX {
             shown.push(format!("… and {} more", changes.len() - CHANGES_MAX));

@@ -17,10 +17,10 @@ pub const CONCEALED: &str = "****";
 pub enum Error {
     /// The file was damaged by hand.
     #[error("the file that the admin API writes is not valid TOML")]
-    File(#[source] TomlError),
+    File(#[source] Syntax),
     /// The table that was sent.
     #[error("the table is not valid TOML")]
-    Table(#[source] TomlError),
+    Table(#[source] Syntax),
     /// JSON that TOML has nothing for.
     #[error("`{0}` is null or a number that TOML does not have; leave it out, or write another")]
     NoSuchValue(String),
@@ -32,9 +32,27 @@ pub enum Error {
     NoSecret(String),
 }
 
+/// Where a text is not TOML and why, without the line itself: a secret may stand in it.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}, column {column}: {message}")]
+pub struct Syntax {
+    line: usize,
+    column: usize,
+    message: String,
+}
+
+fn parse(text: &str) -> Result<DocumentMut, Syntax> {
+    text.parse().map_err(|error: TomlError| {
+        let at = error.span().map_or(0, |span| text.floor_char_boundary(span.start.min(text.len())));
+        let before = &text[..at];
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Syntax { line: before.matches('\n').count() + 1, column, message: error.message().to_owned() }
+    })
+}
+
 /// A table from TOML without a header.
 pub fn from_toml(text: &str) -> Result<Table, Error> {
-    let document: DocumentMut = text.parse().map_err(Error::Table)?;
+    let document = parse(text).map_err(Error::Table)?;
     Ok(document.as_table().clone())
 }
 
@@ -50,7 +68,7 @@ pub fn from_json(values: &serde_json::Value) -> Result<Table, Error> {
 
 /// The text with a table in it: in place of the one of that name, else at the end.
 pub fn put(text: &str, kind: &str, name: Option<&str>, mut table: Table) -> Result<String, Error> {
-    let mut document: DocumentMut = text.parse().map_err(Error::File)?;
+    let mut document = parse(text).map_err(Error::File)?;
     let before = find(document.as_item(), kind, name);
     reveal(&mut table, before.and_then(Item::as_table_like), "")?;
     // The new table stands where the old one stood, under its comment; a new one at the end, one line below.
@@ -86,7 +104,7 @@ pub fn put(text: &str, kind: &str, name: Option<&str>, mut table: Table) -> Resu
 
 /// The text without a table; none when nothing is left in it.
 pub fn remove(text: &str, kind: &str, name: Option<&str>) -> Result<Option<String>, Error> {
-    let mut document: DocumentMut = text.parse().map_err(Error::File)?;
+    let mut document = parse(text).map_err(Error::File)?;
     let is_empty = match (name, document.get_mut(kind).and_then(Item::as_table_like_mut)) {
         (Some(name), Some(tables)) => {
             tables.remove(name);
@@ -216,5 +234,12 @@ mod tests {
         assert!(matches!(from_json(&json!([1])), Err(Error::NotATable)));
         assert!(matches!(from_toml("a ="), Err(Error::Table(_))));
         assert!(matches!(remove("a =", "route", None), Err(Error::File(_))));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_table_is_told_without_its_text() {
+        let Err(Error::Table(syntax)) = from_toml("jwt = \"i\"\nkeys = hush hush\n") else { panic!() };
+        let said = format!("{syntax} {syntax:?}");
+        assert!(said.starts_with("line 2, column ") && !said.contains("hush"), "{said}");
     }
 }

@@ -14,6 +14,7 @@ use toml_edit::{Document, Item, Key, TableLike, Value};
 use super::file::{SECTIONS, Section};
 use super::files::Files;
 use super::managed::CONCEALED;
+use super::secrecy;
 
 /// One table.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +46,7 @@ pub fn tables(files: &Files) -> Vec<Table> {
     for file in files.iter() {
         let Ok(raw) = Document::parse(&*file.text) else { continue };
         let mut shown = raw.clone().into_mut();
+        let newlines: Vec<usize> = file.text.match_indices('\n').map(|(at, _)| at).collect();
         for section in SECTIONS {
             for (name, key, item) in of(raw.as_table(), section) {
                 let found = shown.get_mut(section.name).and_then(|tables| match name {
@@ -52,12 +54,12 @@ pub fn tables(files: &Files) -> Vec<Table> {
                     None => Some(tables),
                 });
                 let Some(shown) = found else { continue };
-                conceal(section.name, "", shown);
+                conceal(section.name, &mut Vec::new(), shown);
                 tables.push(Table {
                     kind: section.name,
                     name: name.map(str::to_owned),
                     file: file.path.clone(),
-                    line: line(&file.text, key, item),
+                    line: line(&newlines, key, item),
                     etag: etag(section.name, name, item),
                     values: json(shown),
                     toml: text(shown),
@@ -72,27 +74,22 @@ pub fn tables(files: &Files) -> Vec<Table> {
     tables
 }
 
-/// What the names of keys with secrets have in them.
-const TELLING: &[&str] = &["secret", "password", "token", "credential", "authorization"];
-
-/// Puts asterisks in place of secrets: key material, keys that are not hashed, and what a key's name gives away. What
-/// leads to a secret (variables, `file:`, `cred:`, URLs) is none.
-fn conceal(kind: &str, path: &str, item: &mut Item) {
+/// Puts asterisks in place of secrets. What leads to a secret (a variable, the hash of an API key) is none here: whoever
+/// changes the table sees what it was.
+fn conceal(kind: &str, path: &mut Vec<String>, item: &mut Item) {
     if let Some(text) = item.as_str() {
-        let leads = ["file:", "cred:", "https://", "http://", "sha256:"];
-        let is_reference = text.contains("${") || leads.iter().any(|lead| text.starts_with(lead));
-        let is_keys = kind == "auth" && (path == "keys" || path.starts_with("keys."));
-        let is_consumer = path.ends_with(".consumer");
-        let tells = TELLING.iter().any(|word| path.to_ascii_lowercase().contains(word));
-        if !is_reference && !is_consumer && (is_keys || tells) {
+        let keys: Vec<&str> = path.iter().map(String::as_str).collect();
+        let is_reference = text.contains("${") || text.starts_with("sha256:");
+        if !is_reference && secrecy::hides(kind, &keys, text) {
             *item = Item::Value(CONCEALED.into());
         }
         return;
     }
     let Some(table) = item.as_table_like_mut() else { return };
     for (key, item) in table.iter_mut() {
-        let path = if path.is_empty() { key.get().to_owned() } else { format!("{path}.{}", key.get()) };
-        conceal(kind, &path, item);
+        path.push(key.get().to_owned());
+        conceal(kind, path, item);
+        path.pop();
     }
 }
 
@@ -113,9 +110,10 @@ fn of<'d>(document: &'d toml_edit::Table, section: &Section) -> Vec<(Option<&'d 
     }
 }
 
-fn line(text: &str, key: &Key, item: &Item) -> usize {
+/// Of thousands of tables, so the newlines before each are not counted again.
+fn line(newlines: &[usize], key: &Key, item: &Item) -> usize {
     let at = key.span().or_else(|| item.span()).map_or(0, |span| span.start);
-    text.get(..at).map_or(1, |before| before.matches('\n').count() + 1)
+    newlines.partition_point(|newline| *newline < at) + 1
 }
 
 fn json(item: &Item) -> serde_json::Value {

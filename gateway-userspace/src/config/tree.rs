@@ -4,12 +4,14 @@
 //! and checked in the same run as the syntax. A value at which a syntax error was reported is [`Value::Broken`] and is
 //! not complained about again. Depth is limited by the parser (80 levels).
 
+use std::ops::Range;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Located, Place, Problem, Report};
 
-use super::codes;
+use super::{codes, secrecy};
 
 /// A value with its place.
 #[derive(Debug, Clone)]
@@ -103,7 +105,7 @@ impl Node {
 /// Parses a file that is in the report's sources; syntax errors go to the report.
 pub fn parse_file(report: &mut Report, file: u32, text: &str) -> Node {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let broken = report_syntax(report, file, errors);
+    let broken = report_syntax(report, file, text, errors);
     let span = table.span();
     let mut node = convert(file, Spanned::new(span, DeValue::Table(table.into_inner())), &broken);
     node.place.span = 0..0;
@@ -113,29 +115,69 @@ pub fn parse_file(report: &mut Report, file: u32, text: &str) -> Node {
 /// Parses one value, such as `["a", "b"]`, that is all of a source.
 pub fn parse_value(report: &mut Report, file: u32, text: &str) -> Node {
     let (value, errors) = DeValue::parse_recoverable(text);
-    let broken = report_syntax(report, file, errors);
+    let broken = report_syntax(report, file, text, errors);
     convert(file, value, &broken)
 }
 
 fn report_syntax(
     report: &mut Report,
     file: u32,
+    text: &str,
     errors: Vec<toml::de::Error>,
-) -> Vec<std::ops::Range<usize>> {
+) -> Vec<Range<usize>> {
     let mut broken = Vec::new();
+    let headers = if errors.is_empty() { Vec::new() } else { headers(text) };
     for error in errors {
         let span = error.span().unwrap_or(0..0);
         let message = match error.message().split_once(", expected ") {
             Some((what, _)) if what == "string values must be quoted" => what,
             _ => error.message(),
         };
+        let below = headers.partition_point(|(start, _)| *start <= span.start);
+        let header = below.checked_sub(1).map_or("", |index| headers[index].1);
+        conceal_broken(report, file, text, &span, header);
         report.push(Problem::error(codes::SYNTAX, message, Place { file, span: span.clone() }));
         broken.push(span);
     }
     broken
 }
 
-fn convert(file: u32, spanned: Spanned<DeValue<'_>>, broken: &[std::ops::Range<usize>]) -> Node {
+/// Most lines above a syntax error that are looked at for the name of what is broken.
+const LINES_LOOKED_AT_MAX: usize = 100;
+
+/// Hides the value of what looks like a secret on the lines of a syntax error: nothing was decoded that could say so.
+/// `header` is the table in which it stands.
+fn conceal_broken(report: &mut Report, file: u32, text: &str, span: &Range<usize>, header: &str) {
+    let line_start = |at: usize| text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let at = text.floor_char_boundary(span.start.min(text.len()));
+    let end = text.floor_char_boundary(span.end.clamp(at, text.len()));
+    let end = text[end..].find('\n').map_or(text.len(), |length| end + length);
+    let start = line_start(at);
+    // Within a text or an array of several lines, the name stands above.
+    let mut named = start;
+    for _ in 0..LINES_LOOKED_AT_MAX {
+        if named == 0 || text[named..].lines().next().is_some_and(|line| line.contains('=')) {
+            break;
+        }
+        named = line_start(named - 1);
+    }
+    for begin in [start, named] {
+        let line = text[begin..end].lines().next().unwrap_or_default();
+        if let Some(hidden) = secrecy::hidden_from(header, line) {
+            report.sources.conceal_all(file, begin + hidden..end);
+        }
+    }
+}
+
+/// Where headers of tables begin, and what stands in their brackets.
+fn headers(text: &str) -> Vec<(usize, &str)> {
+    let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1));
+    let lines = starts.zip(text.split('\n'));
+    let headers = lines.filter(|(_, line)| line.trim_start().starts_with('['));
+    headers.map(|(start, line)| (start, line.trim().trim_matches(['[', ']']))).collect()
+}
+
+fn convert(file: u32, spanned: Spanned<DeValue<'_>>, broken: &[Range<usize>]) -> Node {
     let span = spanned.span();
     let leaf = !matches!(spanned.get_ref(), DeValue::Table(_) | DeValue::Array(_));
     let is_broken = leaf && broken.iter().any(|error| error.start >= span.start && error.end <= span.end);
@@ -163,4 +205,34 @@ fn convert(file: u32, spanned: Spanned<DeValue<'_>>, broken: &[std::ops::Range<u
         }
     };
     Node { place: Place { file, span }, value }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::diagnostic::render;
+
+    #[test]
+    fn a_syntax_error_on_the_line_of_a_secret_does_not_print_it() {
+        for text in [
+            "[sink.a]\ntoken = hush\n",
+            "[sink.a]\nheaders = { X-A = hush }\n",
+            "[sink.a]\ntoken = \"hush ${A}\n",
+            "[auth.a.keys]\np = hush\n",
+            "[identity]\nsecret = \"\"\"\nhush \\q\n\"\"\"\n",
+            "x-api-key: hush\n",
+        ] {
+            let mut report = Report::default();
+            let file = report.sources.add("a.toml".into(), text.into());
+            parse_file(&mut report, file, text);
+            let said = render::human(&report, false) + &render::json(&report, Path::new("a.toml"));
+            assert!(report.has_errors() && !said.contains("hush"), "{said}");
+        }
+        let mut report = Report::default();
+        let file = report.sources.add("a.toml".into(), "[listen.a]\naddress = shown\n".into());
+        parse_file(&mut report, file, "[listen.a]\naddress = shown\n");
+        assert!(render::human(&report, false).contains("address = shown"));
+    }
 }

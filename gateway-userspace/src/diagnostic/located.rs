@@ -76,20 +76,33 @@ impl Sources {
         }
     }
 
+    /// Says that these bytes of a file are a secret, whatever they look like: of what is not valid nobody knows.
+    pub fn conceal_all(&mut self, file: u32, bytes: Range<usize>) {
+        if let Some(source) = self.0.get_mut(file as usize) {
+            source.secrets.push(bytes);
+        }
+    }
+
     /// The text of a file with asterisks in place of its secrets, but not of the quotes around them. It has as many
     /// bytes and lines as the text.
     pub fn shown(&self, file: u32) -> String {
         let Some(source) = self.0.get(file as usize) else { return String::new() };
-        let hidden = |at: usize| source.secrets.iter().any(|span| span.contains(&at));
-        let show = |(at, character): (usize, char)| match character {
-            '"' | '\'' | '\n' | '\r' => character.to_string(),
-            _ if hidden(at) => "*".repeat(character.len_utf8()),
-            _ => character.to_string(),
-        };
-        match source.secrets.is_empty() {
-            true => source.text.to_string(),
-            false => source.text.char_indices().map(show).collect(),
+        // There may be thousands: both go forward together.
+        let mut secrets = source.secrets.clone();
+        secrets.sort_by_key(|secret| secret.start);
+        let mut secrets = secrets.into_iter().peekable();
+        let (mut hidden_to, mut shown) = (0, String::with_capacity(source.text.len()));
+        for (at, character) in source.text.char_indices() {
+            while let Some(secret) = secrets.next_if(|secret| secret.start <= at) {
+                hidden_to = hidden_to.max(secret.end);
+            }
+            match character {
+                '"' | '\'' | '\n' | '\r' => shown.push(character),
+                _ if at < hidden_to => shown.extend(std::iter::repeat_n('*', character.len_utf8())),
+                _ => shown.push(character),
+            }
         }
+        shown
     }
 
     /// Whether anything in a file is not to be shown.

@@ -10,8 +10,10 @@ use std::time::SystemTime;
 
 use super::Gateway;
 use super::reload::{self, Reloaded};
+use crate::config::diff::settings::of_admin;
 use crate::config::files::{self, Files, Fingerprint};
 use crate::config::history::{self, Author, History};
+use crate::config::model::Admin;
 use crate::config::overlay::Overlay;
 use crate::config::store::{self, Edit, Expected};
 use crate::diagnostic::Report;
@@ -38,6 +40,11 @@ pub enum Refused {
     /// The way back.
     #[error(transparent)]
     History(#[from] history::Error),
+    /// By somebody who came with a certificate.
+    #[error(
+        "[admin] is changed by hand or over the Unix socket: whom the gateway obeys is not for whoever has a certificate"
+    )]
+    Admin,
     /// There is none, since this user may not write to the state folder.
     #[error(
         "changes by command are put by for a way back, and the folder of gateway.state cannot be written to"
@@ -66,6 +73,10 @@ impl Gateway {
         let overlay = store::overlay(&self.path, known, edits)?;
         let ready = reload::prepare(&self.path, &overlay, &self.state)
             .map_err(|report| Refused::Invalid(report.into()))?;
+        let (_, running) = self.live.current();
+        if author.is_remote && !same_admin(&running.config.admin, &ready.compiled.snapshot.config.admin) {
+            return Err(Refused::Admin);
+        }
         let before = self.history.newest();
         if dry_run {
             let reloaded =
@@ -143,6 +154,11 @@ impl Gateway {
     }
 }
 
+/// Whether the gateway is administered in the same places by the same people.
+fn same_admin(one: &Admin, other: &Admin) -> bool {
+    of_admin(one) == of_admin(other)
+}
+
 /// The history, if one can be kept.
 pub struct Kept(RefCell<Option<History>>);
 
@@ -217,5 +233,20 @@ pub fn recover(main: &Path) {
         Err(error) => {
             tracing::error!(error = super::chain(&error), "an interrupted change cannot be looked at");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::load_ok;
+
+    #[test]
+    fn whom_the_gateway_obeys_is_part_of_what_a_certificate_must_not_change() {
+        let admin = |text: &str| load_ok(&format!("[listen.a]\naddress = \"[::]:80\"\n[admin]\n{text}")).admin;
+        let running = admin("viewers = \"dns:a\"\n");
+        assert!(same_admin(&running, &admin("viewers = [\"dns:a\"]\n")));
+        assert!(!same_admin(&running, &admin("admins = \"dns:a\"\n")));
+        assert!(!same_admin(&running, &admin("viewers = \"dns:a\"\nmanaged = \"conf.d/x.toml\"\n")));
     }
 }

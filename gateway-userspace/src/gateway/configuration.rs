@@ -12,7 +12,7 @@ use crate::config::files::{Files, Fingerprint};
 use crate::config::history::{self, Author};
 use crate::config::overlay::Overlay;
 use crate::config::store::{self, Edit};
-use crate::config::{Environment, conceal, read};
+use crate::config::{conceal, read};
 use crate::diagnostic::{Report, Severity, render};
 use crate::observe::timestamp;
 
@@ -58,7 +58,7 @@ impl Gateway {
         let (entry, files) = self.history.look(|history| {
             Ok((entry_view(history.get(request.number)?, newest), history.files(request.number)?))
         })?;
-        let shown = conceal::shown(&self.path, &files, &Environment::of_process());
+        let shown = conceal::shown(&files);
         let files = shown.into_iter();
         let files = files.map(|(path, text)| api::ShownFile { path: path.display().to_string(), text });
         Ok(api::Shown { entry, files: files.collect() })
@@ -150,7 +150,7 @@ impl From<Refused> for Problem {
             Refused::Store(error) if error.is_conflict() => Problem::conflict(detail),
             Refused::Store(store::Error::NotPart(_)) => Problem::bad_request(detail),
             Refused::History(history::Error::Unknown(_)) => Problem::not_found(detail),
-            Refused::History(history::Error::NothingBefore) => Problem::conflict(detail),
+            Refused::History(history::Error::NothingBefore) | Refused::Admin => Problem::conflict(detail),
             Refused::History(history::Error::TooLarge(_)) => Problem::too_large(detail),
             Refused::NoHistory => Problem::unavailable(detail),
             // What an invalid configuration is told with is its report.

@@ -1,6 +1,7 @@
 //! Tables of the configuration by the admin API: looked up in the files, changed in the one file that is kept for that,
 //! and put in force as a whole by [`Gateway::apply`].
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::Gateway;
@@ -91,7 +92,10 @@ impl Gateway {
     pub fn routes_command(&self, request: &api::ListRoutes) -> Result<api::Routes, Problem> {
         let (_, snapshot) = self.live.current();
         let (_, found) = self.found();
+        let found = found.iter().filter(|table| table.kind == "route");
+        let found: HashMap<_, _> = found.map(|table| (table.name.as_deref().unwrap_or_default(), table)).collect();
         let counted = self.registry.routes();
+        let counted: HashMap<&str, _> = counted.iter().map(|route| (&*route.name, route)).collect();
         let mut routes: Vec<_> = snapshot
             .config
             .route
@@ -103,10 +107,8 @@ impl Gateway {
                     let found = settings.iter().find(|(name, _)| name == key);
                     found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
                 };
-                let table = found
-                    .iter()
-                    .find(|table| table.kind == "route" && table.name.as_deref() == Some(&*route.name));
-                let requests = counted.iter().find(|counted| counted.name == route.name);
+                let table = found.get(&*route.name);
+                let requests = counted.get(&*route.name);
                 api::RouteView {
                     name: route.name.to_string(),
                     at: table.map(|table| format!("{}:{}", table.file.display(), table.line)),
@@ -151,6 +153,7 @@ impl Gateway {
                 "[admin] is changed by hand only: whom the gateway obeys is not for those whom it obeys",
             ));
         }
+        one(kind, name.as_deref())?;
         let path = self.managed();
         let (files, found) = self.found();
         let found = found.into_iter().find(|table| table.kind == kind && table.name == name);
@@ -250,6 +253,14 @@ fn known(kind: &str, name: Option<&str>) -> Result<&'static str, Problem> {
     }
 }
 
+/// Without a name the whole section would be replaced: every table of it.
+fn one(kind: &str, name: Option<&str>) -> Result<(), Problem> {
+    match is_named(kind) && name.is_none() {
+        true => Err(Problem::bad_request(format!("[{kind}] holds tables by name: say which"))),
+        false => Ok(()),
+    }
+}
+
 fn title(kind: &str, name: Option<&str>) -> String {
     name.map_or_else(|| format!("[{kind}]"), |name| format!("[{kind}.{name}]"))
 }
@@ -288,6 +299,13 @@ fn unusable(error: managed::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_kind_with_names_only_one_table_can_be_changed() {
+        let problem = one("route", None).unwrap_err();
+        assert_eq!((problem.status, &*problem.detail), (400, "[route] holds tables by name: say which"));
+        assert!(one("route", Some("a")).is_ok() && one("shield", None).is_ok());
+    }
 
     #[test]
     fn preconditions_hold_as_http_says() {

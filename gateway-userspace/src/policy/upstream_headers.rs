@@ -52,6 +52,14 @@ impl Template {
         })
     }
 
+    /// Whether there is nothing but parameters in it.
+    pub fn is_parameters_only(&self) -> bool {
+        self.0.iter().all(|part| match part {
+            Part::Text(text) => text.is_empty(),
+            Part::Parameter(_) => true,
+        })
+    }
+
     /// The text as it was parsed.
     pub fn text(&self) -> String {
         let written = self.0.iter().map(|part| match part {

@@ -34,6 +34,9 @@ pub fn parse(
             let toml = field(headers, &ACCEPT).is_some_and(|accept| accept.contains(TOML));
             Ok(Call::Table(GetTables { kind: Some(kind), name }, toml))
         }
+        ("PUT", Some(_)) if body.trim_ascii().is_empty() => {
+            Err(Problem::bad_request("the body is the table, as JSON or TOML, and there is none"))
+        }
         ("PUT", Some(kind)) => {
             let (mut toml, mut values) = (None, None);
             match field(headers, &CONTENT_TYPE).is_some_and(|kind| kind.starts_with(TOML)) {

@@ -113,6 +113,7 @@ fn what_is_wrong_is_said_with_its_status() {
         ("DELETE", "/v1/status", "", 405, "this takes GET, POST"),
         ("GET", "/v1/reload", "", 405, "this takes POST"),
         ("PUT", "/v1/bans", "", 405, "this takes GET, POST"),
+        ("PUT", "/v1/config/shield", " ", 400, "the body is the table"),
         ("POST", "/v1/bans/7", "", 405, "this takes GET, DELETE"),
         ("DELETE", "/v1/history/7", "", 405, "this takes GET"),
         ("GET", "/v1/history/x", "", 400, "a configuration is looked up by its number"),
@@ -135,5 +136,21 @@ fn what_is_wrong_is_said_with_its_status() {
     ] {
         let found = text(method, target, body);
         assert!(found.starts_with(&format!("{status} {detail}")), "{method} {target} {body}: {found}");
+    }
+}
+
+#[test]
+fn a_comment_has_a_limit() {
+    for (length, is_taken) in [(1024, true), (1025, false)] {
+        let comment = "x".repeat(length);
+        for (target, body) in [
+            ("/v1/apply", format!(r#"{{"why":"{comment}"}}"#)),
+            ("/v1/rollback", format!(r#"{{"why":"{comment}"}}"#)),
+            ("/v1/bans", format!(r#"{{"address":"::1","reason":"{comment}"}}"#)),
+        ] {
+            let parsed = parse("POST", target, &HeaderMap::new(), body.as_bytes());
+            assert_eq!(parsed.is_ok(), is_taken, "{target}");
+            assert!(parsed.is_ok() || parsed.is_err_and(|problem| problem.status == 400));
+        }
     }
 }

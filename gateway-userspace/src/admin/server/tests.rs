@@ -343,3 +343,27 @@ fn strangers_get_403_viewers_look_and_operators_change() {
         assert!(body.contains(&format!("operator {OPERATOR}")), "{body}");
     });
 }
+
+#[test]
+fn callers_below_the_admin_role_cannot_hold_every_place() {
+    let folder = std::env::temp_dir().join(format!("portcullis-places-{}", std::process::id()));
+    std::fs::DirBuilder::new().mode(0o755).create(&folder).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let door = runtime.block_on(async {
+        let grants = vec![(Role::Viewer, Subject::User(VIEWER)), (Role::Operator, Subject::User(OPERATOR))];
+        Server::bind(Options { socket: folder.join("admin.sock"), grants }).unwrap().door()
+    });
+    let enter = |uid| {
+        let process = crate::admin::peer::Process { uid, gid: uid, pid: None, groups: Box::default() };
+        Guest::enter(&door, Caller::Process(process))
+    };
+    let hold = |uid, times| (0..times).map_while(|_| enter(uid)).collect::<Vec<_>>();
+    let strangers = hold(STRANGER, CONNECTIONS_MAX);
+    let operators = hold(OPERATOR, 10);
+    let viewers = hold(VIEWER, CONNECTIONS_MAX);
+    assert_eq!([strangers.len(), operators.len(), viewers.len()], [STRANGERS_MAX, 10, LESSER_MAX - 14]);
+    assert_eq!(hold(0, CONNECTIONS_MAX - LESSER_MAX).len(), 8);
+    drop(viewers);
+    assert!(enter(OPERATOR).is_some(), "a place that was given back");
+    let _ = std::fs::remove_dir_all(&folder);
+}

@@ -16,6 +16,7 @@ use crate::config::units::{show_duration, show_rate, show_size};
 use crate::diagnostic::Located;
 use crate::http::error_body;
 use crate::policy::rate_limit::config::{Headers, Key};
+use crate::policy::upstream_headers::Template;
 use crate::policy::{ip_access, rate_limit, request_limits, response_headers};
 use crate::route::pattern::{HostPattern, Pattern};
 use crate::upstream;
@@ -178,9 +179,15 @@ pub fn of_route(route: &Route) -> Vec<(String, String)> {
     values.extend(
         upstream_headers
             .iter()
-            .map(|field| pair(format!("upstream-headers.{}", field.name.as_str()), field.value.text())),
+            .map(|field| pair(format!("upstream-headers.{}", field.name.as_str()), show_template(&field.value))),
     );
     values
+}
+
+/// What a field holds beside parameters may have come from a variable or be a secret anyway: it stands as a hash.
+fn show_template(template: &Template) -> String {
+    let text = template.text();
+    if template.is_parameters_only() { text } else { hash(text.as_bytes()) }
 }
 
 /// A match as it is written.
@@ -330,7 +337,8 @@ fn of_shield(shield: &Shield) -> Vec<(String, String)> {
     ]
 }
 
-fn of_admin(admin: &Admin) -> Vec<(String, String)> {
+/// Keys and values of `[admin]`, defaults filled in.
+pub fn of_admin(admin: &Admin) -> Vec<(String, String)> {
     let Admin { socket, grants, listen, managed } = admin;
     let subjects =
         |wanted| grants.iter().filter(move |(role, _)| *role == wanted).map(|(_, subject)| subject);
@@ -361,4 +369,18 @@ fn hash(bytes: &[u8]) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_upstream_header_holds_is_shown_only_if_it_is_parameters() {
+        assert_eq!(show_template(&Template::parse("{id}{tenant}")), "{id}{tenant}");
+        for text in ["Bearer hush", "hush-{id}"] {
+            let shown = show_template(&Template::parse(text));
+            assert!(!shown.contains("hush") && shown.len() == 8, "{shown}");
+        }
+    }
 }

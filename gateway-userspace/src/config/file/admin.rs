@@ -1,6 +1,7 @@
 //! `[admin]`: where the gateway is administered, and who may do what.
 
 use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
 
 use crate::admin::access::Subject;
 use crate::admin::api::Role;
@@ -114,9 +115,20 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Admin> {
     }
     let address = f.located(d, "listen", &value::ADDRESS);
     let certificates = f.with(d, "tls", tls);
-    let managed = f.get(d, "managed", &value::PATH);
+    let main = d.report.sources.get(0).map(|(main, _)| main.to_owned());
+    let managed = f.get(d, "managed", &value::PATH).map(|path| relative(&path, main.as_deref()));
     let listen = listen(d, &f, address, certificates);
     Some(Admin { socket: socket?, grants: grants?, listen, managed: managed? })
+}
+
+/// A path as the files of a configuration are called: relative to the main file's folder if it lies under it.
+fn relative(path: &Path, main: Option<&Path>) -> PathBuf {
+    let folder = main.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let absolute = std::path::absolute(folder).ok();
+    let below = path.strip_prefix(folder).ok().or_else(|| path.strip_prefix(absolute?).ok());
+    let parts = below.unwrap_or(path).components();
+    parts.filter(|part| *part != Component::CurDir).collect()
 }
 
 /// Address and certificates together, or neither.
@@ -203,6 +215,9 @@ fn id_in(file: &str, name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::relative;
     use crate::config::tests::{load_ok, problems};
 
     const LISTEN: &str = "[listen.a]\naddress = \"[::]:80\"\n[admin]\n";
@@ -228,6 +243,17 @@ mod tests {
                 "viewer uri:spiffe://x/y",
             ]
         );
+    }
+
+    #[test]
+    fn the_file_of_the_api_is_called_as_the_configuration_calls_it() {
+        let main = Some(Path::new("/etc/p/gateway.toml"));
+        for written in ["conf.d/x.toml", "./conf.d/x.toml", "/etc/p/conf.d/x.toml", "/etc/p/./conf.d/./x.toml"] {
+            assert_eq!(relative(Path::new(written), main), Path::new("conf.d/x.toml"), "{written}");
+        }
+        assert_eq!(relative(Path::new("/srv/x.toml"), main), Path::new("/srv/x.toml"));
+        let here = std::env::current_dir().unwrap().join("conf.d/x.toml");
+        assert_eq!(relative(&here, Some(Path::new("gateway.toml"))), Path::new("conf.d/x.toml"));
     }
 
     #[test]

@@ -52,7 +52,10 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Config> {
 fn secret(d: &mut Decoder<'_>, node: &Node) -> Option<Secret> {
     let text = d.text(node, "a secret")?;
     let secret = match secret::reference(d, text) {
-        None => text.to_owned(),
+        None => {
+            d.conceal(node);
+            text.to_owned()
+        }
         Some(path) => match secret::read(d, path, node.place.clone())? {
             // A line end at the end of a file belongs to the editor.
             Content::Text(text) => text.trim_end_matches(['\r', '\n']).to_owned(),
@@ -67,4 +70,20 @@ fn secret(d: &mut Decoder<'_>, node: &Node) -> Option<Secret> {
         return None;
     }
     Some(Secret(Arc::from(secret.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{Environment, load_text};
+    use crate::diagnostic::render;
+
+    #[test]
+    fn a_secret_that_is_too_short_is_not_printed() {
+        let text = "[listen.a]\naddress = \"[::]:80\"\n[identity]\nsecret = \"hush\"\n";
+        let report = load_text(Path::new("a.toml"), text, &Environment::by_name(&|_| None)).unwrap_err();
+        let said = render::human(&report, false);
+        assert!(said.contains("has 4 bytes") && !said.contains("hush"), "{said}");
+    }
 }

@@ -3,6 +3,7 @@
 use crate::config::codes;
 use crate::config::decode::{Decoder, Fields, list};
 use crate::config::near::nearest;
+use crate::config::secrecy;
 use crate::config::tree::{Node, Value as TreeValue};
 use crate::config::value::{self, Type};
 use crate::diagnostic::{Located, Problem};
@@ -43,6 +44,9 @@ fn fields(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Field>> {
             }
             !is_host
         });
+        if secrecy::field_tells(&entry.key.value) {
+            d.conceal(&entry.node);
+        }
         let text = d.text(&entry.node, "a string").filter(|text| Value::parse(text.as_bytes()).is_some());
         if text.is_none() {
             let message = "a header field cannot hold line breaks or control characters";
@@ -73,5 +77,22 @@ pub fn check(d: &mut Decoder<'_>, f: &Fields<'_>, fields: &[Field], matches: &[L
             d.report
                 .push(problem.related(pattern.place.clone(), "this match has none of that name").help(help));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{Environment, load_text};
+    use crate::diagnostic::render;
+
+    #[test]
+    fn a_problem_with_a_secret_field_does_not_print_it() {
+        let text = "[listen.a]\naddress = \"[::]:80\"\n[route.a]\nmatch = \"/\"\nto = \"http://h:1\"\n\
+                    upstream-headers = { X-Api-Key = \"hush\\nhush\" }\n";
+        let report = load_text(Path::new("a.toml"), text, &Environment::by_name(&|_| None)).unwrap_err();
+        let said = render::human(&report, false);
+        assert!(said.contains("cannot hold line breaks") && !said.contains("hush"), "{said}");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::codes;
 use crate::config::decode::Decoder;
+use crate::config::secrecy;
 use crate::config::secret::{self, Content};
 use crate::config::tree::{Node, Value};
 use crate::config::value::Type;
@@ -36,6 +37,9 @@ pub const HEADERS: Type<Vec<(Name, HeaderValue)>> = Type {
 fn url(d: &mut Decoder<'_>, node: &Node) -> Option<Url> {
     let text = d.text(node, "a URL")?;
     let parsed = Url::parse(text);
+    if text.contains('@') {
+        d.conceal(node);
+    }
     if parsed.is_none() {
         // What stands before an `@` may be a password.
         let shown = if text.contains('@') { "this".to_owned() } else { format!("`{text}`") };
@@ -62,16 +66,11 @@ fn headers(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<(Name, HeaderValue)>>
             let message = format!("`{text}` cannot be set here");
             d.report.push(Problem::error(codes::NOT_A_HEADER, message, entry.key.place.clone()));
         }
-        let secret = name.as_ref().is_some_and(|name| is_secret(name.as_str()));
+        let secret = name.as_ref().is_some_and(|name| secrecy::field_tells(name.as_str()));
         let value = field_value(d, &entry.node, secret);
         fields.push(name.zip(value));
     }
     fields.into_iter().collect()
-}
-
-/// Whether a field of this name usually holds what nobody else should know.
-fn is_secret(name: &str) -> bool {
-    ["auth", "token", "key", "secret", "password", "cookie"].iter().any(|word| name.contains(word))
 }
 
 fn secret_text(d: &mut Decoder<'_>, node: &Node) -> Option<HeaderValue> {
@@ -89,6 +88,7 @@ fn field_value(d: &mut Decoder<'_>, node: &Node, is_secret: bool) -> Option<Head
             Content::Unread => String::from("unread"),
         },
         None => {
+            d.conceal(node);
             if is_secret && matches!(node.value, Value::Text { substituted: false, .. }) {
                 let problem =
                     Problem::warning(codes::LITERAL_SECRET, "a secret stands in the file", place.clone());
@@ -108,4 +108,27 @@ fn field_value(d: &mut Decoder<'_>, node: &Node, is_secret: bool) -> Option<Head
         d.report.push(Problem::error(codes::NOT_A_HEADER, message, place));
     }
     value.map(HeaderValue::kept_secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{Environment, load_text};
+    use crate::diagnostic::render;
+
+    #[test]
+    fn a_problem_with_what_is_sent_does_not_print_it() {
+        for sink in [
+            "splunk = \"https://h:8088\"\ntoken = \"hush\\nhush\"\n",
+            "http = \"https://h/\"\nheaders = { X-Scope = \"hush\\nhush\" }\n",
+            "http = \"https://u:hush@\"\n",
+        ] {
+            let text = format!("[listen.a]\naddress = \"[::]:80\"\n[sink.a]\n{sink}");
+            let environment = Environment::by_name(&|_| None);
+            let report = load_text(Path::new("a.toml"), &text, &environment).unwrap_err();
+            let said = render::human(&report, false);
+            assert!(said.contains("****") && !said.contains("hush"), "{said}");
+        }
+    }
 }
