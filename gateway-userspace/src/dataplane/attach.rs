@@ -250,10 +250,7 @@ impl Links {
     fn attach(&self, program: &Program, interface: &str) -> Result<Hold, Error> {
         let index = index_of(interface)
             .ok_or_else(|| Error::NoInterface { name: interface.into(), known: interface::names() })?;
-        if let Some(link) = PinnedLink::take_over(&self.pin_root, self.mode, program, interface, index)? {
-            return Ok(Hold::Link(link));
-        }
-        match PinnedLink::make(&self.pin_root, self.mode, program, interface, index) {
+        match PinnedLink::take_over_or_make(&self.pin_root, self.mode, program, interface, index) {
             Err(occupied @ Error::Occupied { .. }) => {
                 let slot = Slot::join(program, &self.pin_root, interface, index)?;
                 slot.map(|slot| Hold::Slot(Box::new(slot))).ok_or(occupied)
