@@ -157,6 +157,24 @@ fn an_interface_that_is_made_anew_is_attached_again() {
 }
 
 #[test]
+fn an_interface_that_gets_its_name_back_is_told_as_attached() {
+    in_namespace(|| {
+        let mut kernel = attached(AttachMode::Auto);
+        let rename = |from: &str, to: &str| {
+            ip(&format!("link set {from} down"));
+            ip(&format!("link set {from} name {to}"));
+            ip(&format!("link set {to} up"));
+        };
+        rename("in0", "else0");
+        assert_eq!(kernel.watch().lost.len(), 1);
+        rename("else0", "in0");
+        let attached = kernel.watch().attached;
+        assert_eq!((attached.len(), attached, kernel.lost()), (1, kernel.attachments(), vec![]));
+        assert_eq!(kernel.watch(), Changes::default());
+    });
+}
+
+#[test]
 fn a_program_that_somebody_detached_is_attached_again_and_one_that_took_its_place_is_told() {
     in_namespace(|| {
         let mut kernel = attached(AttachMode::Auto);
