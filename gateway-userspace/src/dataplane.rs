@@ -86,6 +86,13 @@ pub fn attached_by(pin_root: &std::path::Path) -> Vec<String> {
     pins.map(|(interface, _)| interface).collect()
 }
 
+/// Those of them where the program stands in a dispatcher of libxdp, which holds it even without the pins, with the
+/// program's id there; `None` if the kernel does not tell it to this process.
+pub fn shared_by(pin_root: &std::path::Path) -> Vec<(String, Option<u32>)> {
+    let shares = pins::shares(pin_root).into_iter();
+    shares.map(|(interface, pin)| (interface, dispatcher::pinned(&pin))).collect()
+}
+
 /// The loaded program with its maps and its links.
 pub struct Dataplane {
     program: Program,

@@ -19,4 +19,5 @@ pub mod raw;
 pub mod receiver;
 pub mod request_bench;
 pub mod slowhttptest;
+pub mod stop;
 pub mod volume;

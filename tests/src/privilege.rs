@@ -3,6 +3,9 @@
 //! Without privilege such a test prints `SKIPPED name: reason` and passes. With
 //! `PORTCULLIS_REQUIRE_KERNEL=1`, which CI sets, the same is a failure: a suite that skips everything and
 //! is green proves nothing.
+//!
+//! What the kernel of this host refuses whatever the privilege is told as `SKIPPED-ON-KERNEL name: reason` and is never a
+//! failure here: the tier `boot` runs the same tests on kernels that do not refuse it.
 
 use std::{
     env,
@@ -11,6 +14,9 @@ use std::{
 
 /// Set to `1` to turn a skip into a failure.
 pub const REQUIRE_KERNEL: &str = "PORTCULLIS_REQUIRE_KERNEL";
+
+/// How the line of a test begins that was skipped by [`skip_on_kernel`].
+pub const ON_KERNEL: &str = "SKIPPED-ON-KERNEL";
 
 /// Reports that a test is skipped.
 ///
@@ -21,17 +27,17 @@ pub fn skip(test: &str, reason: &str) {
         env::var_os(REQUIRE_KERNEL).is_none_or(|value| value != "1"),
         "{test} needs the kernel, and {REQUIRE_KERNEL}=1 forbids to skip it: {reason}"
     );
-    tell(test, reason);
+    tell("SKIPPED", test, reason);
 }
 
 /// Reports that a test is skipped because of what this kernel is or was built with: no privilege and no
 /// package would change it, so it is never a failure.
 pub fn skip_on_kernel(test: &str, reason: &str) {
-    tell(test, reason);
+    tell(ON_KERNEL, test, reason);
 }
 
-fn tell(test: &str, reason: &str) {
+fn tell(word: &str, test: &str, reason: &str) {
     // Not `println!`: the test harness keeps that to itself when a test passes. Standard output, because `cargo xtask
     // test` counts there; a line of its own, because libtest may have begun one.
-    let _ = writeln!(io::stdout(), "\nSKIPPED {test}: {reason}");
+    let _ = writeln!(io::stdout(), "\n{word} {test}: {reason}");
 }

@@ -75,7 +75,7 @@ pub struct Lost {
 /// What has changed since the last look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Attached again.
+    /// Attached again, or found to be.
     pub attached: Vec<Attachment>,
     /// Lost, or lost for another reason than before.
     pub lost: Vec<Lost>,
@@ -211,8 +211,10 @@ impl Links {
         for interface in self.interfaces.clone() {
             let because = match self.look_at(program, &interface) {
                 Ok(renewed) => {
-                    self.lost.remove(&interface);
-                    changes.attached.extend(renewed);
+                    let was_lost = self.lost.remove(&interface).is_some();
+                    // Its link may have held all the while, as when the interface had another name.
+                    let found = if was_lost { self.hold_of(&interface).map(Hold::attachment) } else { None };
+                    changes.attached.extend(renewed.or_else(|| found.cloned()));
                     continue;
                 }
                 Err(Error::NoInterface { .. }) => String::from("the interface is gone"),
@@ -228,8 +230,7 @@ impl Links {
 
     /// The new attachment, if one had to be made.
     fn look_at(&mut self, program: &Program, interface: &str) -> Result<Option<Attachment>, Error> {
-        let here = |hold: &&Hold| hold.attachment().interface == interface;
-        if let (Some(index), Some(link)) = (index_of(interface), self.links.iter().find(here))
+        if let (Some(index), Some(link)) = (index_of(interface), self.hold_of(interface))
             && link.holds(index)
         {
             return Ok(None);
@@ -241,6 +242,10 @@ impl Links {
         Ok(Some(attachment))
     }
 
+    fn hold_of(&self, interface: &str) -> Option<&Hold> {
+        self.links.iter().find(|hold| hold.attachment().interface == interface)
+    }
+
     /// Detaches all; every link is tried before the first failure is returned.
     pub fn detach_all(&mut self) -> Result<(), Error> {
         self.lost.clear();
@@ -250,10 +255,7 @@ impl Links {
     fn attach(&self, program: &Program, interface: &str) -> Result<Hold, Error> {
         let index = index_of(interface)
             .ok_or_else(|| Error::NoInterface { name: interface.into(), known: interface::names() })?;
-        if let Some(link) = PinnedLink::take_over(&self.pin_root, self.mode, program, interface, index)? {
-            return Ok(Hold::Link(link));
-        }
-        match PinnedLink::make(&self.pin_root, self.mode, program, interface, index) {
+        match PinnedLink::take_over_or_make(&self.pin_root, self.mode, program, interface, index) {
             Err(occupied @ Error::Occupied { .. }) => {
                 let slot = Slot::join(program, &self.pin_root, interface, index)?;
                 slot.map(|slot| Hold::Slot(Box::new(slot))).ok_or(occupied)

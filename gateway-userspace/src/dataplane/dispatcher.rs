@@ -285,7 +285,7 @@ fn members(dispatcher: &Dispatcher, root: &Path) -> Result<Option<Vec<Member>>, 
 }
 
 /// Id of the program that is pinned at a path.
-fn pinned(pin: &Path) -> Option<u32> {
+pub fn pinned(pin: &Path) -> Option<u32> {
     let program = syscall::open_pin(pin).ok()?;
     Some(syscall::program_info(program.as_fd()).ok()?.id)
 }

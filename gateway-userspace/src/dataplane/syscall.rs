@@ -27,6 +27,8 @@ const LINK_CREATE: libc::c_long = 28;
 const LINK_UPDATE: libc::c_long = 29;
 const LINK_DETACH: libc::c_long = 34;
 
+/// `BPF_MAP_TYPE_ARRAY` of `enum bpf_map_type`.
+const MAP_TYPE_ARRAY: u32 = 2;
 /// `BPF_XDP` of `enum bpf_attach_type`.
 const ATTACH_TYPE_XDP: u32 = 37;
 /// `XDP_FLAGS_SKB_MODE`: generic.
@@ -150,23 +152,26 @@ pub fn program_by_id(id: u32) -> io::Result<OwnedFd> {
     Attributes::new().with(0, id).call_for_fd(PROG_GET_FD_BY_ID)
 }
 
-/// Reads the one value of a map of one slot with a key of four bytes, by the map's id. Takes CAP_SYS_ADMIN.
-pub fn only_value_of_map(id: u32) -> io::Result<Vec<u8>> {
+/// Reads the one value of an array (`BPF_MAP_TYPE_ARRAY`) of one slot, by the map's id. `None` for a map of any other
+/// kind, and if the value has none of these sizes. Takes CAP_SYS_ADMIN.
+pub fn only_value_of_array(id: u32, sizes: &[usize]) -> io::Result<Option<Vec<u8>>> {
     let map = Attributes::new().with(0, id).call_for_fd(MAP_GET_FD_BY_ID)?;
     // type, id, key_size, value_size, max_entries.
     let mut info = [0_u32; 64];
     object_info(map.as_fd(), &mut info)?;
-    if info[2] != 4 || info[4] != 1 {
-        return Err(io::ErrorKind::InvalidData.into());
+    let size = info[3] as usize;
+    // Of an array per processor the kernel would write as many values as there are processors.
+    if (info[0], info[2], info[4]) != (MAP_TYPE_ARRAY, 4, 1) || !sizes.contains(&size) {
+        return Ok(None);
     }
-    let (key, mut value) = (0_u32, vec![0; (info[3] as usize).next_multiple_of(8)]);
+    let (key, mut value) = (0_u32, vec![0; size.next_multiple_of(8)]);
     Attributes::new()
         .with(0, map.as_raw_fd() as u32)
         .with_pointer(8, &raw const key)
         .with_pointer(16, value.as_mut_ptr())
         .call(MAP_LOOKUP_ELEM)?;
-    value.truncate(info[3] as usize);
-    Ok(value)
+    value.truncate(size);
+    Ok(Some(value))
 }
 
 /// Writes many entries of a hash map in one call (since Linux 5.6). On an error some may have been written.

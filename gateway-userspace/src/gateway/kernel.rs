@@ -71,11 +71,14 @@ impl Kernel {
         let Kernel::Off { .. } = self else { return None };
         let pins = shield.map_or(Options::default().pin_root, |shield| shield.pins.clone());
         let interfaces = dataplane::attached_by(&pins);
+        let shared = dataplane::shared_by(&pins);
+        let detach: Vec<_> = shared.iter().map(|(interface, program)| unload(interface, *program)).collect();
         (!interfaces.is_empty()).then(|| {
             format!(
                 "a kernel stage that this gateway does not control is attached to {}; if no other gateway needs it, \
-                 take it off with: rm -r {}",
+                 take it off with: {}rm -r {}",
                 interfaces.join(", "),
+                detach.concat(),
                 pins.display()
             )
         })
@@ -84,9 +87,11 @@ impl Kernel {
     /// What stays in force when this process has ended, with the way to take it off.
     pub fn stays(&self, shield: Option<&Shield>) -> Option<String> {
         let Kernel::On { dataplane, .. } = self else { return None };
-        let attached: Vec<_> = lock(dataplane).attachments().into_iter().map(|at| at.interface).collect();
+        let attachments = lock(dataplane).attachments();
+        let attached: Vec<_> = attachments.iter().map(|at| at.interface.as_str()).collect();
         let pins = shield.map_or(Options::default().pin_root, |shield| shield.pins.clone());
-        let detach: Vec<_> = lock(dataplane).attachments().iter().filter_map(unload).collect();
+        let shared = attachments.iter().filter(|at| at.shared.is_some());
+        let detach: Vec<_> = shared.map(|at| unload(&at.interface, at.shared)).collect();
         Some(format!(
             "the kernel stage stays attached to {} and goes on enforcing; take it off with: {}rm -r {}",
             attached.join(", "),
@@ -142,9 +147,11 @@ fn load_and_attach(shield: &Shield) -> Result<Dataplane, Error> {
     Ok(dataplane)
 }
 
-/// What takes the program out of a dispatcher, which holds it even without our pins.
-fn unload(at: &dataplane::Attachment) -> Option<String> {
-    at.shared.map(|program| format!("xdp-loader unload {} --id {program}; ", at.interface))
+/// What takes the program out of a dispatcher, which holds it even without our pins. Where the kernel does not tell its
+/// id, `xdp-loader status` does to who may ask.
+fn unload(interface: &str, program: Option<u32>) -> String {
+    let id = program.map_or_else(|| String::from("ID"), |program| program.to_string());
+    format!("xdp-loader unload {interface} --id {id}; ")
 }
 
 struct KernelEnforcer {

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -100,6 +101,15 @@ pub fn executable(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// The folder with the dispatcher of libxdp and the programs of `xdp-filter`, which are looked for where they were
+/// installed.
+pub fn xdp_objects() -> io::Result<PathBuf> {
+    let below = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut folders = below.chain(["/usr/lib".into(), "/usr/lib64".into()]).map(|folder| folder.join("bpf"));
+    let found = folders.find(|folder| folder.join("xdp-dispatcher.o").is_file());
+    found.ok_or_else(|| io::Error::other("there is no `xdp-dispatcher.o` of libxdp below /usr/lib"))
 }
 
 fn kernels(folder: &Path) -> Vec<Kernel> {

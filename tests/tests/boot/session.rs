@@ -12,11 +12,12 @@ use tests::gateway;
 
 use crate::harness::Verdict;
 use crate::initramfs::Initramfs;
-use crate::kit::{Kernel, Kit, executable};
+use crate::kit::{Kernel, Kit, executable, xdp_objects};
 use crate::machine::{Boot, LIMIT, Machine};
 
-/// Programs of this host that the machine needs: the harness makes namespaces with one and pins with the other.
-const HOST_PROGRAMS: [&str; 2] = ["ip", "bpftool"];
+/// Programs of this host that the machine needs: the harness makes namespaces with the first and pins with the second,
+/// and the kernel stage stands beside what the others load.
+const HOST_PROGRAMS: [&str; 4] = ["ip", "bpftool", "xdp-filter", "xdp-loader"];
 /// Size of the disk.
 const DISK_BYTES: u64 = 64 << 20;
 
@@ -108,6 +109,10 @@ impl Session<'_> {
             let program =
                 executable(name).ok_or_else(|| io::Error::other(format!("there is no `{name}` here")))?;
             archive.program(&format!("/bin/{name}"), &program, folder)?;
+        }
+        for entry in fs::read_dir(xdp_objects()?)? {
+            let object = entry?.path();
+            archive.file(&object.to_string_lossy(), &fs::read(&object)?);
         }
         for entry in fs::read_dir(self.kernel.folder.join("modules"))? {
             let entry = entry?;

@@ -5,7 +5,7 @@ use tests::kernel::Kernel;
 
 use crate::stage::Stage;
 
-const NET: u8 = 140;
+const NET: u8 = 170;
 
 #[test]
 fn hosts_in_range_are_admitted_and_no_field_lets_another_in_unless_a_trusted_proxy_sends_it() {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use gateway_userspace::demo::network::Host;
 use tests::kernel::Kernel;
 use tests::packet::{Packet, SYN};
+use tests::stop::Stop;
 
 use crate::stage::Stage;
 
@@ -82,6 +83,7 @@ fn no_packet_of_a_banned_source_reaches_a_socket_while_the_gateway_is_killed_aga
     let sink = Sink::facing(host);
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let (arrived, during, afterwards) = thread::scope(|scope| {
+        let stopping = Stop(&stop);
         let sender = scope.spawn(|| flood(host, sink.target, &stop, &sent));
         let banned = scope.spawn(|| sink.count(&stop).0);
         for round in 0..5 {
@@ -92,16 +94,17 @@ fn no_packet_of_a_banned_source_reaches_a_socket_while_the_gateway_is_killed_aga
             wait_for("the flood goes on", || sent.load(Relaxed) > before + 600);
             println!("round {round}: {} datagrams sent", sent.load(Relaxed));
         }
-        stop.store(true, Relaxed);
+        drop(stopping);
         sender.join().expect("the flood");
         let (arrived, during) = (banned.join().expect("the sink"), sent.load(Relaxed));
         // The same socket gets them once the ban is lifted: it was the ban that kept them off.
         assert!(gateway.cli(&["unban", &address]).status.success());
         stop.store(false, Relaxed);
+        let stopping = Stop(&stop);
         let sender = scope.spawn(|| flood(host, sink.target, &stop, &sent));
         let free = scope.spawn(|| sink.count(&stop).0);
         thread::sleep(Duration::from_millis(300));
-        stop.store(true, Relaxed);
+        drop(stopping);
         sender.join().expect("the flood");
         (arrived, during, free.join().expect("the sink"))
     });
@@ -121,6 +124,7 @@ fn a_verdict_bites_within_fifty_milliseconds() {
     let web = SocketAddr::from((host.gateway, stage.gateway.port));
     let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let (asked, last) = thread::scope(|scope| {
+        let stopping = Stop(&stop);
         let sender = scope.spawn(|| flood(host, sink.target, &stop, &sent));
         let seen = scope.spawn(|| sink.count(&stop));
         wait_for("the flood has begun", || sent.load(Relaxed) > 500);
@@ -139,7 +143,7 @@ fn a_verdict_bites_within_fifty_milliseconds() {
         });
         let before = sent.load(Relaxed);
         wait_for("the flood goes on", || sent.load(Relaxed) > before + 1000);
-        stop.store(true, Relaxed);
+        drop(stopping);
         sender.join().expect("the flood");
         (
             asked.expect("the host is there"),

@@ -1,12 +1,17 @@
 //! A gateway with its kernel stage on the interfaces of client hosts.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use gateway_userspace::demo::network::Host;
 use tests::curl::{Answer, curl_by};
 use tests::gateway::Gateway;
+
+/// Networks that a test has or had.
+static TAKEN: Mutex<BTreeSet<u8>> = Mutex::new(BTreeSet::new());
 
 /// A gateway and the hosts around it.
 pub struct Stage {
@@ -21,7 +26,14 @@ pub struct Stage {
 impl Stage {
     /// `count` hosts on the networks 198.18.`net` and following, and a gateway with `shield` and `rest`. Each test takes
     /// networks of its own.
+    ///
+    /// # Panics
+    /// If another test has one of them.
     pub fn new(net: u8, count: u8, shield: &str, rest: &str) -> Stage {
+        for net in net..net + count {
+            let free = TAKEN.lock().unwrap_or_else(PoisonError::into_inner).insert(net);
+            assert!(free, "another test has the network 198.18.{net}");
+        }
         let hosts: Vec<Host> = (net..net + count)
             .map(|net| Host::new(&format!("pt{net}"), net).expect("a client host can be made"))
             .collect();

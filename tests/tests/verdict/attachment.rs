@@ -47,6 +47,23 @@ fn native_is_tried_first_and_generic_where_the_driver_refuses() {
 }
 
 #[test]
+fn a_mode_that_the_interface_does_not_take_leaves_the_old_one_in_force() {
+    in_namespace(|| {
+        ip("link set in0 mtu 9000");
+        ip("link set out0 mtu 9000");
+        let mut kernel = attached(AttachMode::Auto);
+        kernel.close();
+        assert!(program_of("in0").is_some());
+        let mut options = kernel.options().clone();
+        options.mode = AttachMode::Native;
+        assert!(matches!(Dataplane::open(&options), Err(Error::Attach { mode: Mode::Native, .. })));
+        assert!(program_of("in0").is_some(), "still generic");
+        kernel.reopen();
+        assert_eq!(kernel.attachments()[0].mode, Mode::Generic);
+    });
+}
+
+#[test]
 fn a_missing_interface_is_named_with_those_that_are_there() {
     in_namespace(|| {
         let kernel = Kernel::load().expect("asked before");
@@ -135,6 +152,24 @@ fn an_interface_that_is_made_anew_is_attached_again() {
         assert_eq!((renewed, vec![]), (kernel.attachments(), kernel.lost()));
         assert_eq!(kernel.attachments().len(), 1);
         assert!(program_of("in0").is_some());
+        assert_eq!(kernel.watch(), Changes::default());
+    });
+}
+
+#[test]
+fn an_interface_that_gets_its_name_back_is_told_as_attached() {
+    in_namespace(|| {
+        let mut kernel = attached(AttachMode::Auto);
+        let rename = |from: &str, to: &str| {
+            ip(&format!("link set {from} down"));
+            ip(&format!("link set {from} name {to}"));
+            ip(&format!("link set {to} up"));
+        };
+        rename("in0", "else0");
+        assert_eq!(kernel.watch().lost.len(), 1);
+        rename("else0", "in0");
+        let attached = kernel.watch().attached;
+        assert_eq!((attached.len(), attached, kernel.lost()), (1, kernel.attachments(), vec![]));
         assert_eq!(kernel.watch(), Changes::default());
     });
 }

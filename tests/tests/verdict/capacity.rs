@@ -11,6 +11,7 @@ use gateway_userspace::dataplane::{Budgets, Dataplane, DenyEntry, Error};
 use tests::{
     kernel::{Kernel, net},
     packet::{ACK, Packet},
+    stop::Stop,
 };
 
 use crate::namespace::{in_namespace, send, wait_for};
@@ -125,15 +126,6 @@ fn a_start_that_dies_on_the_way_leaves_everything_to_the_next() {
     kernel.reopen_with(|options| options.deny_capacity = 100_000).unwrap();
     assert!(!next.exists());
     all_in_force(&kernel, "with the new one");
-}
-
-/// Sets a flag when it goes.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use gateway_common::verdict::Reason;
-use gateway_userspace::dataplane::{Changes, Dataplane, DenyEntry, Error};
+use gateway_userspace::dataplane::{self, Changes, Dataplane, DenyEntry, Error};
 use tests::{
     kernel::{Kernel, chain, net},
     packet::{ACK, Packet},
@@ -120,6 +120,7 @@ fn a_place_outlives_the_process_and_the_next_one_takes_over_its_own() {
         // As `kill -9` leaves it.
         kernel.close();
         assert_eq!(passing(), [NOBODYS]);
+        assert_eq!(dataplane::shared_by(&kernel.options().pin_root), [("in0".to_owned(), before)]);
         kernel.reopen();
         assert_eq!(passing(), [NOBODYS]);
         let after = kernel.attachments()[0].shared;

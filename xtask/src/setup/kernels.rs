@@ -52,15 +52,15 @@ fn releases() -> impl Iterator<Item = String> {
 fn fetch() -> Result<()> {
     // The first one tells whether the lists are there at all.
     let first = unpacked::with_fresh_lists(|| unpacked::first_dependency(PACKAGES[0]))?;
-    let others = PACKAGES[1..].iter().filter_map(|package| match unpacked::first_dependency(package) {
-        Ok(name) => Some(name),
-        Err(_) => {
+    fetch_one(&first).with_context(|| format!("fetching {first}"))?;
+    // Only what apt says for certain that it does not have may be missing under the mark, which ends the fetching.
+    for package in &PACKAGES[1..] {
+        if unpacked::is_listed(package)? {
+            let package = unpacked::with_fresh_lists(|| unpacked::first_dependency(package))?;
+            fetch_one(&package).with_context(|| format!("fetching {package}"))?;
+        } else {
             println!("    this archive has no {package}; its kernel is not booted");
-            None
         }
-    });
-    for package in std::iter::once(first).chain(others) {
-        fetch_one(&package).with_context(|| format!("fetching {package}"))?;
     }
     fs::write(folder().join("set"), SET).context("cannot write the mark that all are there")
 }

@@ -86,7 +86,7 @@ const TABLE: &[Row] = {
         ("python3", &[Test], decoder::look_for_python, "seconds"),
         ("OpenTelemetry's messages", &[Test], decoder::look, "seconds"),
         ("haproxy", &[Test, Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
-        ("xdp-filter", &[Test, Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
+        ("xdp-filter", &[Test, Boot, Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
         ("clippy", &[Lint], || component("clippy", || add_component("clippy")), "seconds"),
         ("clippy for eBPF", &[Lint], toolchain::look_for_clippy, "seconds"),

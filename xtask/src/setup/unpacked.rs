@@ -32,6 +32,20 @@ pub fn with_fresh_lists<T>(work: impl Fn() -> Result<T>) -> Result<T> {
     })
 }
 
+/// Whether apt's lists have a package of this name. Empty lists are an error, for they tell nothing.
+pub fn is_listed(package: &str) -> Result<bool> {
+    let listed = process::capture(apt("apt-cache").args(["pkgnames", package]))?;
+    if listed.lines().any(|name| name == package) {
+        return Ok(true);
+    }
+    // Whatever else the archive has, it has this one.
+    let said = process::capture(apt("apt-cache").args(["madison", "dpkg"]))?;
+    if said.trim().is_empty() {
+        bail!("apt's lists of packages are empty");
+    }
+    Ok(false)
+}
+
 /// What a package depends on first, as the newest version that apt knows says: for a kernel's package without a
 /// version, the one with the version.
 pub fn first_dependency(package: &str) -> Result<String> {

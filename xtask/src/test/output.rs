@@ -1,7 +1,8 @@
 //! Reads what `cargo test -- --show-output` writes: sums, failed names, skipped tests.
 //!
 //! libtest knows no skipped tests. A test of ours that cannot run prints `SKIPPED reason` and returns, so libtest
-//! counts it as passed; [`Watcher`] moves it to the skipped ones. The output of tests that passed is asked for only
+//! counts it as passed; [`Watcher`] moves it to the skipped ones. `SKIPPED-ON-KERNEL reason` says the same of a test that
+//! this host's kernel refuses to anybody, which must not fail a run that forbids skips. The output of tests that passed is asked for only
 //! to see those lines and is not shown.
 
 /// The sums of one or more test binaries.
@@ -11,6 +12,8 @@ pub struct Tally {
     pub failed: usize,
     /// One line for each skipped test: its name and the reason.
     pub skips: Vec<String>,
+    /// How many of those the kernel of this host refuses to anybody.
+    pub refused: usize,
     /// The names of the failed tests.
     pub failures: Vec<String>,
 }
@@ -25,6 +28,7 @@ impl Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skips.extend(other.skips.iter().cloned());
+        self.refused += other.refused;
         self.failures.extend(other.failures.iter().cloned());
     }
 
@@ -72,10 +76,10 @@ impl Watcher {
         if let Some(name) = captured_output_of(line) {
             self.test = Some(name.to_owned());
         }
-        let reason = line.trim_start().strip_prefix("SKIPPED").filter(|rest| rest.starts_with([' ', ':']));
+        let skip = skip_in(line);
         // A test that failed is a failure, whatever it said before.
-        if let Some(reason) = reason.filter(|_| self.block != Block::Failures) {
-            self.skip(reason.trim_start_matches([' ', ':']));
+        if let Some((why, reason)) = skip.filter(|_| self.block != Block::Failures) {
+            self.skip(why, reason);
         }
         if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
             self.total.failures.push(name.to_owned());
@@ -84,7 +88,7 @@ impl Watcher {
             self.skips.push(format!("{name}: marked #[ignore]"));
         }
         let noise = self.block == Block::Successes || line.is_empty();
-        (reason.is_some() || !noise).then_some(line)
+        (skip.is_some() || !noise).then_some(line)
     }
 
     /// The sums of all binaries.
@@ -95,7 +99,7 @@ impl Watcher {
     }
 
     /// A test counts as skipped once, however many lines it prints.
-    fn skip(&mut self, reason: &str) {
+    fn skip(&mut self, why: Why, reason: &str) {
         let line = match &self.test {
             Some(test) => format!("{test}: {reason}"),
             None => reason.to_owned(),
@@ -104,6 +108,7 @@ impl Watcher {
             |known: &String| self.test.as_ref().is_some_and(|test| known.starts_with(&format!("{test}: ")));
         if !self.skips.iter().any(|known| *known == line || same_test(known)) {
             self.skips.push(line);
+            self.total.refused += usize::from(why == Why::Kernel);
         }
     }
 
@@ -120,6 +125,25 @@ impl Watcher {
         self.block = Block::Running;
         self.test = None;
     }
+}
+
+/// Why a test was skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Something is missing that can be had.
+    Missing,
+    /// The kernel of this host refuses it to anybody.
+    Kernel,
+}
+
+/// What a line says about a skipped test.
+fn skip_in(line: &str) -> Option<(Why, &str)> {
+    let rest = line.trim_start().strip_prefix("SKIPPED")?;
+    let (why, rest) = match rest.strip_prefix("-ON-KERNEL") {
+        Some(rest) => (Why::Kernel, rest),
+        None => (Why::Missing, rest),
+    };
+    rest.starts_with([' ', ':']).then(|| (why, rest.trim_start_matches([' ', ':'])))
 }
 
 /// The test named in `---- module::name stdout ----`.
@@ -213,6 +237,24 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; fini
     }
 
     #[test]
+    fn a_test_that_the_kernel_refuses_is_skipped_and_told_apart() {
+        let mut watcher = Watcher::default();
+        let mut shown = Vec::new();
+        for line in ["SKIPPED-ON-KERNEL a: no EXT", "SKIPPED b: no root", "test a ... ok", "test b ... ok"] {
+            shown.extend(watcher.take(line));
+        }
+        watcher.take("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+        let tally = watcher.finish();
+        assert_eq!(tally.line(), "1 passed, 0 failed, 2 skipped");
+        assert_eq!(
+            (tally.skips.as_slice(), tally.refused),
+            (&["a: no EXT".into(), "b: no root".into()][..], 1)
+        );
+        assert_eq!(shown[0], "SKIPPED-ON-KERNEL a: no EXT");
+        assert_eq!(skip_in("SKIPPED-ON-KERNELS a"), None);
+    }
+
+    #[test]
     fn a_word_that_only_begins_like_a_skip_is_none() {
         let (tally, _) = watch("SKIPPEDLY\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured\n");
         assert_eq!(tally.line(), "1 passed, 0 failed, 0 skipped");
@@ -221,7 +263,9 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; fini
     #[test]
     fn tallies_add_up() {
         let mut total = Tally { passed: 1, ..Tally::default() };
-        total.add(&Tally { passed: 2, failed: 1, skips: vec!["x".into()], failures: vec!["y".into()] });
+        let (skips, failures) = (vec!["x".into()], vec!["y".into()]);
+        total.add(&Tally { passed: 2, failed: 1, skips, refused: 1, failures });
         assert_eq!((total.line().as_str(), total.all()), ("3 passed, 1 failed, 1 skipped", 5));
+        assert_eq!(total.refused, 1);
     }
 }

@@ -30,42 +30,60 @@ impl Mode {
     }
 }
 
+impl From<Mode> for AttachMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Native => Self::Native,
+            Mode::Generic => Self::Generic,
+        }
+    }
+}
+
 /// A link that holds without this process.
 pub struct PinnedLink {
     pub attachment: Attachment,
     link: OwnedFd,
     pin: PathBuf,
-    /// The link was there before this process.
+    /// The program was on the interface before this process, be it by this link or by one in another mode.
     pub inherited: bool,
 }
 
 impl PinnedLink {
     /// Uses the pinned link, if there is one that still leads to the interface in a mode that is asked for,
-    /// and replaces its program in one step.
-    pub fn take_over(
+    /// and replaces its program in one step. Else makes and pins one in the first mode that the interface takes.
+    ///
+    /// An interface has one link, so one in a mode that is not asked for has to go before the new one is made. If that
+    /// fails, the program is attached in the old mode again before the error is returned.
+    pub fn take_over_or_make(
         pin_root: &Path,
         wanted: AttachMode,
         program: &Program,
         interface: &str,
         index: u32,
-    ) -> Result<Option<Self>, Error> {
+    ) -> Result<Self, Error> {
+        let mut before = None;
         for mode in [Mode::Native, Mode::Generic] {
             let pin = pins::link(pin_root, interface, mode);
             let Ok(link) = syscall::open_pin(&pin) else { continue };
             let here = syscall::link_info(link.as_fd()).is_ok_and(|info| info.interface == index);
             if mode.is_wanted(wanted) && here && syscall::link_update(link.as_fd(), program.fd()).is_ok() {
                 let attachment = Attachment { interface: interface.into(), index, mode, shared: None };
-                return Ok(Some(Self { attachment, link, pin, inherited: true }));
+                return Ok(Self { attachment, link, pin, inherited: true });
             }
             // The interface is gone, or the mode is not the one asked for: make room for a new link.
+            before = before.or(here.then_some(mode));
             let _ = syscall::link_detach(link.as_fd());
             pins::remove(&pin)?;
         }
-        Ok(None)
+        let made = Self::make(pin_root, wanted, program, interface, index);
+        if let (Err(_), Some(before)) = (&made, before) {
+            // The pin keeps it. The error that is returned is the one to act on.
+            let _ = Self::make(pin_root, before.into(), program, interface, index);
+        }
+        made.map(|link| Self { inherited: before.is_some(), ..link })
     }
 
-    /// Makes and pins a link in the first mode that the interface takes.
-    pub fn make(
+    fn make(
         pin_root: &Path,
         wanted: AttachMode,
         program: &Program,

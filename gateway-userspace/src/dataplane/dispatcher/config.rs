@@ -10,6 +10,8 @@ const MAGIC: u8 = 236;
 /// `XDP_DISPATCHER_RETVAL`: what an empty place returns; always leads on to the next program.
 const EMPTY: u32 = 1 << 31;
 const ARRAY_BYTES: usize = PLACES * 4;
+/// Bytes of the configuration in the versions 2 and 3.
+pub const SIZES: [usize; 2] = [124, 128];
 
 /// How a program stands among the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ impl Config {
     /// Reads the configuration of a dispatcher. `None` if it is none, or of a version that is not known.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let [magic, version, count, _frags] = *bytes.first_chunk()?;
-        let known = matches!((version, bytes.len()), (2, 124) | (3, 128));
+        let known = [2, 3].into_iter().zip(SIZES).any(|known| known == (version, bytes.len()));
         if magic != MAGIC || !known || usize::from(count) > PLACES {
             return None;
         }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::config::{Config, Terms};
+use super::config::{Config, SIZES, Terms};
 use crate::dataplane::{Mode, netlink, syscall};
 
 /// Name of the program, by which libxdp knows it too.
@@ -44,7 +44,8 @@ impl Dispatcher {
         let program = syscall::program_by_id(on.program)?;
         let info = syscall::program_info(program.as_fd())?;
         let (NAME, Some(map)) = (info.name.as_slice(), info.only_map) else { return Ok(None) };
-        let config = Config::decode(&syscall::only_value_of_map(map)?);
+        let value = syscall::only_value_of_array(map, &SIZES)?;
+        let config = value.and_then(|bytes| Config::decode(&bytes));
         Ok(config.map(|config| Self { interface, mode, id: on.program, config, program }))
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tests::boot::{Line, steps};
 use tests::gateway::Gateway;
+use tests::stop::Stop;
 
 use crate::clients::{Client, PORT};
 use crate::report::Report;
@@ -47,7 +48,7 @@ impl Clients {
         let interfaces = [&self.polite, &self.abuser, &self.pest].map(|client| client.interface().to_owned());
         let configuration = format!(
             "[listen.main]\naddress = \"0.0.0.0:{PORT}\"\n\n\
-             [shield]\ninterfaces = {interfaces:?}\nban = \"20 denials in 2m\"\nfor = \"1h\"\n\n\
+             [shield]\ninterfaces = {interfaces:?}\nban = \"20 denials in 2m\"\nfor = \"2h\"\n\n\
              [route.open]\nmatch = \"/open\"\nrespond = {{ status = 200 }}\n\n\
              [route.closed]\nmatch = \"/closed\"\nrespond = {{ status = 200 }}\naccess = [\"deny all\"]\n"
         );
@@ -136,9 +137,10 @@ fn crash(stage: &mut Stage) {
     let Stage { gateway, clients } = stage;
     let stop = AtomicBool::new(false);
     let knocked = std::thread::scope(|scope| {
+        let stopping = Stop(&stop);
         let knocking = scope.spawn(|| clients.abuser.knock_until(&stop));
         gateway.restart();
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         knocking.join().expect("knocking does not panic")
     });
     assert_eq!((knocked.connected, knocked.refused), (0, 0), "{knocked:?}");
@@ -162,10 +164,11 @@ fn ban_by_hand(stage: &Stage) {
 fn start_while_they_knock(clients: &Clients) -> Gateway {
     let [served, over] = [(); 2].map(|()| AtomicBool::new(false));
     let (gateway, knocked) = std::thread::scope(|scope| {
+        let stopping = Stop(&over);
         let abuser = scope.spawn(|| clients.abuser.knock_until(&over));
         let polite = scope.spawn(|| {
             // Until the very first answer.
-            while clients.polite.get("/open") != 200 {
+            while clients.polite.get("/open") != 200 && !over.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(5));
             }
             served.store(true, Ordering::Relaxed);
@@ -174,7 +177,7 @@ fn start_while_they_knock(clients: &Clients) -> Gateway {
         wait_until("somebody else is served", || served.load(Ordering::Relaxed));
         // Some attempts more, with the listener there for certain.
         std::thread::sleep(Duration::from_secs(3));
-        over.store(true, Ordering::Relaxed);
+        drop(stopping);
         polite.join().expect("asking does not panic");
         (gateway, abuser.join().expect("knocking does not panic"))
     });

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use tests::boot::{Line, programs};
-use tests::privilege::REQUIRE_KERNEL;
+use tests::privilege::{ON_KERNEL, REQUIRE_KERNEL};
 
 use crate::report::Report;
 
@@ -19,12 +19,19 @@ pub fn run(report: &mut Report) {
     let output = child.stdout.take().expect("its output was piped");
     let mut failed = Vec::new();
     let mut said: HashMap<String, String> = HashMap::new();
+    let mut skipped: HashMap<String, String> = HashMap::new();
     let mut speaking = None;
     for line in BufReader::new(output).split(b'\n') {
         let line = String::from_utf8_lossy(&line.expect("its output can be read")).into_owned();
+        if let Some((name, reason)) =
+            line.strip_prefix(ON_KERNEL).and_then(|rest| rest.trim().split_once(": "))
+        {
+            skipped.insert(name.to_owned(), reason.to_owned());
+        }
         if let Some((name, outcome)) = outcome(&line) {
-            match outcome {
-                "ok" => report.send(&Line::Passed(name.into())),
+            match (outcome, skipped.remove(name)) {
+                ("ok", Some(reason)) => report.send(&Line::Failed(name.into(), format!("skipped: {reason}"))),
+                ("ok", None) => report.send(&Line::Passed(name.into())),
                 _ => failed.push(name.to_owned()),
             }
         }
