@@ -24,10 +24,10 @@ pub struct Problem {
     pub detail: String,
     /// Of a 403: who the caller is, and what would be enough.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<Refused>,
+    pub refused: Option<Box<Refused>>,
     /// Of a 422: everything that is wrong.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
-    pub invalid: Option<Invalid>,
+    pub invalid: Option<Box<Invalid>>,
     /// For the `Allow` field of a 405.
     #[serde(skip)]
     allowed_methods: Option<&'static str>,
@@ -80,7 +80,7 @@ impl Problem {
         };
         let detail = format!("{what} needs the role {role_needed}, and {caller} {has}");
         let refused = Refused { caller: caller.to_string(), role, role_needed };
-        Problem { refused: Some(refused), ..Problem::new(403, "forbidden", "Not permitted", detail) }
+        Problem { refused: Some(Box::new(refused)), ..Problem::new(403, "forbidden", "Not permitted", detail) }
     }
 
     /// 403: a page of another origin sent a browser.
@@ -133,7 +133,7 @@ impl Problem {
         let invalid = Invalid { problems, report: render::human(report, false) };
         let detail = render::summary(report, file);
         Problem {
-            invalid: Some(invalid),
+            invalid: Some(Box::new(invalid)),
             ..Problem::new(422, "invalid", "Not a valid configuration", detail)
         }
     }

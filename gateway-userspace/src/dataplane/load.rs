@@ -132,8 +132,24 @@ fn loader(maps: &[(Spec, PathBuf)]) -> EbpfLoader<'_> {
 fn load_program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
     let program = ebpf.program_mut(name).ok_or(Error::Object { what: "program", name })?;
     let program: &mut Xdp = program.try_into().map_err(program_error)?;
-    program.load().map_err(program_error)?;
+    // The verifier gives up with EAGAIN when a signal comes meanwhile (kernel/bpf/verifier.c, since v5.0), and it takes
+    // some hundred milliseconds; libbpf tries as often.
+    let mut attempts = 0;
+    while let Err(error) = program.load() {
+        attempts += 1;
+        if attempts == LOAD_ATTEMPTS_MAX || !was_interrupted(&error) {
+            return Err(program_error(error));
+        }
+    }
     Ok(program)
+}
+
+/// How often a program is offered to a verifier that was interrupted.
+const LOAD_ATTEMPTS_MAX: usize = 5;
+
+fn was_interrupted(error: &ProgramError) -> bool {
+    let ProgramError::LoadError { io_error, .. } = error else { return false };
+    io_error.raw_os_error() == Some(libc::EAGAIN)
 }
 
 /// Says which capability is missing, before the kernel says only "operation not permitted".

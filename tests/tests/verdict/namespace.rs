@@ -55,20 +55,36 @@ pub fn wait_for(mut done: impl FnMut() -> bool) {
 
 /// Sends a frame out of an interface, so that it comes in at the other end of the pair.
 pub fn send(interface: &str, frame: &[u8]) {
-    let socket = packet_socket(0);
-    let address = address_of(interface, 0);
-    // SAFETY: the address and the frame outlive the call and are as long as it is told.
-    let sent = unsafe {
-        libc::sendto(
-            socket.as_raw_fd(),
-            frame.as_ptr().cast(),
-            frame.len(),
-            0,
-            (&raw const address).cast(),
-            size_of_val(&address) as u32,
-        )
-    };
-    assert_eq!(sent, frame.len() as isize);
+    Sender::on(interface).send(frame);
+}
+
+/// Sends many frames: to close a packet socket takes the kernel milliseconds.
+pub struct Sender {
+    socket: OwnedFd,
+    address: libc::sockaddr_ll,
+}
+
+impl Sender {
+    /// Out of this interface.
+    pub fn on(interface: &str) -> Self {
+        Self { socket: packet_socket(0), address: address_of(interface, 0) }
+    }
+
+    /// Sends one frame.
+    pub fn send(&self, frame: &[u8]) {
+        // SAFETY: the address and the frame outlive the call and are as long as it is told.
+        let sent = unsafe {
+            libc::sendto(
+                self.socket.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                0,
+                (&raw const self.address).cast(),
+                size_of_val(&self.address) as u32,
+            )
+        };
+        assert_eq!(sent, frame.len() as isize);
+    }
 }
 
 /// Receives the frames that come in on an interface and that no XDP program has dropped.
