@@ -92,7 +92,8 @@ pub fn hidden_from(header: &str, line: &str) -> Option<usize> {
     let words = WORDS.iter().chain(fields).chain(place);
     let word = words.filter_map(|word| Some(lower.find(word)? + word.len())).min();
     let behind = if is_all { Some(line.len() - line.trim_start().len()) } else { word }?;
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'"' | b'\'');
+    let is_name =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'"' | b'\'');
     let rest = &line.as_bytes()[behind..];
     let name = rest.iter().take_while(|byte| is_name(byte)).count();
     let equals = name + rest[name..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();

@@ -243,7 +243,8 @@ mod tests {
 
     #[test]
     fn whom_the_gateway_obeys_is_part_of_what_a_certificate_must_not_change() {
-        let admin = |text: &str| load_ok(&format!("[listen.a]\naddress = \"[::]:80\"\n[admin]\n{text}")).admin;
+        let admin =
+            |text: &str| load_ok(&format!("[listen.a]\naddress = \"[::]:80\"\n[admin]\n{text}")).admin;
         let running = admin("viewers = \"dns:a\"\n");
         assert!(same_admin(&running, &admin("viewers = [\"dns:a\"]\n")));
         assert!(!same_admin(&running, &admin("admins = \"dns:a\"\n")));

@@ -93,7 +93,8 @@ impl Gateway {
         let (_, snapshot) = self.live.current();
         let (_, found) = self.found();
         let found = found.iter().filter(|table| table.kind == "route");
-        let found: HashMap<_, _> = found.map(|table| (table.name.as_deref().unwrap_or_default(), table)).collect();
+        let found: HashMap<_, _> =
+            found.map(|table| (table.name.as_deref().unwrap_or_default(), table)).collect();
         let counted = self.registry.routes();
         let counted: HashMap<&str, _> = counted.iter().map(|route| (&*route.name, route)).collect();
         let mut routes: Vec<_> = snapshot

@@ -177,9 +177,9 @@ pub fn of_route(route: &Route) -> Vec<(String, String)> {
     ]);
     values.extend(of_headers("headers.", headers));
     values.extend(
-        upstream_headers
-            .iter()
-            .map(|field| pair(format!("upstream-headers.{}", field.name.as_str()), show_template(&field.value))),
+        upstream_headers.iter().map(|field| {
+            pair(format!("upstream-headers.{}", field.name.as_str()), show_template(&field.value))
+        }),
     );
     values
 }

@@ -248,7 +248,9 @@ mod tests {
     #[test]
     fn the_file_of_the_api_is_called_as_the_configuration_calls_it() {
         let main = Some(Path::new("/etc/p/gateway.toml"));
-        for written in ["conf.d/x.toml", "./conf.d/x.toml", "/etc/p/conf.d/x.toml", "/etc/p/./conf.d/./x.toml"] {
+        for written in
+            ["conf.d/x.toml", "./conf.d/x.toml", "/etc/p/conf.d/x.toml", "/etc/p/./conf.d/./x.toml"]
+        {
             assert_eq!(relative(Path::new(written), main), Path::new("conf.d/x.toml"), "{written}");
         }
         assert_eq!(relative(Path::new("/srv/x.toml"), main), Path::new("/srv/x.toml"));
