@@ -74,8 +74,11 @@ fn answer_one(stream: &TcpStream, name: &str) -> Option<()> {
     stream.write_all(response.as_bytes()).ok()
 }
 
-/// A request as it came: the request line, the fields in order, the body. `None` at the connection's end.
-pub(crate) fn read_request(reader: &mut impl BufRead) -> Option<(String, Vec<(String, String)>, Vec<u8>)> {
+/// A request as it came: the request line, the fields in order, the body.
+type Request = (String, Vec<(String, String)>, Vec<u8>);
+
+/// The next request; `None` at the connection's end.
+pub(crate) fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     if reader.read_line(&mut line).ok()? == 0 {
         return None;

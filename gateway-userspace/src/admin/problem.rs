@@ -80,7 +80,10 @@ impl Problem {
         };
         let detail = format!("{what} needs the role {role_needed}, and {caller} {has}");
         let refused = Refused { caller: caller.to_string(), role, role_needed };
-        Problem { refused: Some(Box::new(refused)), ..Problem::new(403, "forbidden", "Not permitted", detail) }
+        Problem {
+            refused: Some(Box::new(refused)),
+            ..Problem::new(403, "forbidden", "Not permitted", detail)
+        }
     }
 
     /// 403: a page of another origin sent a browser.

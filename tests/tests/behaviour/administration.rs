@@ -276,7 +276,9 @@ fn a_reload_moves_the_admin_listener_takes_in_new_revocations_and_closes_it() {
 
     let moved = free_port();
     rewrite(&admin_section(&remote.authority, moved, true));
-    assert_eq!(remote.curl(Some((&remote.authority, "viewer")), &[&look]).exit, 7, "closed");
+    // The socket goes with the last connection that was waiting on it.
+    let closed = |url: &str| remote.curl(Some((&remote.authority, "viewer")), &[url]).exit == 7;
+    assert!((0..50).any(|_| closed(&look) || pause()), "closed");
     let there = format!("https://127.0.0.1:{moved}/v1/bans");
     assert_eq!(remote.curl(Some((&remote.authority, "viewer")), &[&there]).status, 200);
 
@@ -290,7 +292,13 @@ fn a_reload_moves_the_admin_listener_takes_in_new_revocations_and_closes_it() {
     assert_eq!(remote.curl(Some((&remote.authority, "viewer")), &[&there]).status, 200);
 
     rewrite("");
-    assert_eq!(remote.curl(Some((&remote.authority, "viewer")), &[&there]).exit, 7);
+    assert!((0..50).any(|_| closed(&there) || pause()), "closed");
+}
+
+/// Waits a little for something to go on elsewhere.
+fn pause() -> bool {
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    false
 }
 
 #[test]
