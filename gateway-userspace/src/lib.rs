@@ -8,6 +8,7 @@ pub mod tls;
 
 pub mod header;
 pub mod http;
+pub mod http1;
 pub mod request;
 pub mod response;
 

@@ -14,6 +14,7 @@ pub mod connect;
 mod deadline;
 pub mod endpoint;
 pub mod exchange;
+mod http1;
 pub mod plan;
 mod pool;
 pub mod proxy_protocol;

@@ -6,6 +6,7 @@ mod request;
 mod response;
 
 pub(crate) use request::{Phase, Progress, RequestBody};
+pub(super) use response::Source;
 pub use response::{Error, ResponseBody};
 
 /// What an upstream can send on: the client's body, with the gateway's own limits around it.

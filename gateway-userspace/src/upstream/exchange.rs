@@ -23,12 +23,13 @@ use pin_project_lite::pin_project;
 use super::Upstream;
 use super::balance;
 use super::balance::round_robin::Order;
-use super::body::{ClientBody, Phase, Progress, RequestBody, ResponseBody};
+use super::body::{ClientBody, Phase, Progress, RequestBody, ResponseBody, Source};
 use super::config::Config;
 use super::connect;
 use super::deadline::Deadline;
 use super::plan::{Plan, PlannedTarget};
-use super::pool::{AtHand, Hold, Lease, Pool, http1};
+use super::http1::{self, Call, Connection};
+use super::pool::{AtHand, Idle, Lease, Pool, http2};
 use super::proxy_protocol::Addresses;
 
 /// Most targets that one request is offered to.
@@ -45,10 +46,10 @@ pub enum Error {
     Connect(connect::Error),
     /// The connection broke before the answer.
     #[error("the connection broke before the answer")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Cause),
     /// What came is not a valid answer.
     #[error("the answer is not valid HTTP")]
-    Invalid(#[source] hyper::Error),
+    Invalid(#[source] Cause),
     /// The answer did not begin in time after the end of the request.
     #[error("no answer in {} s", .0.as_secs_f64())]
     Late(Duration),
@@ -60,8 +61,11 @@ pub enum Error {
     BodyNotSent(Duration),
     /// The request's body failed; its owner knows why.
     #[error("the request's body failed")]
-    Body(#[source] hyper::Error),
+    Body(#[source] Cause),
 }
+
+/// What went wrong on the connection.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// An answer, and how it came.
 #[derive(Debug)]
@@ -164,7 +168,7 @@ struct Rest<B: ClientBody, A> {
 
 impl<B: ClientBody, A: Address<B>> Rest<B, A> {
     /// Offers the request to its target, and to others when there is no connection to that.
-    async fn send(self, mut request: Request<RequestBody<B>>, mut next: Next<B>) -> Result<Answer<B>, Error> {
+    async fn send(self, mut request: Request<RequestBody<B>>, mut next: Next) -> Result<Answer<B>, Error> {
         let Rest { upstream, mut target, order, client, address } = self;
         let plan = &upstream.plan;
         let count = plan.targets.len();
@@ -194,9 +198,9 @@ impl<B: ClientBody, A: Address<B>> Rest<B, A> {
 }
 
 /// Which connection a request goes over.
-enum Next<B: ClientBody> {
+enum Next {
     /// One of the pool, beginning with this one, else a new one.
-    Lease(Option<http1::Connection<B>>),
+    Lease(Option<Box<Connection>>),
     /// A new one, because that of the pool was closed.
     New,
 }
@@ -212,7 +216,7 @@ enum Unsent<B> {
 impl<B: ClientBody> Pool<B> {
     async fn exchange(
         &self,
-        next: Next<B>,
+        next: Next,
         request: Request<RequestBody<B>>,
         client: Addresses,
         plan: &Arc<Plan>,
@@ -304,34 +308,37 @@ impl<B: ClientBody> Lease<B> {
         now: Instant,
     ) -> impl Future<Output = Answered<B>> + use<B> {
         let progress = request.body().progress();
-        let (hold, kept, answer) = match self {
-            Lease::Http1 { connection, home, .. } => {
-                let http1::Connection { mut sender, mut driver, address, speaks_for, deadline } = connection;
-                if progress.is_some() {
-                    driver.hand_over();
-                }
-                let answer = sender.try_send_request(request);
-                let hold = Hold::Http1 { sender, driver, address, speaks_for, home };
-                (hold, deadline, Sent::Http1 { answer })
+        let (sent, kept) = match self {
+            Lease::Http1 { mut connection, home, .. } => {
+                let (address, deadline) = (connection.address, connection.deadline.take());
+                let sent = match Call::begin(connection, request) {
+                    Ok(call) => Sent::Http1 { call, address, home: Some(home) },
+                    Err(unsent) => {
+                        let failure = (Error::Broken(unsent.error.into()), Some(unsent.request));
+                        Sent::Not { failure: Some(Box::new(failure)) }
+                    }
+                };
+                (sent, deadline)
             }
             Lease::Http2(mut stream) => {
                 let answer = stream.sender.try_send_request(request);
-                (Hold::Http2(stream), None, Sent::Http2 { answer })
+                (Sent::Http2 { answer, stream: Some(stream) }, None)
             }
         };
         let mut deadline = kept.unwrap_or_else(|| Deadline::new(plan.config.response_timeout));
         deadline.set(now + step(progress.as_deref(), &plan.config));
-        InFlight { answer, held: Some((hold, deadline)), progress, sent: now, plan }
+        InFlight { answer: sent, deadline: Some(deadline), progress, sent: now, plan }
     }
 }
 
 pin_project! {
     /// A request on a connection, until the head of its answer: `idle_timeout` for each step of the body, then
     /// `response_timeout`.
-    struct InFlight<B: ClientBody, F1, F2> {
+    struct InFlight<B: ClientBody, F> {
         #[pin]
-        answer: Sent<F1, F2>,
-        held: Option<(Hold<B>, Deadline)>,
+        answer: Sent<B, F>,
+        // `None` once it has been answered.
+        deadline: Option<Deadline>,
         progress: Option<Rc<Progress>>,
         sent: Instant,
         plan: Arc<Plan>,
@@ -339,39 +346,64 @@ pin_project! {
 }
 
 pin_project! {
-    /// The futures of both protocols.
+    /// What is waited for.
     #[project = SentProjected]
-    enum Sent<F1, F2> {
-        Http1 { #[pin] answer: F1 },
-        Http2 { #[pin] answer: F2 },
+    enum Sent<B: ClientBody, F> {
+        Not { failure: Option<Box<Failure<B>>> },
+        Http1 { call: Call<B>, address: SocketAddr, home: Option<Rc<Idle>> },
+        Http2 { #[pin] answer: F, stream: Option<http2::Stream<B>> },
     }
 }
 
-/// As the library's futures give it.
+/// As the library's future gives it.
 type Response<B> = Result<http::Response<Incoming>, TrySendError<Request<RequestBody<B>>>>;
 
-impl<B, F1, F2> Future for InFlight<B, F1, F2>
-where
-    B: ClientBody,
-    F1: Future<Output = Response<B>>,
-    F2: Future<Output = Response<B>>,
-{
+impl<B: ClientBody, F: Future<Output = Response<B>>> Sent<B, F> {
+    /// The head of the answer, where the rest of it comes from, and from whom.
+    fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        progress: Option<&Progress>,
+    ) -> Poll<Result<(http::response::Parts, Source<B>, SocketAddr), Failure<B>>> {
+        const ONCE: &str = "not polled after it was ready";
+        Poll::Ready(match self.project() {
+            SentProjected::Not { failure } => Err(*failure.take().expect(ONCE)),
+            SentProjected::Http1 { call, address, home } => match ready!(call.poll(cx)) {
+                Ok((head, reception)) => {
+                    let home = home.take().expect(ONCE);
+                    Ok((head, Source::Http1 { reception, home }, *address))
+                }
+                Err(error) => Err((classify_http1(error), None)),
+            },
+            SentProjected::Http2 { answer, stream } => match ready!(answer.poll(cx)) {
+                Ok(response) => {
+                    let stream = stream.take().expect(ONCE);
+                    stream.settle();
+                    let (head, incoming) = response.into_parts();
+                    let address = stream.address;
+                    Ok((head, Source::Http2 { incoming, stream: Some(stream) }, address))
+                }
+                Err(failure) => Err(classify_http2(failure, progress)),
+            },
+        })
+    }
+}
+
+impl<B: ClientBody, F: Future<Output = Response<B>>> Future for InFlight<B, F> {
     type Output = Answered<B>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered<B>> {
-        let mut this = self.project();
+        let this = self.project();
         let config = &this.plan.config;
-        let (hold, deadline) = this.held.as_mut().expect("not polled after it was ready");
-        let answered = hold.poll(cx, |cx| match this.answer.as_mut().project() {
-            SentProjected::Http1 { answer } => answer.poll(cx),
-            SentProjected::Http2 { answer } => answer.poll(cx),
-        });
-        let response = match answered {
-            Poll::Ready(Ok(response)) => response,
-            Poll::Ready(Err(failure)) => {
-                return Poll::Ready(Err(classify(failure, this.progress.as_deref())));
+        match this.answer.poll(cx, this.progress.as_deref()) {
+            Poll::Ready(Ok((head, source, address))) => {
+                let progress = this.progress.take().filter(|progress| progress.phase() != Phase::Ended);
+                let body = ResponseBody::new(source, this.deadline.take(), progress, config.idle_timeout);
+                Poll::Ready(Ok((head, body, address)))
             }
+            Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
             Poll::Pending => {
+                let deadline = this.deadline.as_mut().expect("not polled after it was ready");
                 while deadline.poll(cx).is_ready() {
                     let now = Instant::now();
                     let (due, late) = due(*this.sent, this.progress.as_deref(), config);
@@ -380,25 +412,7 @@ where
                     }
                     deadline.set(due.min(now + step(this.progress.as_deref(), config)));
                 }
-                return Poll::Pending;
-            }
-        };
-        let address = hold.answered();
-        let (head, incoming) = response.into_parts();
-        let progress = this.progress.take().filter(|progress| progress.phase() != Phase::Ended);
-        let body = ResponseBody::new(incoming, this.held.take(), progress, config.idle_timeout);
-        Poll::Ready(Ok((head, body, address)))
-    }
-}
-
-impl<B: ClientBody> Hold<B> {
-    /// Notes that an answer came, and says from where.
-    fn answered(&self) -> SocketAddr {
-        match self {
-            Hold::Http1 { address, .. } => *address,
-            Hold::Http2(stream) => {
-                stream.settle();
-                stream.address
+                Poll::Pending
             }
         }
     }
@@ -425,19 +439,28 @@ fn due(sent: Instant, progress: Option<&Progress>, config: &Config) -> (Instant,
     }
 }
 
-/// Whose fault it was. hyper's error alone does not say when a body is involved.
-fn classify<B>(
+/// Whose fault it was.
+fn classify_http1(error: http1::Error) -> Error {
+    match error {
+        http1::Error::Io(_) | http1::Error::Closed => Error::Broken(error.into()),
+        http1::Error::Body(_) | http1::Error::BodyLength => Error::Body(error.into()),
+        _ => Error::Invalid(error.into()),
+    }
+}
+
+/// Likewise. hyper's error alone does not say when a body is involved.
+fn classify_http2<B>(
     mut failure: TrySendError<Request<RequestBody<B>>>,
     progress: Option<&Progress>,
 ) -> Failure<B> {
     let returned = failure.take_message();
     let error = failure.into_error();
     let error = if progress.is_some_and(|progress| progress.phase() == Phase::Failed) {
-        Error::Body(error)
-    } else if error.is_parse() || http2_fault(&error) == Some(Http2Fault::Invalid) {
-        Error::Invalid(error)
+        Error::Body(error.into())
+    } else if http2_fault(&error) == Some(Http2Fault::Invalid) {
+        Error::Invalid(error.into())
     } else {
-        Error::Broken(error)
+        Error::Broken(error.into())
     };
     (error, returned)
 }
@@ -467,5 +490,6 @@ fn http2_fault(error: &hyper::Error) -> Option<Http2Fault> {
 }
 
 fn was_not_processed(error: &Error) -> bool {
-    matches!(error, Error::Broken(error) if http2_fault(error) == Some(Http2Fault::NotProcessed))
+    let Error::Broken(cause) = error else { return false };
+    cause.downcast_ref().and_then(http2_fault) == Some(Http2Fault::NotProcessed)
 }

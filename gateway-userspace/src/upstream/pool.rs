@@ -3,27 +3,27 @@
 //! Nothing here is shared between threads. The pool of a target outlives reloads for as long as some snapshot sends
 //! to that target in the same way (upstream, target, protocol, TLS, PROXY header).
 
-pub(super) mod http1;
+mod http1;
 pub(super) mod http2;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
-use tokio::task::coop;
 
+pub(super) use self::http1::Idle;
+use self::http1::Found;
 use super::body::ClientBody;
 use super::config::{Config, Protocol};
 use super::connect::{self, Stream};
-use super::deadline::Deadline;
 use super::endpoint::Endpoint;
+use super::http1::Connection;
 use super::plan::PlannedTarget;
 use super::proxy_protocol::{self, Addresses};
 
-/// Largest header section of an answer, in bytes.
+/// Largest header section of an answer over HTTP/2, in bytes.
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 
 /// What a pool is found by after a reload: the endpoint stands for upstream and target.
@@ -49,15 +49,15 @@ pub(super) struct Pool<B: ClientBody> {
     tls: Option<connect::Tls>,
     protocol: Protocol,
     proxy_protocol: Option<proxy_protocol::Version>,
-    http1: Rc<http1::Idle<B>>,
+    http1: Rc<Idle>,
     http2: http2::Shared<B>,
 }
 
 /// A connection for one request.
 pub(super) enum Lease<B: ClientBody> {
     Http1 {
-        connection: http1::Connection<B>,
-        home: Rc<http1::Idle<B>>,
+        connection: Box<Connection>,
+        home: Rc<Idle>,
         /// Whether it served a request before.
         reused: bool,
     },
@@ -67,61 +67,9 @@ pub(super) enum Lease<B: ClientBody> {
 /// What a pool has for a request at once.
 pub(super) enum AtHand<B: ClientBody> {
     Ready(Lease<B>),
-    /// To be looked at first: see [`http1::Idle::awaken`].
-    Stale(http1::Connection<B>),
+    /// To be looked at first: see [`Idle::awaken`].
+    Stale(Box<Connection>),
     None,
-}
-
-/// What a response body holds until it ends.
-#[derive(Debug)]
-pub(crate) enum Hold<B: ClientBody> {
-    Http1 {
-        sender: http1::Sender<B>,
-        driver: http1::Driver<B>,
-        address: SocketAddr,
-        speaks_for: Option<Addresses>,
-        home: Rc<http1::Idle<B>>,
-    },
-    Http2(http2::Stream<B>),
-}
-
-impl<B: ClientBody> Hold<B> {
-    /// Polls what comes of this connection. Where no task drives it, it is driven first, and only the socket wakes.
-    pub(super) fn poll<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        let driven = match self {
-            Hold::Http1 { driver, .. } => driver.drive(cx),
-            Hold::Http2(_) => false,
-        };
-        if !driven {
-            return poll(cx);
-        }
-        let polled = poll(&mut Context::from_waker(Waker::noop()));
-        if polled.is_pending() && !coop::has_budget_remaining() {
-            // The runtime makes everything look pending then, and has not been told whom to wake.
-            cx.waker().wake_by_ref();
-        }
-        polled
-    }
-
-    /// Whether [`Hold::poll`] drives it.
-    pub(super) fn is_driven_here(&self) -> bool {
-        matches!(self, Hold::Http1 { driver, .. } if driver.is_here())
-    }
-
-    /// The response has ended cleanly.
-    pub(super) fn release(self, deadline: Deadline) {
-        match self {
-            Hold::Http1 { sender, driver, address, speaks_for, home } => {
-                let deadline = Some(deadline);
-                http1::Idle::put(home, http1::Connection { sender, driver, address, speaks_for, deadline });
-            }
-            Hold::Http2(stream) => drop(stream),
-        }
-    }
 }
 
 impl<B: ClientBody> Pool<B> {
@@ -131,7 +79,7 @@ impl<B: ClientBody> Pool<B> {
             tls: target.tls.clone(),
             protocol: config.protocol,
             proxy_protocol: config.proxy_protocol,
-            http1: Rc::new(http1::Idle::new(config.idle_connections, config.keep_alive)),
+            http1: Rc::new(Idle::new(config.idle_connections, config.keep_alive)),
             http2: http2::Shared::new(config.keep_alive),
         }
     }
@@ -167,8 +115,8 @@ impl<B: ClientBody> Pool<B> {
             }
         };
         match found {
-            Some(http1::Found::Ready(connection)) => AtHand::Ready(self.reuse(connection)),
-            Some(http1::Found::Stale(connection)) => AtHand::Stale(connection),
+            Some(Found::Ready(connection)) => AtHand::Ready(self.reuse(connection)),
+            Some(Found::Stale(connection)) => AtHand::Stale(connection),
             None => AtHand::None,
         }
     }
@@ -176,7 +124,7 @@ impl<B: ClientBody> Pool<B> {
     /// One that stands already, else a new one. `stale` is what [`Pool::at_hand`] gave.
     pub(super) async fn lease(
         &self,
-        stale: Option<http1::Connection<B>>,
+        stale: Option<Box<Connection>>,
         client: Addresses,
         connect_timeout: Duration,
     ) -> Result<Lease<B>, connect::Error> {
@@ -190,7 +138,7 @@ impl<B: ClientBody> Pool<B> {
         }
     }
 
-    fn reuse(&self, connection: http1::Connection<B>) -> Lease<B> {
+    fn reuse(&self, connection: Box<Connection>) -> Lease<B> {
         Lease::Http1 { connection, home: self.http1.clone(), reused: true }
     }
 
@@ -209,7 +157,7 @@ impl<B: ClientBody> Pool<B> {
                 let speaks_for = self.speaks_for(client);
                 let header = self.proxy_protocol.map(|version| client.header(version)).unwrap_or_default();
                 let (stream, address) = self.connect(&header, connect_timeout).await?;
-                let connection = http1::Connection::begin(stream, address, speaks_for).await?;
+                let connection = Box::new(Connection::new(stream, address, speaks_for));
                 Ok(Lease::Http1 { connection, home: self.http1.clone(), reused: false })
             }
             Protocol::Http2 => {
@@ -221,7 +169,7 @@ impl<B: ClientBody> Pool<B> {
 
     async fn open_http2(&self, connect_timeout: Duration) -> Result<http2::Connection<B>, connect::Error> {
         let (stream, address) = self.connect(&[], connect_timeout).await?;
-        http2::Connection::begin(stream, address).await
+        http2::Connection::begin(TokioIo::new(stream), address).await
     }
 
     /// Connects and keeps the endpoint's record.
@@ -229,12 +177,12 @@ impl<B: ClientBody> Pool<B> {
         &self,
         first: &[u8],
         connect_timeout: Duration,
-    ) -> Result<(TokioIo<Stream>, SocketAddr), connect::Error> {
+    ) -> Result<(Stream, SocketAddr), connect::Error> {
         let addresses = self.endpoint.addresses();
         match connect::connect(&addresses, first, self.tls.as_ref(), self.protocol, connect_timeout).await {
             Ok((stream, address)) => {
                 self.endpoint.connected();
-                Ok((TokioIo::new(stream), address))
+                Ok((stream, address))
             }
             Err(error) => {
                 self.endpoint.failed(Instant::now(), &error);

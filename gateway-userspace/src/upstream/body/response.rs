@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,7 +11,9 @@ use hyper::body::Incoming;
 
 use super::{ClientBody, Progress};
 use crate::upstream::deadline::Deadline;
-use crate::upstream::pool::Hold;
+use crate::upstream::exchange::Cause;
+use crate::upstream::http1::Reception;
+use crate::upstream::pool::{Idle, http2};
 
 /// A body that streams from an upstream.
 ///
@@ -20,16 +22,25 @@ use crate::upstream::pool::Hold;
 /// off yields an error and never a clean end.
 #[derive(Debug)]
 pub struct ResponseBody<B: ClientBody> {
-    incoming: Incoming,
+    source: Source<B>,
     idle_timeout: Duration,
     /// Whether the deadline runs: the last poll found nothing.
     waiting: bool,
     /// The request's body, if it may still be on its way: while it moves, the response is not late.
     progress: Option<Rc<Progress>>,
-    /// Given back at the end.
-    held: Option<(Hold<B>, Deadline)>,
+    /// Goes with the connection at the end.
+    deadline: Option<Deadline>,
     /// Why it broke off, until that is told: see [`ResponseBody::break_off`].
     broken: Option<Error>,
+}
+
+/// Where it comes from.
+#[derive(Debug)]
+pub(in crate::upstream) enum Source<B: ClientBody> {
+    Http1 { reception: Reception, home: Rc<Idle> },
+    Http2 { incoming: Incoming, stream: Option<http2::Stream<B>> },
+    /// It broke off.
+    None,
 }
 
 /// Why an upstream's body broke off.
@@ -40,58 +51,76 @@ pub enum Error {
     Idle(Duration),
     /// The connection broke, or what came was not valid.
     #[error("the upstream's body broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Cause),
+}
+
+impl<B: ClientBody> Source<B> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cause>>> {
+        match self {
+            Source::Http1 { reception, .. } => {
+                reception.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Cause::from)))
+            }
+            Source::Http2 { incoming, .. } => {
+                Pin::new(incoming).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Cause::from)))
+            }
+            Source::None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Source::Http1 { reception, .. } => reception.is_end_stream(),
+            Source::Http2 { incoming, .. } => incoming.is_end_stream(),
+            Source::None => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Source::Http1 { reception, .. } => reception.size_hint(),
+            Source::Http2 { incoming, .. } => incoming.size_hint(),
+            Source::None => SizeHint::with_exact(0),
+        }
+    }
+
+    /// Gives the connection back, or the place on it, once nothing more will be read.
+    fn release(&mut self, deadline: &mut Option<Deadline>) {
+        match self {
+            Source::Http1 { reception, home } => {
+                if let Some(mut connection) = reception.release() {
+                    connection.deadline = deadline.take();
+                    home.put(connection);
+                }
+            }
+            Source::Http2 { incoming, stream } if incoming.is_end_stream() => drop(stream.take()),
+            Source::Http2 { .. } | Source::None => {}
+        }
+    }
 }
 
 impl<B: ClientBody> ResponseBody<B> {
     pub(in crate::upstream) fn new(
-        incoming: Incoming,
-        held: Option<(Hold<B>, Deadline)>,
+        source: Source<B>,
+        deadline: Option<Deadline>,
         progress: Option<Rc<Progress>>,
         idle_timeout: Duration,
     ) -> ResponseBody<B> {
-        let mut body = ResponseBody { incoming, idle_timeout, waiting: false, progress, held, broken: None };
-        body.release_at_end();
+        let mut body = ResponseBody { source, idle_timeout, waiting: false, progress, deadline, broken: None };
+        body.source.release(&mut body.deadline);
         body
-    }
-
-    /// What has come already, else what the connection reads now.
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let incoming = &mut self.incoming;
-        let mut poll = |cx: &mut Context<'_>| Pin::new(&mut *incoming).poll_frame(cx);
-        let Some((hold, _deadline)) = &mut self.held else { return poll(cx) };
-        if hold.is_driven_here() {
-            let polled = poll(&mut Context::from_waker(Waker::noop()));
-            if polled.is_ready() {
-                return polled;
-            }
-        }
-        hold.poll(cx, poll)
     }
 
     /// Ends it with an error, one turn later: the server drops what it has not written yet when a body fails, and the
     /// head and what came of the body may have been handed to it in this very turn.
     fn break_off(&mut self, error: Error, cx: &mut Context<'_>) {
-        self.held = None;
+        self.source = Source::None;
         self.broken = Some(error);
         cx.waker().wake_by_ref();
     }
 
-    fn release_at_end(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.release();
-        }
-    }
-
-    fn release(&mut self) {
-        if let Some((hold, deadline)) = self.held.take() {
-            hold.release(deadline);
-        }
-    }
-
     /// Ready when neither direction has moved for the timeout.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        let Some((_hold, deadline)) = &mut self.held else { return Poll::Pending };
+        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
         if !self.waiting {
             self.waiting = true;
             deadline.set(Instant::now() + self.idle_timeout);
@@ -117,10 +146,10 @@ impl<B: ClientBody> Body for ResponseBody<B> {
         if let Some(error) = this.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        match this.poll_incoming(cx) {
+        match this.source.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.waiting = false;
-                this.release_at_end();
+                this.source.release(&mut this.deadline);
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -128,7 +157,7 @@ impl<B: ClientBody> Body for ResponseBody<B> {
                 Poll::Pending
             }
             Poll::Ready(None) => {
-                this.release();
+                this.source.release(&mut this.deadline);
                 Poll::Ready(None)
             }
             Poll::Pending => {
@@ -141,10 +170,10 @@ impl<B: ClientBody> Body for ResponseBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.broken.is_none() && self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.source.size_hint()
     }
 }

@@ -26,7 +26,7 @@ fn a_get_has_host_and_via_and_no_framing() {
         get(&open(config(&[address])), "/users?page=2").await.expect("an answer");
         assert_eq!(
             heard.borrow()[0],
-            "GET /users?page=2 HTTP/1.1\r\nvia: 1.1 portcullis\r\nhost: api.test\r\n\r\n"
+            "GET /users?page=2 HTTP/1.1\r\nhost: api.test\r\nvia: 1.1 portcullis\r\n\r\n"
         );
     });
 }

@@ -1,0 +1,256 @@
+//! Bodies in chunks (RFC 9112 §7.1), taken apart as the bytes come.
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+
+use super::answer;
+
+/// Most bytes of a body that are neither data nor sizes: chunk extensions, and the trailer section. A sender has no
+/// use for more, and each costs time without bringing a body on.
+pub const OVERHEAD_MAX: usize = 16 << 10;
+
+/// Most digits of a chunk's size: what fits into 64 bits.
+const DIGITS_MAX: u8 = 16;
+
+/// Takes a body apart.
+#[derive(Debug)]
+pub struct Decoder {
+    state: State,
+    /// Bytes of extensions and trailers so far.
+    overhead: usize,
+    /// The trailer section so far, with the empty line that ends it.
+    trailers: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In the size of a chunk.
+    Size { size: u64, digits: u8 },
+    /// After the size, in padding.
+    Padding { size: u64 },
+    /// In an extension.
+    Extension { size: u64 },
+    /// Before the LF that ends the line of the size.
+    SizeEnd { size: u64 },
+    /// So many bytes of a chunk are left, 1 at least.
+    Data { left: u64 },
+    /// Before the CR after a chunk.
+    DataEnd,
+    /// Before the LF after a chunk.
+    DataEndLf,
+    /// After the last chunk.
+    Trailers,
+    /// The body has ended.
+    Ended,
+}
+
+/// What comes next in a body.
+#[derive(Debug)]
+pub enum Piece {
+    /// Data, never empty.
+    Data(Bytes),
+    /// The fields after the data, never none; the body has ended.
+    Trailers(HeaderMap),
+    /// The body has ended.
+    End,
+    /// All input is used up, and more is needed.
+    More,
+}
+
+/// Why a body cannot be taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A size is missing, too large, or followed by something else.
+    #[error("a chunk's size is not valid")]
+    Size,
+    /// An extension holds a control character.
+    #[error("a chunk extension is not valid")]
+    Extension,
+    /// No CRLF where a line or chunk ends.
+    #[error("a chunk does not end where it should")]
+    LineEnd,
+    /// More than [`OVERHEAD_MAX`].
+    #[error("chunk extensions and trailers are too long")]
+    Overhead,
+    /// The trailer section is not a list of fields.
+    #[error("the trailer section is not valid")]
+    Trailers,
+}
+
+impl Default for Decoder {
+    fn default() -> Decoder {
+        Decoder { state: State::Size { size: 0, digits: 0 }, overhead: 0, trailers: Vec::new() }
+    }
+}
+
+impl Decoder {
+    /// Whether the body has ended.
+    pub fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// Takes the next piece off the input. Bytes after the end stay there.
+    pub fn next(&mut self, input: &mut Bytes) -> Result<Piece, Fault> {
+        loop {
+            if let State::Data { left } = self.state {
+                if input.is_empty() {
+                    return Ok(Piece::More);
+                }
+                let take = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
+                let left = left - take as u64;
+                self.state = if left == 0 { State::DataEnd } else { State::Data { left } };
+                return Ok(Piece::Data(input.split_to(take)));
+            }
+            if self.state == State::Ended {
+                return Ok(Piece::End);
+            }
+            let Some(&byte) = input.first() else { return Ok(Piece::More) };
+            input.advance(1);
+            self.step(byte)?;
+            if self.state == State::Ended && self.trailers.len() > 2 {
+                let section = Bytes::from(std::mem::take(&mut self.trailers));
+                let trailers = answer::fields(&section).ok_or(Fault::Trailers)?;
+                return Ok(Piece::Trailers(trailers));
+            }
+        }
+    }
+
+    /// Goes on by one byte of framing.
+    fn step(&mut self, byte: u8) -> Result<(), Fault> {
+        self.state = match (self.state, byte) {
+            (State::Size { size, digits }, digit) if digit.is_ascii_hexdigit() => {
+                if digits == DIGITS_MAX {
+                    return Err(Fault::Size);
+                }
+                let digit = char::from(digit).to_digit(16).unwrap_or_default();
+                State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
+            }
+            (State::Size { digits: 0, .. }, _) => return Err(Fault::Size),
+            (State::Size { size, .. } | State::Padding { size }, b' ' | b'\t') => {
+                self.spend(1)?;
+                State::Padding { size }
+            }
+            (State::Size { size, .. } | State::Padding { size }, b';') => State::Extension { size },
+            (
+                State::Size { size, .. } | State::Padding { size } | State::Extension { size },
+                b'\r',
+            ) => State::SizeEnd { size },
+            (State::Size { .. } | State::Padding { .. }, _) => return Err(Fault::Size),
+            (State::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => {
+                self.spend(1)?;
+                State::Extension { size }
+            }
+            (State::Extension { .. }, _) => return Err(Fault::Extension),
+            (State::SizeEnd { size: 0 }, b'\n') => State::Trailers,
+            (State::SizeEnd { size }, b'\n') => State::Data { left: size },
+            (State::DataEnd, b'\r') => State::DataEndLf,
+            (State::DataEndLf, b'\n') => State::Size { size: 0, digits: 0 },
+            (State::Trailers, byte) => {
+                self.spend(1)?;
+                self.trailers.push(byte);
+                let ended = self.trailers == b"\r\n" || self.trailers.ends_with(b"\r\n\r\n");
+                if byte == b'\n' && !self.trailers.ends_with(b"\r\n") {
+                    return Err(Fault::LineEnd);
+                }
+                if ended { State::Ended } else { State::Trailers }
+            }
+            (State::SizeEnd { .. } | State::DataEnd | State::DataEndLf, _) => return Err(Fault::LineEnd),
+            (state @ (State::Data { .. } | State::Ended), _) => state,
+        };
+        Ok(())
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.overhead += bytes;
+        if self.overhead > OVERHEAD_MAX { Err(Fault::Overhead) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything that a body holds, when it comes in pieces of this many bytes.
+    fn decode(body: &[u8], step: usize) -> Result<(Vec<u8>, Vec<(String, String)>, bool, usize), Fault> {
+        let mut decoder = Decoder::default();
+        let (mut data, mut trailers) = (Vec::new(), Vec::new());
+        let mut left_over = 0;
+        for part in body.chunks(step) {
+            let mut input = Bytes::copy_from_slice(part);
+            loop {
+                match decoder.next(&mut input)? {
+                    Piece::Data(bytes) => data.extend_from_slice(&bytes),
+                    Piece::Trailers(fields) => {
+                        let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
+                        trailers.extend(fields.iter().map(|(name, value)| (name.to_string(), text(value))));
+                    }
+                    Piece::End | Piece::More => break,
+                }
+            }
+            left_over += input.len();
+        }
+        Ok((data, trailers, decoder.has_ended(), left_over))
+    }
+
+    #[test]
+    fn data_and_trailers_come_out_however_the_bytes_are_cut() {
+        let body = b"5\r\nhello\r\n6;a=\"b c\"\r\n world\r\n00 \r\nX-Sum: 1\r\nx-b:  2 \r\n\r\nGET";
+        for step in 1..=body.len() {
+            let (data, trailers, ended, left_over) = decode(body, step).unwrap();
+            assert_eq!(data, b"hello world", "step {step}");
+            let expected = [("x-sum", "1"), ("x-b", "2")].map(|(name, value)| (name.into(), value.into()));
+            assert_eq!(trailers, expected, "step {step}");
+            assert_eq!((ended, left_over), (true, 3), "step {step}");
+        }
+    }
+
+    #[test]
+    fn an_unfinished_body_has_not_ended() {
+        let body = b"A\r\n0123456789\r\n0\r\n\r\n";
+        for end in 0..body.len() {
+            assert!(end == 0 || !decode(&body[..end], 3).unwrap().2, "after {end} bytes");
+        }
+        assert!(decode(body, 3).unwrap().2);
+    }
+
+    #[test]
+    fn framing_has_one_reading() {
+        for (body, fault) in [
+            (&b"\r\n"[..], Fault::Size),
+            (b"g\r\n", Fault::Size),
+            (b"-1\r\n", Fault::Size),
+            (b"0x5\r\nhello\r\n", Fault::Size),
+            (b" 5\r\nhello\r\n", Fault::Size),
+            (b"5 5\r\nhello\r\n", Fault::Size),
+            (b"10000000000000000\r\n", Fault::Size),
+            (b"5\nhello\r\n", Fault::Size),
+            (b"5\r\rhello\r\n", Fault::LineEnd),
+            (b"5\r\nhello\n0\r\n\r\n", Fault::LineEnd),
+            (b"5\r\nhello!\r\n0\r\n\r\n", Fault::LineEnd),
+            (b"5\r\nhello\r0\r\n\r\n", Fault::LineEnd),
+            (b"5;a\nb\r\nhello\r\n", Fault::Extension),
+            (b"5;a\0\r\nhello\r\n", Fault::Extension),
+            (b"0\r\na: b\n\r\n", Fault::LineEnd),
+            (b"0\r\na b\r\n\r\n", Fault::Trailers),
+            (b"0\r\na : b\r\n\r\n", Fault::Trailers),
+            (b"0\r\n: b\r\n\r\n", Fault::Trailers),
+        ] {
+            for step in [1, 2, 3, body.len()] {
+                assert_eq!(decode(body, step).unwrap_err(), fault, "{}", body.escape_ascii());
+            }
+        }
+        assert_eq!(decode(b"ffffffffffffffff\r\nx", 4).unwrap().0, b"x");
+    }
+
+    #[test]
+    fn what_is_not_data_has_a_limit_over_the_whole_body() {
+        let extension = format!("1;{}\r\nx\r\n", "e".repeat(1 << 10));
+        let body = extension.repeat(17);
+        assert_eq!(decode(body.as_bytes(), 4096).unwrap_err(), Fault::Overhead);
+        assert!(decode(extension.repeat(15).as_bytes(), 4096).is_ok());
+        let trailers = format!("0\r\na: {}\r\n\r\n", "t".repeat(OVERHEAD_MAX));
+        assert_eq!(decode(trailers.as_bytes(), 4096).unwrap_err(), Fault::Overhead);
+        let padding = format!("1{}\r\nx\r\n", " ".repeat(OVERHEAD_MAX + 1));
+        assert_eq!(decode(padding.as_bytes(), 4096).unwrap_err(), Fault::Overhead);
+    }
+}
