@@ -7,10 +7,11 @@
 
 use crate::header::{self, Fields, Name, Value};
 
-/// Taken out of every message. `Trailer` stays: it announces trailers, which are forwarded.
-static ALWAYS: [Name; 6] = [
-    header::CONNECTION,
+/// Taken out of every message, beside `Connection` and `TE`. `Trailer` stays: it announces trailers, which are forwarded.
+static OTHERS: [Name; 7] = [
     header::KEEP_ALIVE,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
     header::PROXY_CONNECTION,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
@@ -52,56 +53,65 @@ const PROTECTED: &[&str] = &[
 /// Cleans what a client sent. `TE` stays if it asks for trailers, as gRPC needs, and then says nothing else. Upgrades
 /// are not supported, so `Upgrade` goes.
 pub fn strip_request(fields: &mut Fields) {
-    if !concern_the_connection(fields) {
-        return;
-    }
-    let trailers = wants_trailers(fields);
-    strip(fields);
-    fields.remove(&header::PROXY_AUTHORIZATION);
+    let Some(found) = Found::among(fields) else { return };
+    let trailers = found.te && wants_trailers(fields);
+    found.strip(fields);
     if trailers {
         fields.set(header::TE, Value::from_static("trailers"));
-    } else {
-        fields.remove(&header::TE);
     }
 }
 
 /// Cleans what an upstream answered.
 pub fn strip_response(fields: &mut Fields) {
-    if !concern_the_connection(fields) {
-        return;
+    if let Some(found) = Found::among(fields) {
+        found.strip(fields);
     }
-    strip(fields);
-    fields.remove(&header::PROXY_AUTHENTICATE);
-    fields.remove(&header::TE);
 }
 
-/// Whether there is anything to strip. Most messages have nothing, and one look at each field is a third of looking
-/// for each name.
-fn concern_the_connection(fields: &Fields) -> bool {
-    fields.iter().any(|(name, _value)| {
-        matches!(
-            name.as_str(),
-            "connection"
-                | "http2-settings"
+/// Which of the fields that concern the connection a message has. One look at each field is a third of looking for each
+/// name, and most messages have none or one.
+#[derive(Default)]
+struct Found {
+    connection: bool,
+    te: bool,
+    others: bool,
+}
+
+impl Found {
+    fn among(fields: &Fields) -> Option<Found> {
+        let mut found = Found::default();
+        for (name, _value) in fields.iter() {
+            match name.as_str() {
+                "connection" => found.connection = true,
+                "te" => found.te = true,
+                "http2-settings"
                 | "keep-alive"
                 | "proxy-authenticate"
                 | "proxy-authorization"
                 | "proxy-connection"
-                | "te"
                 | "transfer-encoding"
-                | "upgrade"
-        )
-    })
-}
-
-fn strip(fields: &mut Fields) {
-    if fields.contains(&header::CONNECTION) {
-        for name in nominated(fields) {
-            fields.remove(&name);
+                | "upgrade" => found.others = true,
+                _ => {}
+            }
         }
+        (found.connection || found.te || found.others).then_some(found)
     }
-    for name in &ALWAYS {
-        fields.remove(name);
+
+    fn strip(&self, fields: &mut Fields) {
+        if self.connection {
+            for name in nominated(fields) {
+                fields.remove(&name);
+            }
+            fields.remove(&header::CONNECTION);
+        }
+        if self.te {
+            fields.remove(&header::TE);
+        }
+        if self.others {
+            for name in &OTHERS {
+                fields.remove(name);
+            }
+        }
     }
 }
 
@@ -109,14 +119,18 @@ fn strip(fields: &mut Fields) {
 fn nominated(fields: &Fields) -> Vec<Name> {
     let tokens =
         fields.get_all(&header::CONNECTION).filter_map(Value::to_str).flat_map(|line| line.split(','));
-    let names = tokens.filter_map(|token| Name::parse(token.trim()));
+    // These two name nothing that stays otherwise, and are nearly all that is ever said.
+    let is_usual =
+        |token: &str| token.eq_ignore_ascii_case("keep-alive") || token.eq_ignore_ascii_case("close");
+    let unusual = tokens.map(str::trim).filter(|token| !is_usual(token));
+    let names = unusual.filter_map(Name::parse);
     names.filter(|name| !is_protected(name.as_str())).take(NOMINATED_MAX).collect()
 }
 
 /// Whether a field may come after the body (RFC 9110 §6.5.1): not what routes, frames, authenticates or tells where a
 /// request comes from, since a receiver may merge trailers into the header.
 pub fn may_be_trailer(name: &Name) -> bool {
-    let of_connection = ALWAYS.contains(name) || *name == header::PROXY_AUTHORIZATION;
+    let of_connection = *name == header::CONNECTION || OTHERS.contains(name);
     !of_connection && !is_protected(name.as_str())
 }
 
@@ -146,11 +160,8 @@ mod tests {
 
     #[test]
     fn each_field_of_a_connection_is_taken_out_when_it_stands_alone() {
-        let names = ALWAYS.iter().map(Name::as_str);
-        for name in names.clone().chain(["proxy-authorization", "te"]) {
+        for name in OTHERS.iter().map(Name::as_str).chain(["connection", "te"]) {
             assert_eq!(left(&[("accept", "a"), (name, "b")]), ["accept"], "{name}");
-        }
-        for name in names.chain(["proxy-authenticate", "te"]) {
             let mut fields = fields(&[("accept", "a"), (name, "b")]);
             strip_response(&mut fields);
             assert_eq!(fields.len(), 1, "{name}");

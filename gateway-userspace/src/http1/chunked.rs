@@ -131,10 +131,9 @@ impl Decoder {
                 State::Padding { size }
             }
             (State::Size { size, .. } | State::Padding { size }, b';') => State::Extension { size },
-            (
-                State::Size { size, .. } | State::Padding { size } | State::Extension { size },
-                b'\r',
-            ) => State::SizeEnd { size },
+            (State::Size { size, .. } | State::Padding { size } | State::Extension { size }, b'\r') => {
+                State::SizeEnd { size }
+            }
             (State::Size { .. } | State::Padding { .. }, _) => return Err(Fault::Size),
             (State::Extension { size }, b'\t' | b' '..=b'~' | 0x80..) => {
                 self.spend(1)?;

@@ -101,7 +101,11 @@ mod tests {
 
     use super::*;
 
-    fn length(status: u16, version: Version, lines: &[(&'static str, &'static str)]) -> Result<Length, Ambiguous> {
+    fn length(
+        status: u16,
+        version: Version,
+        lines: &[(&'static str, &'static str)],
+    ) -> Result<Length, Ambiguous> {
         let mut fields = HeaderMap::new();
         for (name, value) in lines {
             fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));

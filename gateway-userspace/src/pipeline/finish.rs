@@ -277,12 +277,12 @@ impl Address {
 /// The body of every answer: counts what is sent and keeps the record until its end.
 pub struct Body {
     inner: crate::action::Body<RequestBody>,
-    record: Record,
+    record: Box<Record>,
 }
 
 impl Body {
     /// `bodiless` leaves the body out, whatever it is (RFC 9110 §6.4.1).
-    pub fn new(inner: crate::action::Body<RequestBody>, record: Record, bodiless: bool) -> Body {
+    pub fn new(inner: crate::action::Body<RequestBody>, record: Box<Record>, bodiless: bool) -> Body {
         Body { inner: if bodiless { crate::action::Body::Empty } else { inner }, record }
     }
 }

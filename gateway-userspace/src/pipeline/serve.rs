@@ -104,7 +104,7 @@ fn serve(
         identity: None,
         limit: None,
     };
-    let mut record = Record::open(worker.clone(), worker.view(), &parts, context);
+    let mut record = Box::new(Record::open(worker.clone(), worker.view(), &parts, context));
     let step = intake::read(parts, connection).and_then(|mut head| {
         introduce(connection, &mut record, &mut head);
         respond(connection, &mut record, head, body)
@@ -133,9 +133,9 @@ fn serve(
 }
 
 pin_project! {
-    /// A request on its way to the head of its answer.
+    /// A request on its way to the head of its answer. The record is on the heap, for it is moved half a dozen times.
     struct Serving<F> {
-        record: Option<Record>,
+        record: Option<Box<Record>>,
         #[pin]
         stage: Stage<F>,
         head_only: bool,
@@ -147,13 +147,13 @@ pin_project! {
     enum Stage<F> {
         Decided { outcome: Option<Result<Answer, Rejection>> },
         Forwarded { #[pin] answer: F },
-        Judged { judged: Pin<Box<dyn Future<Output = (Record, Result<Answer, Rejection>)>>> },
+        Judged { judged: Pin<Box<dyn Future<Output = (Box<Record>, Result<Answer, Rejection>)>>> },
     }
 }
 
 /// The record of a request whose upstream is waited for: a panic there writes it at once, as one, and not later as that
 /// of a client which left.
-struct Kept<'s>(&'s mut Option<Record>);
+struct Kept<'s>(&'s mut Option<Box<Record>>);
 
 impl Drop for Kept<'_> {
     fn drop(&mut self) {

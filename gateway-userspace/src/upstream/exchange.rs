@@ -27,8 +27,8 @@ use super::body::{ClientBody, Phase, Progress, RequestBody, ResponseBody, Source
 use super::config::Config;
 use super::connect;
 use super::deadline::Deadline;
-use super::plan::{Plan, PlannedTarget};
 use super::http1::{self, Call, Connection};
+use super::plan::{Plan, PlannedTarget};
 use super::pool::{AtHand, Idle, Lease, Pool, http2};
 use super::proxy_protocol::Addresses;
 

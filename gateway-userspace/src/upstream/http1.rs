@@ -102,7 +102,11 @@ impl Connection {
     }
 
     /// The next head, interim or not, and what came after it.
-    fn poll_head(&mut self, cx: &mut Context<'_>, after: Bytes) -> Poll<Result<(message::Head, Bytes), Error>> {
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        after: Bytes,
+    ) -> Poll<Result<(message::Head, Bytes), Error>> {
         let mut came = after;
         loop {
             if came.is_empty() {

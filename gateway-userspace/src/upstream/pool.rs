@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
 
-pub(super) use self::http1::Idle;
 use self::http1::Found;
+pub(super) use self::http1::Idle;
 use super::body::ClientBody;
 use super::config::{Config, Protocol};
 use super::connect::{self, Stream};

@@ -37,8 +37,14 @@ pub struct ResponseBody<B: ClientBody> {
 /// Where it comes from.
 #[derive(Debug)]
 pub(in crate::upstream) enum Source<B: ClientBody> {
-    Http1 { reception: Reception, home: Rc<Idle> },
-    Http2 { incoming: Incoming, stream: Option<http2::Stream<B>> },
+    Http1 {
+        reception: Reception,
+        home: Rc<Idle>,
+    },
+    Http2 {
+        incoming: Incoming,
+        stream: Option<http2::Stream<B>>,
+    },
     /// It broke off.
     None,
 }
@@ -105,7 +111,8 @@ impl<B: ClientBody> ResponseBody<B> {
         progress: Option<Rc<Progress>>,
         idle_timeout: Duration,
     ) -> ResponseBody<B> {
-        let mut body = ResponseBody { source, idle_timeout, waiting: false, progress, deadline, broken: None };
+        let mut body =
+            ResponseBody { source, idle_timeout, waiting: false, progress, deadline, broken: None };
         body.source.release(&mut body.deadline);
         body
     }

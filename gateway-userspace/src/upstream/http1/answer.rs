@@ -171,7 +171,8 @@ impl Reception {
             Left::Known(_) | Left::UntilClose if self.unread.is_empty() => return Ok(None),
             Left::UntilClose => Some(Frame::data(std::mem::take(&mut self.unread))),
             Left::Known(left) => {
-                let take = usize::try_from(*left).map_or(self.unread.len(), |left| left.min(self.unread.len()));
+                let take =
+                    usize::try_from(*left).map_or(self.unread.len(), |left| left.min(self.unread.len()));
                 *left -= take as u64;
                 let data = self.unread.split_to(take);
                 if *left == 0 {

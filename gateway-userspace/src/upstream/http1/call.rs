@@ -86,10 +86,11 @@ impl<B: ClientBody> Call<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(http::response::Parts, Reception), Error>> {
         self.poll_send(cx)?;
-        let (head, after) = ready!(self.poll_final_head(cx)).map_err(|error| match self.send_fault.take() {
-            Some(fault) if matches!(error, Error::Io(_) | Error::Closed) => Error::Io(fault),
-            _ => error,
-        })?;
+        let (head, after) =
+            ready!(self.poll_final_head(cx)).map_err(|error| match self.send_fault.take() {
+                Some(fault) if matches!(error, Error::Io(_) | Error::Closed) => Error::Io(fault),
+                _ => error,
+            })?;
         let length = framing::of_answer(self.to_head, head.status, head.version, &head.fields)?;
         let persists = answer::persists(&head) && self.send_fault.is_none();
         let connection = self.connection.take().expect("not polled after it was ready");

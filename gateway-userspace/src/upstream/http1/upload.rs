@@ -134,7 +134,9 @@ impl<B: ClientBody> Upload<B> {
     fn poll_write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let parts = [&self.head[..], &self.framing, &self.data, self.after];
-            let Some(first) = parts.iter().position(|part| !part.is_empty()) else { return Poll::Ready(Ok(())) };
+            let Some(first) = parts.iter().position(|part| !part.is_empty()) else {
+                return Poll::Ready(Ok(()));
+            };
             let slices = parts.map(IoSlice::new);
             let mut written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices[first..]))?;
             if written == 0 {
