@@ -174,6 +174,10 @@ impl Fields {
     pub(crate) fn into_raw(self) -> http::HeaderMap {
         self.0
     }
+
+    pub(crate) fn raw(&self) -> &http::HeaderMap {
+        &self.0
+    }
 }
 
 macro_rules! names {

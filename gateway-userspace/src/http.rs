@@ -10,5 +10,6 @@ pub mod connection;
 pub mod error_body;
 pub mod forwarded;
 pub mod hop_by_hop;
+pub mod incoming;
 pub mod intake;
 pub mod rejection;

@@ -1,23 +1,31 @@
-//! HTTP/1 messages as bytes (RFC 9112): what a head says, where a body ends, and how both are written. No sockets.
+//! HTTP/1 messages as bytes (RFC 9112): what a head says, where a body ends, and how both are written; and the one
+//! buffer of a thread that they are read through.
 //!
 //! What is accepted from a sender, and what is refused:
 //!
-//! | in a message | here |
-//! |---|---|
-//! | a line that ends with LF alone | accepted in the head of an answer (RFC 9112 §2.2), refused in chunked framing |
-//! | a folded field line, white space before the colon | refused (§5.1, §5.2) |
-//! | a body after the answer to HEAD, in 204 and 304 | none is read; what follows closes the connection (§6.3) |
-//! | `Transfer-Encoding` other than `chunked` once, or in HTTP/1.0 | refused: where it ends is unclear (§6.1) |
-//! | `Transfer-Encoding` beside `Content-Length` | refused: that is how answers are smuggled (§6.3, §11.2) |
-//! | several `Content-Length` | accepted if all say the same (§6.3), refused otherwise |
-//! | `Content-Length` that is more than digits | refused, a sign included (RFC 9110 §8.6) |
-//! | an answer that switches protocols (101) | refused: nobody asked for it |
-//! | interim answers (other 1xx) | skipped, however many: the wait for the final one has a deadline |
-//! | neither | the body of an answer ends with the connection |
-//! | chunk extensions | skipped, up to [`chunked::OVERHEAD_MAX`] in all |
-//! | space or tab after a chunk's size | skipped: old servers pad with it |
+//! | in a message | from a client | from an upstream |
+//! |---|---|---|
+//! | a line that ends with LF alone | refused (RFC 9112 §2.2 lets one accept it) | accepted in a head, refused in chunked framing |
+//! | empty lines before the request line | skipped (§2.2) | refused |
+//! | a folded field line, white space before the colon | refused (§5.1, §5.2) | refused |
+//! | a version other than 1.0 and 1.1 | refused | refused |
+//! | a target that is no URI | refused (§3.2) | |
+//! | `Transfer-Encoding` other than `chunked` once, or in HTTP/1.0 | refused: where it ends is unclear (§6.1) | refused |
+//! | `Transfer-Encoding` beside `Content-Length` | refused: that is how requests are smuggled (§6.3, §11.2) | refused |
+//! | several `Content-Length` | refused | accepted if all say the same (§6.3) |
+//! | `Content-Length` that is more than digits | refused, a sign included (RFC 9110 §8.6) | refused |
+//! | neither | no body | the body ends with the connection |
+//! | a body after the answer to HEAD, in 204 and 304 | | none is read; what follows closes the connection (§6.3) |
+//! | an answer that switches protocols (101) | | refused: nobody asked for it |
+//! | interim answers (other 1xx) | | skipped, however many: the wait for the final one has a deadline |
+//! | chunk extensions | skipped, up to [`chunked::OVERHEAD_MAX`] in all | likewise |
+//! | space or tab after a chunk's size | skipped: old software pads with it | likewise |
 
 pub mod answer;
 pub mod chunked;
+mod fields;
 pub mod framing;
+pub mod outgoing;
+pub mod read;
+pub mod request;
 pub mod write;

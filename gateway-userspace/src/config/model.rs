@@ -121,12 +121,24 @@ pub struct ListenLimits {
     pub header_count_max: usize,
     /// Longest target, default 8 KiB; then 414.
     pub uri_bytes_max: usize,
+    /// Who reads and writes HTTP/1, default [`Http1::Native`].
+    pub http1: Http1,
     /// Most concurrent HTTP/2 streams of a connection, default 100.
     pub streams_max: u32,
     /// Most connections in all, default 10 000.
     pub connections_max: usize,
     /// Most connections of one address (IPv6 /64), default 256; trusted proxies are not counted.
     pub connections_per_address_max: usize,
+}
+
+/// Who reads and writes HTTP/1 towards clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Http1 {
+    /// The gateway's own code.
+    #[default]
+    Native,
+    /// The library hyper.
+    Hyper,
 }
 
 impl Default for ListenLimits {
@@ -139,6 +151,7 @@ impl Default for ListenLimits {
             header_bytes_max: 60 << 10,
             header_count_max: 100,
             uri_bytes_max: 8 << 10,
+            http1: Http1::Native,
             streams_max: 100,
             connections_max: 10_000,
             connections_per_address_max: 256,

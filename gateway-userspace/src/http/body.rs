@@ -13,10 +13,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::hop_by_hop;
+use super::incoming::Incoming;
 use super::rejection::Rejection;
 use crate::header::{Fields, Name};
 use crate::policy::request_limits::config::Config;

@@ -24,7 +24,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 
 pub use drain::Drain;
 use drain::Entered;
@@ -32,6 +31,7 @@ use drain::Entered;
 use self::clock::Clock;
 use self::wire::Wire;
 use super::forwarded;
+use super::incoming::Incoming;
 use super::rejection::Rejection;
 use crate::abuse::signal;
 use crate::header::Value;

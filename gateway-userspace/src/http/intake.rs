@@ -7,8 +7,9 @@
 //!   cannot tell `X_User_Id` from `X-User-Id`, which the gateway sets.
 //! - A trailing dot of the host is dropped, so that `example.com.` finds the routes of `example.com`.
 //! - The scheme is how the client reached us, whatever the target says.
-//! - `Content-Length` beside `Transfer-Encoding` does not reach this place: the HTTP library drops the length, reads
-//!   the chunks and closes the connection afterwards (RFC 9112 §6.3), and the upstream gets framing of our own.
+//! - `Content-Length` beside `Transfer-Encoding` is refused. On a listener with `http1 = "hyper"` it does not reach this
+//!   place: the library drops the length, reads the chunks and closes the connection afterwards (RFC 9112 §6.3). The
+//!   upstream gets framing of our own in any case.
 
 use std::net::Ipv6Addr;
 
@@ -19,6 +20,7 @@ use super::connection::Connection;
 use super::hop_by_hop;
 use super::rejection::Rejection;
 use crate::header::{self, Fields, Name, Value};
+use crate::http1::framing;
 use crate::request::Scheme;
 use crate::request::head::{self, Authority, Head, Version};
 use crate::request::path::{self, EncodedSlash};
@@ -85,25 +87,24 @@ fn check_sizes(uri: &Uri, fields: &mut Fields, connection: &Connection) -> Resul
 
 /// What says where the body ends must have one reading (RFC 9112 §6.3).
 fn check_framing(version: Version, fields: &mut Fields) -> Result<(), Rejection> {
-    if fields.contains(&header::TRANSFER_ENCODING) {
-        let chunked = fields
-            .single(&header::TRANSFER_ENCODING)
-            .is_ok_and(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
-        if !chunked || version != Version::Http11 || fields.contains(&header::CONTENT_LENGTH) {
-            return Err(Rejection::BadFraming);
+    let one_reading = match version {
+        Version::Http2 => {
+            let length = fields.single(&header::CONTENT_LENGTH);
+            // Several equal lengths come through, though no sender of good faith writes them.
+            !fields.contains(&header::TRANSFER_ENCODING)
+                && (length == Err(0) || length.is_ok_and(|length| content_length(length).is_some()))
         }
-    }
-    match fields.single(&header::CONTENT_LENGTH) {
-        Ok(length) if content_length(length).is_some() => {}
-        Err(0) => {}
-        // Several equal lengths come through in HTTP/2 only, where no sender of good faith writes them.
-        Ok(_) | Err(_) => return Err(Rejection::BadFraming),
+        Version::Http11 => framing::of_request(http::Version::HTTP_11, fields.raw()).is_ok(),
+        Version::Http10 => framing::of_request(http::Version::HTTP_10, fields.raw()).is_ok(),
+    };
+    if !one_reading {
+        return Err(Rejection::BadFraming);
     }
     if let Some(expect) = fields.get(&header::EXPECT) {
         if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
             return Err(Rejection::ExpectationFailed);
         }
-        // The library answers `100 Continue` when the body is first read; the upstream is not asked again.
+        // `100 Continue` is answered when the body is first read; the upstream is not asked again.
         fields.remove(&header::EXPECT);
     }
     Ok(())

@@ -3,11 +3,10 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use http::header::HeaderMap;
 use http::{StatusCode, Version};
 
-/// Most fields of a head, and of a trailer section.
-pub const FIELDS_MAX: usize = 100;
+use super::fields::{self, FIELDS_MAX};
 
 /// The status line and the fields.
 #[derive(Debug)]
@@ -48,49 +47,19 @@ pub fn parse(bytes: &Bytes) -> Result<Option<(Head, usize)>, Fault> {
     let httparse::Status::Complete(length) = parsed else { return Ok(None) };
     let version = if answer.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     let status = StatusCode::from_u16(answer.code.unwrap_or_default()).map_err(|_invalid| Fault::Status)?;
-    let fields = keep(answer.headers, bytes).ok_or(Fault::TooManyFields)?;
+    let fields = fields::keep(answer.headers, bytes).ok_or(Fault::TooManyFields)?;
     Ok(Some((Head { version, status, fields }, length)))
 }
 
-/// A section of fields with the empty line that ends it; `None` when it is anything else.
-pub fn fields(section: &Bytes) -> Option<HeaderMap> {
-    let mut lines = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    match httparse::parse_headers(section, &mut lines) {
-        Ok(httparse::Status::Complete((length, lines))) if length == section.len() => keep(lines, section),
-        _ => None,
-    }
-}
-
-/// Whether the sender lets the connection be used again (RFC 9112 §9.3).
+/// Whether the sender lets the connection be used again.
 pub fn persists(head: &Head) -> bool {
-    let mut persists = head.version == Version::HTTP_11;
-    for value in head.fields.get_all(CONNECTION) {
-        for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if option.eq_ignore_ascii_case(b"close") {
-                return false;
-            }
-            persists |= option.eq_ignore_ascii_case(b"keep-alive");
-        }
-    }
-    persists
-}
-
-/// The fields, whose lines lie in `bytes`.
-fn keep(lines: &[httparse::Header<'_>], bytes: &Bytes) -> Option<HeaderMap> {
-    // The gateway adds a few of its own.
-    let mut fields = HeaderMap::try_with_capacity(lines.len() + 8).ok()?;
-    for line in lines {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
-        let value = bytes.slice_ref(line.value);
-        // SAFETY: the parser lets through HTAB, 0x20 to 0x7e and 0x80 to 0xff, which is what a value may hold.
-        let value = unsafe { HeaderValue::from_maybe_shared_unchecked(value) };
-        fields.try_append(name, value).ok()?;
-    }
-    Some(fields)
+    fields::persists(head.version, &head.fields)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn read(bytes: &[u8]) -> Result<Option<(Head, usize)>, Fault> {

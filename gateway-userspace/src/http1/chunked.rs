@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 
-use super::answer;
+use super::fields;
 
 /// Most bytes of a body that are neither data nor sizes: chunk extensions, and the trailer section. A sender has no
 /// use for more, and each costs time without bringing a body on.
@@ -109,7 +109,7 @@ impl Decoder {
             self.step(byte)?;
             if self.state == State::Ended && self.trailers.len() > 2 {
                 let section = Bytes::from(std::mem::take(&mut self.trailers));
-                let trailers = answer::fields(&section).ok_or(Fault::Trailers)?;
+                let trailers = fields::section(&section).ok_or(Fault::Trailers)?;
                 return Ok(Piece::Trailers(trailers));
             }
         }

@@ -58,6 +58,23 @@ pub fn of_answer(
     })
 }
 
+/// The length of a request's body.
+pub fn of_request(version: Version, fields: &HeaderMap) -> Result<Length, Ambiguous> {
+    let coded = fields.contains_key(TRANSFER_ENCODING);
+    if coded {
+        check_coding(version, fields)?;
+    }
+    let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) if coded => Ok(Length::Chunked),
+        (None, _) => Ok(Length::Known(0)),
+        (Some(_), _) if coded => Err(Ambiguous::Both),
+        // Equal ones may be taken for one (RFC 9112 §6.3), but nobody of good faith sends them.
+        (Some(length), None) => number(length.as_bytes()).map(Length::Known).ok_or(Ambiguous::Length),
+        (Some(_), Some(_)) => Err(Ambiguous::Length),
+    }
+}
+
 fn check_coding(version: Version, fields: &HeaderMap) -> Result<(), Ambiguous> {
     let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -146,6 +163,30 @@ mod tests {
         ] {
             assert_eq!(length(status, version, lines), expected, "{status} {lines:?}");
         }
+    }
+
+    #[test]
+    fn requests_are_held_to_less() {
+        const TE: (&str, &str) = ("transfer-encoding", "chunked");
+        let length = |version, lines: &[(&'static str, &'static str)]| {
+            let mut fields = HeaderMap::new();
+            for (name, value) in lines {
+                fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            of_request(version, &fields)
+        };
+        let now = Version::HTTP_11;
+        assert_eq!(length(now, &[]), Ok(Length::Known(0)));
+        assert_eq!(length(now, &[("content-length", "007")]), Ok(Length::Known(7)));
+        assert_eq!(length(now, &[TE]), Ok(Length::Chunked));
+        for value in ["", "5, 5", "5 5", "+5", "5 ;", "18446744073709551616"] {
+            assert_eq!(length(now, &[("content-length", value)]), Err(Ambiguous::Length), "{value}");
+        }
+        let twice = [("content-length", "5"), ("content-length", "5")];
+        assert_eq!(length(now, &twice), Err(Ambiguous::Length));
+        assert_eq!(length(now, &[TE, ("content-length", "5")]), Err(Ambiguous::Both));
+        assert_eq!(length(now, &[TE, TE]), Err(Ambiguous::Coding));
+        assert_eq!(length(Version::HTTP_10, &[TE]), Err(Ambiguous::Coding));
     }
 
     #[test]

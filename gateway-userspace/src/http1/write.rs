@@ -1,9 +1,11 @@
 //! Messages as they are sent.
 
+use std::cell::RefCell;
 use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{HOST, HeaderMap, TRAILER};
-use http::{HeaderName, Method};
+use http::{HeaderName, Method, StatusCode, Version};
 
 /// What ends a chunk, and a line.
 pub const CRLF: &[u8] = b"\r\n";
@@ -19,11 +21,11 @@ pub fn request(out: &mut Vec<u8>, method: &Method, target: &str, fields: &Header
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(host) = fields.get(HOST) {
-        field(out, &HOST, host.as_bytes());
+        field(out, "host", host.as_bytes());
     }
     for (name, value) in fields {
         if *name != HOST {
-            field(out, name, value.as_bytes());
+            field(out, name.as_str(), value.as_bytes());
         }
     }
     out.extend_from_slice(CRLF);
@@ -39,7 +41,7 @@ pub fn last_chunk(out: &mut Vec<u8>, trailers: &HeaderMap, announced: &[HeaderNa
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers {
         if announced.contains(name) {
-            field(out, name, value.as_bytes());
+            field(out, name.as_str(), value.as_bytes());
         }
     }
     out.extend_from_slice(CRLF);
@@ -52,11 +54,44 @@ pub fn announced(fields: &HeaderMap) -> Vec<HeaderName> {
     names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
-fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    out.extend_from_slice(name.as_str().as_bytes());
+/// Writes the first line of an answer.
+pub fn status_line(out: &mut Vec<u8>, version: Version, status: StatusCode) {
+    out.extend_from_slice(if version == Version::HTTP_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or("").as_bytes());
+    out.extend_from_slice(CRLF);
+}
+
+/// Writes a field line. The value must hold no CR and no LF.
+pub fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(CRLF);
+}
+
+/// Writes `Content-Length`.
+pub fn length(out: &mut Vec<u8>, length: u64) {
+    field(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
+}
+
+/// Writes `Date` (RFC 9110 §6.6.1), put together once in a second.
+pub fn date(out: &mut Vec<u8>) {
+    thread_local! {
+        static LAST: RefCell<(u64, Vec<u8>)> = RefCell::default();
+    }
+    let now = SystemTime::now();
+    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    LAST.with_borrow_mut(|(at, text)| {
+        if *at != second || text.is_empty() {
+            text.clear();
+            field(text, "date", httpdate::fmt_http_date(now).as_bytes());
+            *at = second;
+        }
+        out.extend_from_slice(text);
+    });
 }
 
 #[cfg(test)]

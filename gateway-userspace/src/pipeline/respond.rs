@@ -3,8 +3,6 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
-
 use super::fault;
 use super::finish::Record;
 use crate::action::{Body, forward};
@@ -13,6 +11,7 @@ use crate::header::AUTHORIZATION;
 use crate::http::body::{RequestBody, Watch};
 use crate::http::connection::Connection;
 use crate::http::forwarded;
+use crate::http::incoming::Incoming;
 use crate::http::rejection::{Challenge, CredentialFault, Rejection};
 use crate::observe::metrics::Label;
 use crate::policy::api_key::config::Location;

@@ -10,7 +10,6 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
 use super::finish::{Body, Record};
@@ -22,6 +21,7 @@ use crate::http::answer;
 use crate::http::body::RequestBody;
 use crate::http::client_address::client_address;
 use crate::http::connection::{Broken, Connection, Handler};
+use crate::http::incoming::Incoming;
 use crate::http::intake;
 use crate::http::rejection::Rejection;
 use crate::observe::{request_id, trace_context};

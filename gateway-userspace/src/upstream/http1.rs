@@ -6,7 +6,6 @@
 
 mod answer;
 mod call;
-mod read;
 mod upload;
 
 use std::io;
@@ -23,7 +22,7 @@ use super::connect::Stream;
 use super::deadline::Deadline;
 use super::proxy_protocol::Addresses;
 use crate::http1::framing::Ambiguous;
-use crate::http1::{answer as message, chunked};
+use crate::http1::{answer as message, chunked, read};
 
 /// Largest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;

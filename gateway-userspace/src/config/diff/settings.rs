@@ -9,7 +9,7 @@ use std::fmt::Display;
 
 use crate::admin::api::Role;
 use crate::config::model::{
-    Action, Admin, AdminListen, AdminTls, Budget, Certificate, Config, Gateway, Listen, ListenLimits,
+    Action, Admin, AdminListen, AdminTls, Budget, Certificate, Config, Gateway, Http1, Listen, ListenLimits,
     Operations, Route, Shield, UpstreamRef,
 };
 use crate::config::units::{show_duration, show_rate, show_size};
@@ -107,6 +107,7 @@ fn of_listen(listen: &Listen) -> Vec<(String, String)> {
         header_bytes_max,
         header_count_max,
         uri_bytes_max,
+        http1,
         streams_max,
         connections_max,
         connections_per_address_max,
@@ -128,6 +129,7 @@ fn of_listen(listen: &Listen) -> Vec<(String, String)> {
         pair("max-header-bytes", show_size(*header_bytes_max as u64)),
         pair("max-headers", header_count_max),
         pair("max-uri", show_size(*uri_bytes_max as u64)),
+        pair("http1", if *http1 == Http1::Native { "native" } else { "hyper" }),
         pair("max-streams", streams_max),
         pair("max-connections", connections_max),
         pair("max-connections-per-address", connections_per_address_max),

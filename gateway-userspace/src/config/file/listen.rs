@@ -3,7 +3,7 @@
 use crate::config::codes;
 use crate::config::decode::{Decoder, Fields, Key, Presence, Spec, Takes};
 use crate::config::file::{TableName, access};
-use crate::config::model::{Certificate, Listen, ListenLimits};
+use crate::config::model::{Certificate, Http1, Listen, ListenLimits};
 use crate::config::tree::{Node, Value};
 use crate::config::value;
 use crate::diagnostic::Problem;
@@ -36,6 +36,13 @@ pub static SPEC: Spec = Spec {
             Takes::Value(value::BOOLEAN.describe),
             Presence::Default("true"),
             "Whether HTTP/2 is offered (by ALPN over TLS, with prior knowledge in cleartext).",
+        ),
+        Key::new(
+            "http1",
+            Takes::Word(&["native", "hyper"]),
+            Presence::Default("\"native\""),
+            "Who reads and writes HTTP/1: the gateway's own code, or the library hyper, which takes more processor time \
+             and accepts more of what clients should not send.",
         ),
         Key::new(
             "proxy-protocol",
@@ -170,6 +177,7 @@ fn limits(d: &mut Decoder<'_>, f: &Fields<'_>) -> Option<ListenLimits> {
     let header_bytes_max = bounded_size(d, f, "max-header-bytes", HEADER_BYTES);
     let header_count_max = f.number(d, "max-headers");
     let uri_bytes_max = bounded_size(d, f, "max-uri", (64, HEADER_BYTES.1));
+    let http1 = f.word(d, "http1", &[("native", Http1::Native), ("hyper", Http1::Hyper)]);
     let streams_max = f.number(d, "max-streams");
     let connections_max = f.number(d, "max-connections");
     let connections_per_address_max = f.number(d, "max-connections-per-address");
@@ -181,6 +189,7 @@ fn limits(d: &mut Decoder<'_>, f: &Fields<'_>) -> Option<ListenLimits> {
         header_bytes_max: header_bytes_max?,
         header_count_max: header_count_max?,
         uri_bytes_max: uri_bytes_max?,
+        http1: http1?,
         streams_max: streams_max?,
         connections_max: connections_max?,
         connections_per_address_max: connections_per_address_max?,

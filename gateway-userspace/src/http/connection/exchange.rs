@@ -10,11 +10,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
 use super::clock::{Clock, Pace};
 use super::{Broken, Connection, Handler};
+use crate::http::incoming::Incoming;
 use crate::http::rejection::Rejection;
 
 /// A request that is being served, until it is dropped.

@@ -27,6 +27,7 @@ use super::clock::{Clock, Overdue, Pace};
 use super::tap::{Tap, Tapped};
 use super::{Broken, Connection, End, Entered, Handler, exchange};
 use crate::config::model::ListenLimits;
+use crate::http::incoming::Incoming;
 
 /// What a stream may send before we have taken it.
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
@@ -61,10 +62,10 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
     let limits = &connection.settings().limits;
     let executor = Streams { next: Rc::default(), write_timeout: limits.write_timeout };
     let next = executor.next.clone();
-    let service = service_fn(|request| {
+    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
         let pace = Rc::new(Pace::default());
         next.set(Some(pace.clone()));
-        exchange::begin(handler, &connection, &clock, Some(pace), request)
+        exchange::begin(handler, &connection, &clock, Some(pace), request.map(Incoming::from))
     });
     let seen = Rc::new(Seen::default());
     let counter = Counter { frames: ControlFrames::new(Instant::now().into_std()), seen: seen.clone() };

@@ -20,6 +20,7 @@ use crate::listener::{self, Listener, accept};
 use crate::policy::request_limits;
 use crate::request::RequestId;
 
+mod differential;
 mod http1;
 mod http2;
 mod opening;

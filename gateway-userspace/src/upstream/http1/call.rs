@@ -72,7 +72,7 @@ impl<B: ClientBody> Call<B> {
             Err(error) => return Err(Box::new(Unsent { error: error.into(), request })),
             Ok(ToSend::Head(head)) if !request.body().is_empty() => {
                 let (parts, body) = request.into_parts();
-                ToSend::Body(Box::new(Upload::new(head, &parts.headers, body)))
+                ToSend::Body(Box::new(Upload::new(&head, &parts.headers, body)))
             }
             Ok(to_send) => to_send,
         };

@@ -1,15 +1,15 @@
 //! Sending the body of a request.
 
-use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use http_body::Body as _;
-use tokio::io::AsyncWrite;
+use tokio::io::AsyncWrite as _;
 
 use super::Error;
+use crate::http1::outgoing::Outgoing;
 use crate::http1::write;
 use crate::upstream::body::{ClientBody, RequestBody};
 use crate::upstream::connect::Stream;
@@ -22,13 +22,7 @@ pub(super) struct Upload<B> {
     /// Bytes that the head still promises; `None` for a body in chunks.
     left: Option<u64>,
     announced: Vec<HeaderName>,
-    /// What of the head is not written.
-    head: Bytes,
-    /// Likewise of the size of a chunk, or of the end.
-    framing: Bytes,
-    data: Bytes,
-    /// Likewise of what comes after a chunk.
-    after: &'static [u8],
+    outgoing: Outgoing,
     state: State,
 }
 
@@ -44,15 +38,14 @@ enum State {
 
 impl<B: ClientBody> Upload<B> {
     /// `head` is the head as it is written, and `fields` are its fields.
-    pub(super) fn new(head: Bytes, fields: &HeaderMap, body: RequestBody<B>) -> Upload<B> {
+    pub(super) fn new(head: &[u8], fields: &HeaderMap, body: RequestBody<B>) -> Upload<B> {
+        let mut outgoing = Outgoing::default();
+        outgoing.head().extend_from_slice(head);
         Upload {
             left: body.size_hint().exact(),
             announced: write::announced(fields),
             body,
-            head,
-            framing: Bytes::new(),
-            data: Bytes::new(),
-            after: b"",
+            outgoing,
             state: State::Fresh,
         }
     }
@@ -61,7 +54,7 @@ impl<B: ClientBody> Upload<B> {
     pub(super) fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             if self.state != State::Fresh {
-                ready!(self.poll_write(stream, cx))?;
+                ready!(self.outgoing.poll_write(stream, cx))?;
             }
             if self.state == State::Ending {
                 return Pin::new(stream).poll_flush(cx).map_err(Error::Io);
@@ -97,22 +90,19 @@ impl<B: ClientBody> Upload<B> {
         match &mut self.left {
             Some(left) => {
                 *left = left.checked_sub(data.len() as u64).ok_or(Error::BodyLength)?;
+                self.outgoing.data(data);
                 if *left == 0 {
                     self.state = State::Ending;
                 }
             }
             None => {
-                let mut size = Vec::new();
-                write::chunk_size(&mut size, data.len());
-                self.framing = size.into();
-                self.after = write::CRLF;
-                if self.body.is_end_stream() {
-                    self.after = write::CRLF_AND_LAST_CHUNK;
+                let is_last = self.body.is_end_stream();
+                self.outgoing.chunk(data, is_last);
+                if is_last {
                     self.state = State::Ending;
                 }
             }
         }
-        self.data = data;
         Ok(())
     }
 
@@ -121,33 +111,8 @@ impl<B: ClientBody> Upload<B> {
         match self.left {
             Some(0) => {}
             Some(_) => return Err(Error::BodyLength),
-            None => {
-                let mut last = Vec::new();
-                write::last_chunk(&mut last, trailers, &self.announced);
-                self.framing = last.into();
-            }
+            None => write::last_chunk(self.outgoing.head(), trailers, &self.announced),
         }
         Ok(())
-    }
-
-    /// Writes all that is held.
-    fn poll_write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let parts = [&self.head[..], &self.framing, &self.data, self.after];
-            let Some(first) = parts.iter().position(|part| !part.is_empty()) else {
-                return Poll::Ready(Ok(()));
-            };
-            let slices = parts.map(IoSlice::new);
-            let mut written = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices[first..]))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            for part in [&mut self.head, &mut self.framing, &mut self.data] {
-                let taken = written.min(part.len());
-                part.advance(taken);
-                written -= taken;
-            }
-            self.after = &self.after[written..];
-        }
     }
 }

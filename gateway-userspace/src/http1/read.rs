@@ -10,9 +10,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncReadExt;
-
-use crate::upstream::connect::Stream;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Most bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -25,7 +23,7 @@ thread_local! {
 }
 
 /// What there is to read; nothing at the end of the stream.
-pub(super) fn poll(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+pub fn poll<IO: AsyncRead + Unpin>(stream: &mut IO, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
     BUFFER.with_borrow_mut(|buffer| {
         if buffer.capacity() < KEEP_BYTES {
             *buffer = BytesMut::with_capacity(READ_BYTES);

@@ -1,0 +1,362 @@
+//! A connection as its requests are read from it. The task of the connection has it, and while the body of a request
+//! comes, whoever reads that.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::config::model::ListenLimits;
+use crate::http::incoming::{self, Incomplete, Number};
+use crate::http::rejection::Rejection;
+use crate::http1::chunked::{Decoder, Piece};
+use crate::http1::framing::Length;
+use crate::http1::{read, request};
+
+/// What a client is told that asks before it sends a body (RFC 9110 §10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Most bytes of a body nobody wants that are read so that the connection can be used again.
+const SKIP_BYTES_MAX: usize = 64 << 10;
+
+/// Why there is no head.
+pub enum Missing {
+    /// The client closed the connection between two requests, or we want it to end there.
+    Closed,
+    /// The client has gone in the middle of a head.
+    Left,
+    /// It cannot be read.
+    Malformed(Rejection),
+}
+
+/// See the module.
+pub struct Socket<IO> {
+    /// `None` once the connection has been taken to be closed.
+    io: RefCell<Option<IO>>,
+    /// What has been read and not used.
+    unread: RefCell<Bytes>,
+    /// What has come of a head.
+    partial: RefCell<BytesMut>,
+    body: RefCell<Body>,
+    /// Whether the connection is to end when it is idle.
+    draining: Cell<bool>,
+}
+
+/// The body that comes, or came last.
+#[derive(Debug)]
+struct Body {
+    number: Number,
+    left: Left,
+    /// What of `100 Continue` is to be sent before the body is read.
+    interim: &'static [u8],
+    /// Whether the interim answer was to be sent and has not been begun.
+    unasked: bool,
+    /// Whether nobody will read the rest.
+    abandoned: bool,
+    /// It cannot be read to its end.
+    broken: bool,
+}
+
+#[derive(Debug)]
+enum Left {
+    Known(u64),
+    Chunked(Decoder),
+    Nothing,
+}
+
+impl Body {
+    fn new(number: Number, left: Left) -> Body {
+        Body { number, left, interim: b"", unasked: false, abandoned: false, broken: false }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.left, Left::Nothing)
+    }
+
+    /// The next frame of these bytes, or the end; `None` when more has to be read.
+    fn next(&mut self, unread: &mut Bytes) -> Result<Option<Option<Frame<Bytes>>>, Incomplete> {
+        let given = match &mut self.left {
+            Left::Nothing => None,
+            Left::Known(_) if unread.is_empty() => return Ok(None),
+            Left::Known(left) => {
+                let take = usize::try_from(*left).map_or(unread.len(), |left| left.min(unread.len()));
+                *left -= take as u64;
+                if *left == 0 {
+                    self.left = Left::Nothing;
+                }
+                Some(Frame::data(unread.split_to(take)))
+            }
+            Left::Chunked(decoder) => match decoder.next(unread).map_err(|_fault| Incomplete)? {
+                Piece::More => return Ok(None),
+                Piece::Data(data) => Some(Frame::data(data)),
+                Piece::Trailers(trailers) => {
+                    self.left = Left::Nothing;
+                    Some(Frame::trailers(trailers))
+                }
+                Piece::End => {
+                    self.left = Left::Nothing;
+                    None
+                }
+            },
+        };
+        Ok(Some(given))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
+    pub fn new(io: IO) -> Socket<IO> {
+        Socket {
+            io: RefCell::new(Some(io)),
+            unread: RefCell::default(),
+            partial: RefCell::default(),
+            body: RefCell::new(Body::new(0, Left::Nothing)),
+            draining: Cell::new(false),
+        }
+    }
+
+    /// The connection itself; whoever still reads a body sees it end.
+    pub fn take(&self) -> Option<IO> {
+        self.io.take()
+    }
+
+    /// The next connection that is idle ends.
+    pub fn drain(&self) {
+        self.draining.set(true);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Whether the next thing to come is a head.
+    pub fn is_between_requests(&self) -> bool {
+        let body = self.body.borrow();
+        body.has_ended() && !body.broken
+    }
+
+    /// Polls the connection itself.
+    pub fn poll_io<T>(&self, poll: impl FnOnce(&mut IO) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &mut *self.io.borrow_mut() {
+            Some(io) => poll(io),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// The next head.
+    pub fn poll_head(
+        &self,
+        limits: &ListenLimits,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<request::Head, Missing>> {
+        let (mut unread, mut partial) = (self.unread.borrow_mut(), self.partial.borrow_mut());
+        loop {
+            if !unread.is_empty() {
+                let came = std::mem::take(&mut *unread);
+                let bytes = if partial.is_empty() {
+                    came
+                } else {
+                    partial.extend_from_slice(&came);
+                    partial.split().freeze()
+                };
+                match request::parse(&bytes, limits.header_count_max) {
+                    Ok(Some((head, length))) => {
+                        *unread = bytes.slice(length..);
+                        // Empty lines before a request line are no beginning that a buffer should be kept for.
+                        *partial = BytesMut::new();
+                        return Poll::Ready(Ok(head));
+                    }
+                    Ok(None) => {
+                        if let Some(rejection) = too_large(&bytes, limits) {
+                            return Poll::Ready(Err(Missing::Malformed(rejection)));
+                        }
+                        partial.extend_from_slice(&bytes);
+                    }
+                    Err(fault) => return Poll::Ready(Err(Missing::Malformed(rejection(fault)))),
+                }
+            }
+            if self.draining.get() && partial.is_empty() {
+                return Poll::Ready(Err(Missing::Closed));
+            }
+            match ready!(self.poll_io(|io| read::poll(io, cx))) {
+                Ok(bytes) if !bytes.is_empty() => *unread = bytes,
+                Ok(_end) if partial.is_empty() => return Poll::Ready(Err(Missing::Closed)),
+                Ok(_) | Err(_) => return Poll::Ready(Err(Missing::Left)),
+            }
+        }
+    }
+
+    /// The head that was read announces a body, which gets a number; the client waits to be asked for it if it `expects`
+    /// that.
+    pub fn expect_body(&self, length: Length, expects: bool) -> Number {
+        let left = match length {
+            Length::Known(0) => Left::Nothing,
+            Length::Known(length) => Left::Known(length),
+            Length::Chunked | Length::UntilClose => Left::Chunked(Decoder::default()),
+        };
+        // A client that sends the body all the same does not need to be asked for it.
+        let unasked = expects && self.unread.borrow().is_empty();
+        let interim = if unasked { CONTINUE } else { b"" };
+        let mut body = self.body.borrow_mut();
+        let number = body.number + 1;
+        *body = Body { interim, unasked, ..Body::new(number, left) };
+        number
+    }
+
+    /// Ready when the client has gone. Looks only when nobody reads a body and no further request has come.
+    pub fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.body.borrow().has_ended() {
+            return Poll::Pending;
+        }
+        let mut unread = self.unread.borrow_mut();
+        while unread.is_empty() {
+            match ready!(self.poll_io(|io| read::poll(io, cx))) {
+                Ok(bytes) if !bytes.is_empty() => *unread = bytes,
+                Ok(_) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Throws away what has come of a body that nobody wants, if that is not much.
+    pub fn skip_body(&self) {
+        let mut body = self.body.borrow_mut();
+        if body.has_ended() || !body.abandoned || body.unasked || body.broken {
+            return;
+        }
+        let mut unread = self.unread.borrow_mut();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut skipped = 0;
+        while !body.has_ended() && skipped <= SKIP_BYTES_MAX {
+            match body.next(&mut unread) {
+                Ok(Some(frame)) => {
+                    skipped += frame.and_then(|frame| frame.into_data().ok()).map_or(0, |data| data.len());
+                }
+                Ok(None) => match self.poll_io(|io| read::poll(io, &mut cx)) {
+                    Poll::Ready(Ok(bytes)) if !bytes.is_empty() => *unread = bytes,
+                    Poll::Ready(_) => {
+                        body.broken = true;
+                        return;
+                    }
+                    Poll::Pending => return,
+                },
+                Err(Incomplete) => {
+                    body.broken = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether the rest of a body will not be read, so that the connection ends after the answer.
+    pub fn has_unwanted_body(&self) -> bool {
+        let body = self.body.borrow();
+        body.broken || !body.has_ended() && body.abandoned
+    }
+
+    /// What must come before the answer, if an interim one was cut off in the middle. It is not sent any more if it was
+    /// not begun.
+    pub fn take_interim(&self) -> &'static [u8] {
+        let mut body = self.body.borrow_mut();
+        let interim = std::mem::take(&mut body.interim);
+        if body.unasked { b"" } else { interim }
+    }
+
+    fn poll_interim(&self, body: &mut Body, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !body.interim.is_empty() {
+            let interim = body.interim;
+            let written = ready!(self.poll_io(|io| Pin::new(io).poll_write(cx, interim)))?;
+            body.unasked = false;
+            body.interim = &interim[written..];
+        }
+        self.poll_io(|io| Pin::new(io).poll_flush(cx))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> incoming::Connection for Socket<IO> {
+    fn poll_frame(
+        &self,
+        number: Number,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Incomplete>>> {
+        let mut body = self.body.borrow_mut();
+        if body.number != number {
+            return Poll::Ready(None);
+        }
+        if body.broken {
+            return Poll::Ready(Some(Err(Incomplete)));
+        }
+        loop {
+            let next = body.next(&mut self.unread.borrow_mut());
+            match next {
+                Ok(Some(frame)) => return Poll::Ready(frame.map(Ok)),
+                Ok(None) => {}
+                Err(Incomplete) => {
+                    body.broken = true;
+                    return Poll::Ready(Some(Err(Incomplete)));
+                }
+            }
+            if !body.interim.is_empty() && ready!(self.poll_interim(&mut body, cx)).is_err() {
+                body.broken = true;
+                return Poll::Ready(Some(Err(Incomplete)));
+            }
+            match ready!(self.poll_io(|io| read::poll(io, cx))) {
+                Ok(bytes) if !bytes.is_empty() => *self.unread.borrow_mut() = bytes,
+                Ok(_) | Err(_) => {
+                    body.broken = true;
+                    return Poll::Ready(Some(Err(Incomplete)));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self, number: Number) -> bool {
+        let body = self.body.borrow();
+        body.number != number || body.has_ended()
+    }
+
+    fn size_hint(&self, number: Number) -> SizeHint {
+        let body = self.body.borrow();
+        match body.left {
+            Left::Known(left) if body.number == number => SizeHint::with_exact(left),
+            Left::Chunked(_) if body.number == number => SizeHint::default(),
+            _ => SizeHint::with_exact(0),
+        }
+    }
+
+    fn abandon(&self, number: Number) {
+        let mut body = self.body.borrow_mut();
+        body.abandoned |= body.number == number;
+    }
+}
+
+impl<IO> fmt::Debug for Socket<IO> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("body", &self.body).finish_non_exhaustive()
+    }
+}
+
+/// Whether what has come of a head is more than a whole one may be. A target that is too long in a head that is not is
+/// left to whoever judges heads.
+fn too_large(partial: &[u8], limits: &ListenLimits) -> Option<Rejection> {
+    if partial.len() <= limits.header_bytes_max.saturating_add(REQUEST_LINE_REST) {
+        return None;
+    }
+    let line_has_ended = memchr::memchr(b'\n', partial.trim_ascii_start()).is_some();
+    Some(if line_has_ended { Rejection::HeadersTooLarge } else { Rejection::UriTooLong })
+}
+
+/// Room for what stands in a request line beside the target, and for empty lines before it.
+const REQUEST_LINE_REST: usize = 64;
+
+fn rejection(fault: request::Fault) -> Rejection {
+    match fault {
+        request::Fault::Target => Rejection::BadTarget,
+        request::Fault::TooManyFields => Rejection::HeadersTooLarge,
+        request::Fault::Syntax(_) | request::Fault::LineEnd => Rejection::BadFraming,
+    }
+}
