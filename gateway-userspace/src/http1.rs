@@ -23,7 +23,7 @@
 
 pub mod answer;
 pub mod chunked;
-mod fields;
+pub mod fields;
 pub mod framing;
 pub mod outgoing;
 pub mod read;

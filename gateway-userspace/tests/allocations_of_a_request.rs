@@ -10,12 +10,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// For each request: on each of the two sides, a buffer to read into and the count of who shares it (the fields are
-/// slices of it), which is four; the request's id, and the count of who shares that; the channel for the head of the
-/// answer, and the one for its body. All but the id are the HTTP library's, which keeps the tables of fields.
-const ALLOCATIONS: usize = 8;
-/// Allocations beyond that in [`REQUESTS`] requests: a block of a queue now and then, and buffers of the log.
-const SPARE: usize = 100;
+/// For each request: its record, its id, and the count of who shares that. What is read lies in blocks that many messages
+/// share, and tables of fields are used again.
+const ALLOCATIONS: usize = 3;
+/// Allocations beyond that in [`REQUESTS`] requests: those blocks, and buffers of the log.
+const SPARE: usize = 250;
 const REQUESTS: usize = 1000;
 const WARM_UP: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(30);

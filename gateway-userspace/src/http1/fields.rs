@@ -1,5 +1,7 @@
 //! Field lines.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use http::Version;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
@@ -9,6 +11,31 @@ pub const FIELDS_MAX: usize = 100;
 
 /// Room for the fields that the gateway adds itself.
 const FIELDS_TO_COME: usize = 10;
+
+/// Most tables that a thread keeps for later messages, and most fields of one.
+const TABLES_MAX: usize = 32;
+const TABLE_FIELDS_MAX: usize = 64;
+
+thread_local! {
+    static TABLES: RefCell<Vec<HeaderMap>> = RefCell::default();
+}
+
+/// An empty table.
+fn take_table() -> HeaderMap {
+    TABLES.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+/// Keeps the memory of a table whose message has been sent for another one.
+pub fn recycle(mut table: HeaderMap) {
+    if (1..=TABLE_FIELDS_MAX).contains(&table.capacity()) {
+        table.clear();
+        TABLES.with_borrow_mut(|tables| {
+            if tables.len() < TABLES_MAX {
+                tables.push(table);
+            }
+        });
+    }
+}
 
 /// A section of fields with the empty line that ends it; `None` when it is anything else.
 pub fn section(bytes: &Bytes) -> Option<HeaderMap> {
@@ -21,7 +48,8 @@ pub fn section(bytes: &Bytes) -> Option<HeaderMap> {
 
 /// The fields, whose lines lie in `bytes`; `None` when they are too many for a map.
 pub fn keep(lines: &[httparse::Header<'_>], bytes: &Bytes) -> Option<HeaderMap> {
-    let mut fields = HeaderMap::try_with_capacity(lines.len() + FIELDS_TO_COME).ok()?;
+    let mut fields = take_table();
+    fields.try_reserve(lines.len() + FIELDS_TO_COME).ok()?;
     for line in lines {
         let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
         let value = bytes.slice_ref(line.value);

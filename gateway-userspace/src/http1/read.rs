@@ -1,7 +1,7 @@
 //! Reading through one buffer for each thread.
 //!
-//! A connection that waits holds no buffer: what is read is copied out when it is little, and takes the buffer along
-//! when it is much.
+//! A connection that waits holds no buffer. What is read is copied out if it is little, next to what was read before, so
+//! that nothing is allocated for most messages; if it is much, it takes the buffer along.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -18,24 +18,65 @@ const READ_BYTES: usize = 64 << 10;
 /// From how many bytes on copying costs more than another buffer.
 const KEEP_BYTES: usize = 8 << 10;
 
+/// Little messages share blocks of so many bytes. Whoever keeps a part of one keeps the whole block, so it is no larger
+/// than the buffer that a connection would have otherwise.
+const BLOCK_BYTES: usize = 16 << 10;
+
 thread_local! {
-    static BUFFER: RefCell<BytesMut> = RefCell::default();
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Buffers {
+    reading: BytesMut,
+    block: BytesMut,
 }
 
 /// What there is to read; nothing at the end of the stream.
 pub fn poll<IO: AsyncRead + Unpin>(stream: &mut IO, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-    BUFFER.with_borrow_mut(|buffer| {
-        if buffer.capacity() < KEEP_BYTES {
-            *buffer = BytesMut::with_capacity(READ_BYTES);
+    BUFFERS.with_borrow_mut(|Buffers { reading, block }| {
+        if reading.capacity() < KEEP_BYTES {
+            *reading = BytesMut::with_capacity(READ_BYTES);
         }
-        let count = ready!(pin!(stream.read_buf(buffer)).poll(cx))?;
-        let bytes = if count < KEEP_BYTES {
-            let bytes = Bytes::copy_from_slice(buffer);
-            buffer.clear();
-            bytes
-        } else {
-            buffer.split().freeze()
-        };
-        Poll::Ready(Ok(bytes))
+        let count = ready!(pin!(stream.read_buf(reading)).poll(cx))?;
+        if count >= KEEP_BYTES {
+            return Poll::Ready(Ok(reading.split().freeze()));
+        }
+        if block.capacity() < count {
+            *block = BytesMut::with_capacity(BLOCK_BYTES);
+        }
+        block.extend_from_slice(reading);
+        reading.clear();
+        Poll::Ready(Ok(block.split().freeze()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_stays_as_it_was_whatever_is_read_later() {
+        let sizes =
+            [1, 100, KEEP_BYTES - 1, KEEP_BYTES, 3, READ_BYTES, READ_BYTES + 1, 5000, 5000, 5000, 5000, 2];
+        let mut all = Vec::new();
+        for (number, size) in (0_u8..).zip(sizes) {
+            let sent = vec![number; size];
+            let mut stream = &sent[..];
+            let mut got = Vec::new();
+            loop {
+                let bytes = poll_fn(|cx| poll(&mut stream, cx)).await.expect("memory can be read");
+                if bytes.is_empty() {
+                    break;
+                }
+                got.push(bytes);
+            }
+            all.push((sent, got));
+        }
+        for (sent, got) in all {
+            assert_eq!(got.concat(), sent);
+        }
+    }
 }

@@ -10,7 +10,7 @@ use http::{Method, Request, StatusCode};
 use super::answer::Reception;
 use super::upload::Upload;
 use super::{Connection, Error};
-use crate::http1::{answer, framing, write};
+use crate::http1::{answer, fields, framing, write};
 use crate::upstream::body::{ClientBody, RequestBody};
 
 /// Most bytes that the buffer for heads keeps from one request to the next.
@@ -74,7 +74,10 @@ impl<B: ClientBody> Call<B> {
                 let (parts, body) = request.into_parts();
                 ToSend::Body(Box::new(Upload::new(&head, &parts.headers, body)))
             }
-            Ok(to_send) => to_send,
+            Ok(to_send) => {
+                fields::recycle(request.into_parts().0.headers);
+                to_send
+            }
         };
         let connection = Some(connection);
         Ok(Call { connection, to_send, send_fault: None, to_head, after: Bytes::new() })

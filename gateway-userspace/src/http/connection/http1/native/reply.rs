@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::socket::Socket;
 use crate::http1::outgoing::Outgoing;
-use crate::http1::write;
+use crate::http1::{fields, write};
 
 /// Bytes that the buffer for heads keeps while a connection is idle.
 const KEPT_BYTES_MAX: usize = 1 << 10;
@@ -83,7 +83,7 @@ impl Reply {
         let described = terms.to_head.then(|| body.size_hint().exact()).flatten();
         write_head(out, &head, framing, described, persists, terms);
         let announced = if terms.with_trailers { write::announced(&head.headers) } else { Vec::new() };
-        drop(head);
+        fields::recycle(head.headers);
         if framing != Framing::None && framing != Framing::Known(0) {
             let mut stream =
                 pin!(Stream { body, framing, announced, outgoing: &mut self.outgoing, fresh: true });
