@@ -4,5 +4,6 @@ mod fault;
 pub mod finish;
 pub mod respond;
 pub mod serve;
+mod unread;
 
 pub use serve::Pipeline;

@@ -58,7 +58,7 @@ pub trait Handler: 'static {
 
     /// The answer where there is no request that [`Handler::handle`] could have answered: one that panicked a moment
     /// ago, or whose head was never complete.
-    fn refuse(&self, rejection: &Rejection) -> (response::Head, Bytes);
+    fn refuse(&self, peer: &Peer, rejection: &Rejection) -> (response::Head, Bytes);
 }
 
 /// Why a connection ended before or outside of a request.

@@ -14,6 +14,7 @@ use pin_project_lite::pin_project;
 
 use super::finish::{Body, Record};
 use super::respond::{Answer, Forwarded, Step, judge, respond, settle};
+use super::unread;
 use crate::abuse::signal::Signal;
 use crate::action;
 use crate::header::X_REQUEST_ID;
@@ -66,19 +67,9 @@ impl Handler for Pipeline {
         }
     }
 
-    fn refuse(&self, rejection: &Rejection) -> (response::Head, Bytes) {
-        refuse_without_request(&self.0, rejection)
+    fn refuse(&self, peer: &Peer, rejection: &Rejection) -> (response::Head, Bytes) {
+        unread::refuse(&self.0, peer, rejection)
     }
-}
-
-/// Outside of any route: what every answer carries, and the id of the request that panicked if that is the reason.
-fn refuse_without_request(worker: &Worker, rejection: &Rejection) -> (response::Head, Bytes) {
-    let view = worker.view();
-    let id = if *rejection == Rejection::Internal { worker.panicked.take() } else { None };
-    let errors = &view.shared.config.errors;
-    let (mut head, body) = answer::render(rejection, id.as_ref(), "", SystemTime::now(), errors);
-    view.shared.headers.apply(&mut head);
-    (head, body)
 }
 
 /// Does what can be done at once, and gives what is left.

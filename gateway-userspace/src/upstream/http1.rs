@@ -22,7 +22,7 @@ use super::connect::Stream;
 use super::deadline::Deadline;
 use super::proxy_protocol::Addresses;
 use crate::http1::framing::Ambiguous;
-use crate::http1::{answer as message, chunked, read};
+use crate::http1::{answer as message, chunked, fields, read};
 
 /// Largest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -122,19 +122,27 @@ impl Connection {
 
     /// A head in all that has come, which is kept if it is not one yet.
     fn parse_head(&mut self, came: Bytes) -> Result<Option<(message::Head, Bytes)>, Error> {
-        let bytes = if self.partial.is_empty() {
+        let before = self.partial.len();
+        let bytes = if before == 0 {
             came
         } else {
             self.partial.extend_from_slice(&came);
+            if !fields::may_end(&self.partial, before) {
+                return self.check_partial();
+            }
             self.partial.split().freeze()
         };
         match message::parse(&bytes)? {
             Some((head, length)) if length <= HEAD_BYTES_MAX => Ok(Some((head, bytes.slice(length..)))),
-            None if bytes.len() <= HEAD_BYTES_MAX => {
+            Some(_) => Err(Error::HeadTooLarge),
+            None => {
                 self.partial.extend_from_slice(&bytes);
-                Ok(None)
+                self.check_partial()
             }
-            _ => Err(Error::HeadTooLarge),
         }
+    }
+
+    fn check_partial<T>(&self) -> Result<Option<T>, Error> {
+        if self.partial.len() > HEAD_BYTES_MAX { Err(Error::HeadTooLarge) } else { Ok(None) }
     }
 }

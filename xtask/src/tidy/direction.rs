@@ -63,6 +63,11 @@ const BORDERS: &[Border] = &[
         instead: "`dial` is a leaf that keys and logs share; pass the value in from the caller",
     },
     Border {
+        part: "http1",
+        may: May::Only(&[]),
+        instead: "`http1` knows bytes only, for both sides of the gateway; what waits or decides belongs to those",
+    },
+    Border {
         part: "admin::api",
         may: May::AllBut(&["admin", "dataplane", "pipeline", "worker", "listener", "action", "upstream"]),
         instead: "`admin::api` holds types only; what acts belongs in `admin::handlers`",

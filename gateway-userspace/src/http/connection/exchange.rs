@@ -16,6 +16,7 @@ use super::clock::{Clock, Pace};
 use super::{Broken, Connection, Handler};
 use crate::http::incoming::Incoming;
 use crate::http::rejection::Rejection;
+use crate::request::Peer;
 
 /// A request that is being served, until it is dropped.
 struct Running(Rc<Clock>);
@@ -67,7 +68,7 @@ impl<H: Handler, F: Future<Output = http::Response<H::Body>>> Future for Exchang
                 // What is left of it goes now, and if that panics too, it still ends nothing else.
                 let _ = catch_unwind(AssertUnwindSafe(|| this.handled.set(None)));
                 this.handler.broken(this.connection.peer(), Broken::Panicked);
-                internal_error(&**this.handler)
+                internal_error(&**this.handler, this.connection.peer())
             }
         };
         let pace = this.pace.take();
@@ -82,8 +83,8 @@ impl<H: Handler, F: Future<Output = http::Response<H::Body>>> Future for Exchang
 }
 
 /// What a client gets when its request panicked.
-fn internal_error<H: Handler>(handler: &H) -> http::Response<Content<H::Body>> {
-    let (head, body) = handler.refuse(&Rejection::Internal);
+fn internal_error<H: Handler>(handler: &H, peer: &Peer) -> http::Response<Content<H::Body>> {
+    let (head, body) = handler.refuse(peer, &Rejection::Internal);
     let mut response = http::Response::new(Content::Own { bytes: Some(body) });
     *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
     *response.headers_mut() = head.fields.into_raw();

@@ -14,6 +14,7 @@ use super::{Broken, Connection, End, Entered, Handler, LINGER};
 use crate::config::model::Http1;
 use crate::http::rejection::Rejection;
 use crate::http1::write;
+use crate::request::Peer;
 
 /// Most bytes that are thrown away while waiting for the client to close its side.
 const LINGER_BYTES_MAX: usize = 1 << 20;
@@ -37,12 +38,13 @@ async fn give_up<IO: AsyncRead + AsyncWrite + Unpin, H: Handler>(
     overdue: Overdue,
     io: Option<IO>,
     clock: &Clock,
+    peer: &Peer,
     handler: &H,
 ) -> End {
     match overdue {
         Overdue::Head { begun: true } => {
             if let Some(io) = io {
-                refuse(io, clock, handler, &Rejection::HeadersTooSlow).await;
+                refuse(io, clock, peer, handler, &Rejection::HeadersTooSlow).await;
             }
             End::Broken(Broken::HeaderTimeout)
         }
@@ -58,10 +60,11 @@ async fn give_up<IO: AsyncRead + AsyncWrite + Unpin, H: Handler>(
 async fn refuse<IO: AsyncRead + AsyncWrite + Unpin, H: Handler>(
     mut io: IO,
     clock: &Clock,
+    peer: &Peer,
     handler: &H,
     rejection: &Rejection,
 ) {
-    let (head, body) = handler.refuse(rejection);
+    let (head, body) = handler.refuse(peer, rejection);
     let status = http::StatusCode::from_u16(head.status).unwrap_or(http::StatusCode::BAD_REQUEST);
     let mut bytes = Vec::new();
     write::status_line(&mut bytes, http::Version::HTTP_11, status);

@@ -56,7 +56,7 @@ impl Handler for Origin {
         self.broken.borrow_mut().push(why);
     }
 
-    fn refuse(&self, rejection: &Rejection) -> (crate::response::Head, Bytes) {
+    fn refuse(&self, _: &Peer, rejection: &Rejection) -> (crate::response::Head, Bytes) {
         answer::render(rejection, None, "", SystemTime::now(), &Default::default())
     }
 }

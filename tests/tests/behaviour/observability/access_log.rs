@@ -1,5 +1,7 @@
 //! The access log: what a line tells, in each format, and its way to files and the syslog.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use tests::curl::curl;
@@ -40,6 +42,38 @@ fn the_access_log_is_one_json_line_for_each_request_with_the_agreed_fields() {
     assert_eq!(lines[1]["http.response.status_code"], 404);
     assert_eq!(lines[1]["deny.reason"], "no-route");
     assert_eq!(lines[1]["request_id"].as_str(), Some(missing.header("x-request-id")));
+}
+
+#[test]
+fn what_is_no_request_has_a_line_and_an_answer_with_the_same_id() {
+    let gateway = Gateway::start("[route.all]\nmatch = \"/*\"\nrespond = { status = 200 }\n");
+    for (bytes, status, reason) in [
+        (&b"\x16\x03\x01 is no request\r\n\r\n"[..], 400, "bad-framing"),
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400, "bad-framing"),
+        (
+            &[b"GET / HTTP/1.1\r\nHost: a\r\n".as_slice(), &b"x: 1\r\n".repeat(101), b"\r\n"].concat(),
+            431,
+            "headers-too-large",
+        ),
+        (&[b"GET /".as_slice(), &[b'a'; 70_000]].concat(), 414, "uri-too-long"),
+    ] {
+        let before = gateway.access_log().len();
+        let mut stream = TcpStream::connect(gateway.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+        let body: serde_json::Value = serde_json::from_str(body).expect("a body of JSON");
+        let id = body["requestId"].as_str().expect("an id");
+        assert!(head.contains(&format!("x-request-id: {id}")), "{answer}");
+        let line = gateway.access_log_of(before + 1).pop().expect("a line");
+        assert_eq!(line["request_id"], id);
+        assert_eq!(line["http.response.status_code"], status);
+        assert_eq!(line["deny.reason"], reason);
+        assert_eq!(line["client.address"], "127.0.0.1");
+    }
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin, H: Handler>(
                 _ => End::Orderly,
             }
         }
-        Err(overdue) => give_up(overdue, Some(io), &clock, &**handler).await,
+        Err(overdue) => give_up(overdue, Some(io), &clock, connection.peer(), &**handler).await,
     }
 }
 

@@ -68,11 +68,11 @@ pub async fn run<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
         Ok(Ended::Left) => End::Orderly,
         Ok(Ended::Malformed(rejection)) => {
             if let Some(io) = io {
-                refuse(io, &clock, &**handler, &rejection).await;
+                refuse(io, &clock, connection.peer(), &**handler, &rejection).await;
             }
             End::Broken(Broken::Malformed)
         }
-        Err(overdue) => give_up(overdue, io, &clock, &**handler).await,
+        Err(overdue) => give_up(overdue, io, &clock, connection.peer(), &**handler).await,
     }
 }
 

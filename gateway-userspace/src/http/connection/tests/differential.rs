@@ -79,7 +79,7 @@ impl Handler for Recorder {
 
     fn broken(&self, _: &Peer, _: Broken) {}
 
-    fn refuse(&self, rejection: &Rejection) -> (crate::response::Head, Bytes) {
+    fn refuse(&self, _: &Peer, rejection: &Rejection) -> (crate::response::Head, Bytes) {
         answer::render(rejection, None, "", SystemTime::now(), &Default::default())
     }
 }

@@ -16,7 +16,7 @@ use crate::http::incoming::{self, Incomplete, Number};
 use crate::http::rejection::Rejection;
 use crate::http1::chunked::{Decoder, Piece};
 use crate::http1::framing::Length;
-use crate::http1::{read, request};
+use crate::http1::{fields, read, request};
 
 /// What a client is told that asks before it sends a body (RFC 9110 §10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -156,27 +156,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         let (mut unread, mut partial) = (self.unread.borrow_mut(), self.partial.borrow_mut());
         loop {
             if !unread.is_empty() {
-                let came = std::mem::take(&mut *unread);
-                let bytes = if partial.is_empty() {
-                    came
-                } else {
-                    partial.extend_from_slice(&came);
-                    partial.split().freeze()
-                };
-                match request::parse(&bytes, limits.header_count_max) {
-                    Ok(Some((head, length))) => {
-                        *unread = bytes.slice(length..);
-                        // Empty lines before a request line are no beginning that a buffer should be kept for.
-                        *partial = BytesMut::new();
-                        return Poll::Ready(Ok(head));
-                    }
-                    Ok(None) => {
-                        if let Some(rejection) = too_large(&bytes, limits) {
-                            return Poll::Ready(Err(Missing::Malformed(rejection)));
-                        }
-                        partial.extend_from_slice(&bytes);
-                    }
-                    Err(fault) => return Poll::Ready(Err(Missing::Malformed(rejection(fault)))),
+                let found = parse(&mut partial, std::mem::take(&mut *unread), limits);
+                if let Some((head, rest)) = found.map_err(Missing::Malformed)? {
+                    *unread = rest;
+                    *partial = BytesMut::new();
+                    return Poll::Ready(Ok(head));
                 }
             }
             if self.draining.get() && partial.is_empty() {
@@ -337,6 +321,31 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> incoming::Connection for Socket<IO> {
 impl<IO> fmt::Debug for Socket<IO> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket").field("body", &self.body).finish_non_exhaustive()
+    }
+}
+
+/// A head in all that has come, and what came after it. What is not a head yet is kept in `partial`.
+fn parse(
+    partial: &mut BytesMut,
+    came: Bytes,
+    limits: &ListenLimits,
+) -> Result<Option<(request::Head, Bytes)>, Rejection> {
+    let before = partial.len();
+    let bytes = if before == 0 {
+        came
+    } else {
+        partial.extend_from_slice(&came);
+        if !fields::may_end(partial, before) {
+            return too_large(partial, limits).map_or(Ok(None), Err);
+        }
+        partial.split().freeze()
+    };
+    match request::parse(&bytes, limits.header_count_max).map_err(rejection)? {
+        Some((head, length)) => Ok(Some((head, bytes.slice(length..)))),
+        None => {
+            partial.extend_from_slice(&bytes);
+            too_large(partial, limits).map_or(Ok(None), Err)
+        }
     }
 }
 
