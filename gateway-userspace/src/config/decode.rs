@@ -6,8 +6,11 @@
 //! without having been asked for each of its keys is a failed assertion, so a spec cannot promise what nothing reads.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
+
+use rapidhash::quality::RandomState;
 
 use crate::diagnostic::{Located, Place, Problem, Report, Sources};
 use crate::route::pattern::Pattern;
@@ -107,6 +110,8 @@ pub struct Decoder<'a> {
     pub declared: Vec<Declared>,
     /// Matches with their routes, usable or not.
     pub matches: Vec<(Arc<str>, Located<Pattern>)>,
+    /// Defaults by their texts.
+    defaults: HashMap<&'static str, Value, RandomState>,
 }
 
 /// A reference to a named table.
@@ -142,6 +147,7 @@ impl<'a> Decoder<'a> {
             references: Vec::new(),
             declared: Vec::new(),
             matches: Vec::new(),
+            defaults: HashMap::default(),
         }
     }
 
@@ -201,6 +207,15 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// A default, as if it were written at a place. Thousands of tables leave out the same keys, so each text is parsed
+    /// once.
+    fn default(&mut self, text: &'static str, place: &Place) -> Node {
+        let report = &mut self.report;
+        let parse = || tree::parse_value(report, place.file, text).value;
+        let value = self.defaults.entry(text).or_insert_with(parse).clone();
+        Node { place: place.clone(), value }
+    }
+
     /// A part of a string value as a place in its file.
     pub fn within(&self, node: &Node, part: Range<usize>) -> Place {
         place_within(&self.report.sources, node, part)
@@ -234,6 +249,7 @@ pub struct Fields<'n> {
     /// Its header.
     pub place: Place,
     entries: &'n [Entry],
+    /// What was asked for so far, in a debug build.
     asked: RefCell<Vec<&'static str>>,
 }
 
@@ -241,7 +257,9 @@ impl<'n> Fields<'n> {
     /// The key's node if it is written.
     pub fn node(&self, name: &'static str) -> Option<&'n Node> {
         debug_assert!(self.spec.key(name).is_some(), "{} has no key {name} in its spec", self.spec.title);
-        self.asked.borrow_mut().push(name);
+        if cfg!(debug_assertions) {
+            self.asked.borrow_mut().push(name);
+        }
         let found = self.entries.iter().find(|entry| entry.key.value == name).map(|entry| &entry.node);
         found.filter(|node| !node.is_blank())
     }
@@ -290,22 +308,22 @@ impl<'n> Fields<'n> {
             self.spec.title
         );
         self.with(d, name, |d, node| {
-            let words: Vec<&str> = meanings.iter().map(|(word, _)| *word).collect();
-            let text = d.text(node, &format!("one of {}", list(&words)))?;
-            let found = meanings.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
-            if found.is_none() {
-                let problem = Problem::error(
-                    codes::NOT_A_CHOICE,
-                    format!("`{name}` cannot be `{text}`"),
-                    node.place.clone(),
-                );
-                let problem = problem.label(format!("expected one of {}", list(&words)));
-                d.report.push(match nearest(text, words.iter().copied()) {
-                    Some(near) => problem.help(format!("did you mean `{near}`?")),
-                    None => problem,
-                });
+            if let Value::Text { text, .. } = &node.value
+                && let Some((_, meaning)) = meanings.iter().find(|(word, _)| word == text)
+            {
+                return Some(*meaning);
             }
-            found
+            let words: Vec<&str> = meanings.iter().map(|(word, _)| *word).collect();
+            let expected = format!("one of {}", list(&words));
+            let text = d.text(node, &expected)?;
+            let message = format!("`{name}` cannot be `{text}`");
+            let problem = Problem::error(codes::NOT_A_CHOICE, message, node.place.clone());
+            let problem = problem.label(format!("expected {expected}"));
+            d.report.push(match nearest(text, words.iter().copied()) {
+                Some(near) => problem.help(format!("did you mean `{near}`?")),
+                None => problem,
+            });
+            None
         })
     }
 
@@ -322,8 +340,7 @@ impl<'n> Fields<'n> {
         match self.spec.key(name)?.presence {
             Presence::Optional => None,
             Presence::Default(text) => {
-                let node = tree::parse_value(&mut d.report, self.place.file, text);
-                let node = Node { place: self.place.clone(), value: node.value };
+                let node = d.default(text, &self.place);
                 decode(d, &node)
             }
             Presence::Required => {

@@ -195,7 +195,9 @@ fn action(d: &mut Decoder<'_>, f: &Fields<'_>, name: &TableName) -> Option<Actio
     let targets = f.get(d, "to", &upstream::TARGETS);
     let respond = f.with(d, "respond", respond::decode);
     let replace_prefix = f.get(d, "replace-prefix", &PREFIX);
-    let settings = upstream::settings(d, f, name.value.clone(), targets);
+    // Most routes name their upstream: then there are no targets to be spoken to, and usually no settings to read.
+    let has_settings = to.is_some() || upstream::SETTINGS.iter().any(|key| f.node(key).is_some());
+    let settings = has_settings.then(|| upstream::settings(d, f, name.value.clone(), targets)).flatten();
 
     let choices = ["to", "upstream", "respond"];
     let mut written = choices.iter().filter(|key| f.node(key).is_some());
