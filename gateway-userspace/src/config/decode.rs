@@ -109,7 +109,7 @@ pub struct Decoder<'a> {
     /// Named tables, usable or not.
     pub declared: Vec<Declared>,
     /// Matches with their routes, usable or not.
-    pub matches: Vec<(Arc<str>, Located<Pattern>)>,
+    pub matches: Vec<(Arc<str>, Located<Arc<Pattern>>)>,
     /// Defaults by their texts.
     defaults: HashMap<&'static str, Value, RandomState>,
 }

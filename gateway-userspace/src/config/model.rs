@@ -299,7 +299,7 @@ pub struct Route {
     /// Where its table begins.
     pub place: Place,
     /// What it matches, at least one.
-    pub matches: Vec<Located<Pattern>>,
+    pub matches: Vec<Located<Arc<Pattern>>>,
     /// What it does.
     pub action: Action,
     /// Ways to authenticate, any of which is enough; empty with `public` says `auth = "none"` was written.

@@ -3,6 +3,8 @@
 mod respond;
 mod upstream_headers;
 
+use std::sync::Arc;
+
 use crate::config::codes;
 use crate::config::decode::{Decoder, Fields, Key, Presence, Reference, Spec, Takes};
 use crate::config::file::{TableName, access, headers, upstream};
@@ -17,7 +19,8 @@ use upstream_headers::UPSTREAM_HEADERS;
 /// Most matches of one route.
 const MATCHES_MAX: usize = 256;
 
-const MATCH: Type<Vec<Located<Pattern>>> = Type { describe: "a match, or an array of them", decode: matches };
+const MATCH: Type<Vec<Located<Arc<Pattern>>>> =
+    Type { describe: "a match, or an array of them", decode: matches };
 const PREFIX: Type<Box<str>> = Type { describe: "a path", decode: prefix };
 
 /// The keys of `[route.NAME]`.
@@ -248,11 +251,11 @@ fn requests(d: &mut Decoder<'_>, f: &Fields<'_>) -> Option<request_limits::confi
     })
 }
 
-fn matches(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Located<Pattern>>> {
+fn matches(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Located<Arc<Pattern>>>> {
     let patterns = value::one_or_many(d, node, |d, node| {
         let text = d.text(node, "a match such as `api.example.com/users/*`")?;
         match Pattern::parse(text) {
-            Ok(pattern) => Some(Located::new(pattern, node.place.clone())),
+            Ok(pattern) => Some(Located::new(Arc::new(pattern), node.place.clone())),
             Err(error) => {
                 let place = d.within(node, error.span);
                 d.report.push(Problem::error(codes::BAD_MATCH, error.message, place).help(error.help));
