@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -117,12 +118,31 @@ pub struct Decoder<'a> {
 /// A reference to a named table.
 #[derive(Debug)]
 pub struct Reference {
-    /// Who refers to it, as messages say it.
-    pub user: String,
+    /// Who refers to it.
+    pub user: User,
     /// `auth`, `limit`, `upstream` or `sink`.
     pub kind: &'static str,
     /// The name that it uses.
     pub name: Located<Arc<str>>,
+}
+
+/// A table that refers to others.
+#[derive(Debug)]
+pub enum User {
+    /// `[route.NAME]`
+    Route(Arc<str>),
+    /// `[log]`
+    Log,
+}
+
+/// As messages say it.
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            User::Route(name) => write!(f, "route `{name}`"),
+            User::Log => f.write_str("[log]"),
+        }
+    }
 }
 
 /// A named table.

@@ -6,7 +6,7 @@ mod upstream_headers;
 use std::sync::Arc;
 
 use crate::config::codes;
-use crate::config::decode::{Decoder, Fields, Key, Presence, Reference, Spec, Takes};
+use crate::config::decode::{Decoder, Fields, Key, Presence, Reference, Spec, Takes, User};
 use crate::config::file::{TableName, access, headers, upstream};
 use crate::config::model::{Action, Route, UpstreamRef};
 use crate::config::tree::Node;
@@ -162,11 +162,7 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Route
     auth.retain(|name| &*name.value != "none");
     for (kind, names) in [("auth", &auth), ("limit", &limits)] {
         for used in names {
-            d.references.push(Reference {
-                user: format!("route `{}`", name.value),
-                kind,
-                name: used.clone(),
-            });
+            d.references.push(Reference { user: User::Route(name.value.clone()), kind, name: used.clone() });
         }
     }
     Some(Route {
@@ -189,11 +185,8 @@ fn action(d: &mut Decoder<'_>, f: &Fields<'_>, name: &TableName) -> Option<Actio
     let to = f.node("to");
     let named = f.located(d, "upstream", &value::NAME);
     if let Some(used) = &named {
-        d.references.push(Reference {
-            user: format!("route `{}`", name.value),
-            kind: "upstream",
-            name: used.clone(),
-        });
+        let user = User::Route(name.value.clone());
+        d.references.push(Reference { user, kind: "upstream", name: used.clone() });
     }
     let targets = f.get(d, "to", &upstream::TARGETS);
     let respond = f.with(d, "respond", respond::decode);
