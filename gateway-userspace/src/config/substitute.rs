@@ -61,9 +61,9 @@ pub fn apply(node: &mut Node, environment: &Environment<'_>, report: &mut Report
     });
 }
 
-/// Whether `${` is in a text. Asked of every text, of which most have no `$` at all.
+/// Whether `${` is in a text. Hardly any text has a `$`, and one byte is found in less time than two.
 fn has_variable(text: &str) -> bool {
-    text.split('$').skip(1).any(|behind| behind.starts_with('{'))
+    text.as_bytes().contains(&b'$') && text.contains("${")
 }
 
 /// The text with its variables replaced, and what was wrong with any of them.
