@@ -37,7 +37,7 @@ impl Shape {
         for segment in segments(&pattern.path) {
             shape.push(b'/');
             match segment {
-                Segment::Literal(text) => shape.extend(literal::fold(text)),
+                Segment::Literal(text) => shape.extend_from_slice(&literal::folded(text)),
                 Segment::Parameter(_, kind) => shape.extend([0, *kind as u8]),
             }
         }

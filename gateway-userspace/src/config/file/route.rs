@@ -191,8 +191,9 @@ fn action(d: &mut Decoder<'_>, f: &Fields<'_>, name: &TableName) -> Option<Actio
     let targets = f.get(d, "to", &upstream::TARGETS);
     let respond = f.with(d, "respond", respond::decode);
     let replace_prefix = f.get(d, "replace-prefix", &PREFIX);
+    let written_settings: Vec<_> = upstream::SETTINGS.iter().filter(|key| f.node(key).is_some()).collect();
     // Most routes name their upstream: then there are no targets to be spoken to, and usually no settings to read.
-    let has_settings = to.is_some() || upstream::SETTINGS.iter().any(|key| f.node(key).is_some());
+    let has_settings = to.is_some() || !written_settings.is_empty();
     let settings = has_settings.then(|| upstream::settings(d, f, name.value.clone(), targets)).flatten();
 
     let choices = ["to", "upstream", "respond"];
@@ -212,10 +213,8 @@ fn action(d: &mut Decoder<'_>, f: &Fields<'_>, name: &TableName) -> Option<Actio
         d.report.push(problem.related(f.key_place(first), format!("`{first}` stands here")));
     }
     if to.is_none() {
-        let stray = upstream::SETTINGS.iter().filter(|key| f.node(key).is_some());
-        for key in stray
-            .chain((*first == "respond" && f.node("replace-prefix").is_some()).then_some(&"replace-prefix"))
-        {
+        let prefix = (*first == "respond" && f.node("replace-prefix").is_some()).then_some(&"replace-prefix");
+        for key in written_settings.into_iter().chain(prefix) {
             let message = format!("`{key}` has no effect beside `{first}`");
             let problem = Problem::error(codes::EXCLUSIVE, message, f.key_place(key));
             d.report.push(match *first {
