@@ -193,13 +193,16 @@ impl Compiler<'_> {
             route.auth.iter().map(|name| auth.get(&name.value).map(Authentication::share)).collect();
         let route_limits: Option<Vec<_>> =
             route.limits.iter().map(|name| limits.get(&name.value).cloned()).collect();
-        let (address_limits, identity_limits) = Limits::split(route_limits?, !route.auth.is_empty());
+        let route_limits = route_limits?;
+        let uses_parameters =
+            !route.upstream_headers.is_empty() || route_limits.iter().any(Limit::counts_by_parameter);
+        let (address_limits, identity_limits) = Limits::split(route_limits, !route.auth.is_empty());
         let authentication = authentication?;
         let realm = authentication.first().map_or_else(|| route.name.clone(), Authentication::realm);
         Some(Route {
             name: route.name.clone(),
             action: self.action(route, plan_of)?,
-            uses_parameters: uses_parameters(config, route),
+            uses_parameters,
             upstream_headers: UpstreamHeaders::new(&route.upstream_headers),
             log: route.log,
             policies: RoutePolicies {
@@ -250,17 +253,6 @@ impl Authentication {
             Authentication::ApiKey(_) => Arc::from(""),
         }
     }
-}
-
-/// Whether a header or a limit of the route asks for a parameter of the path.
-fn uses_parameters(config: &Config, route: &model::Route) -> bool {
-    let by_parameter = |limit: &rate_limit::config::Config| {
-        limit.by.iter().any(|key| matches!(key, rate_limit::config::Key::Parameter(_)))
-    };
-    let limited = |name: &Arc<str>| {
-        config.limit.iter().any(|limit| limit.value.name == *name && by_parameter(&limit.value))
-    };
-    !route.upstream_headers.is_empty() || route.limits.iter().any(|name| limited(&name.value))
 }
 
 /// Trailers with an underscore are dropped, so only the name with hyphens is left to refuse.

@@ -6,8 +6,12 @@
 //! without having been asked for each of its keys is a failed assertion, so a spec cannot promise what nothing reads.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
+
+use rapidhash::quality::RandomState;
 
 use crate::diagnostic::{Located, Place, Problem, Report, Sources};
 use crate::route::pattern::Pattern;
@@ -106,18 +110,39 @@ pub struct Decoder<'a> {
     /// Named tables, usable or not.
     pub declared: Vec<Declared>,
     /// Matches with their routes, usable or not.
-    pub matches: Vec<(Arc<str>, Located<Pattern>)>,
+    pub matches: Vec<(Arc<str>, Located<Arc<Pattern>>)>,
+    /// Defaults by their texts.
+    defaults: HashMap<&'static str, Value, RandomState>,
 }
 
 /// A reference to a named table.
 #[derive(Debug)]
 pub struct Reference {
-    /// Who refers to it, as messages say it.
-    pub user: String,
+    /// Who refers to it.
+    pub user: User,
     /// `auth`, `limit`, `upstream` or `sink`.
     pub kind: &'static str,
     /// The name that it uses.
     pub name: Located<Arc<str>>,
+}
+
+/// A table that refers to others.
+#[derive(Debug)]
+pub enum User {
+    /// `[route.NAME]`
+    Route(Arc<str>),
+    /// `[log]`
+    Log,
+}
+
+/// As messages say it.
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            User::Route(name) => write!(f, "route `{name}`"),
+            User::Log => f.write_str("[log]"),
+        }
+    }
 }
 
 /// A named table.
@@ -142,6 +167,7 @@ impl<'a> Decoder<'a> {
             references: Vec::new(),
             declared: Vec::new(),
             matches: Vec::new(),
+            defaults: HashMap::default(),
         }
     }
 
@@ -201,6 +227,15 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// A default, as if it were written at a place. Thousands of tables leave out the same keys, so each text is parsed
+    /// once.
+    fn default(&mut self, text: &'static str, place: &Place) -> Node {
+        let report = &mut self.report;
+        let parse = || tree::parse_value(report, place.file, text).value;
+        let value = self.defaults.entry(text).or_insert_with(parse).clone();
+        Node { place: place.clone(), value }
+    }
+
     /// A part of a string value as a place in its file.
     pub fn within(&self, node: &Node, part: Range<usize>) -> Place {
         place_within(&self.report.sources, node, part)
@@ -234,6 +269,7 @@ pub struct Fields<'n> {
     /// Its header.
     pub place: Place,
     entries: &'n [Entry],
+    /// What was asked for so far, in a debug build.
     asked: RefCell<Vec<&'static str>>,
 }
 
@@ -241,7 +277,9 @@ impl<'n> Fields<'n> {
     /// The key's node if it is written.
     pub fn node(&self, name: &'static str) -> Option<&'n Node> {
         debug_assert!(self.spec.key(name).is_some(), "{} has no key {name} in its spec", self.spec.title);
-        self.asked.borrow_mut().push(name);
+        if cfg!(debug_assertions) {
+            self.asked.borrow_mut().push(name);
+        }
         let found = self.entries.iter().find(|entry| entry.key.value == name).map(|entry| &entry.node);
         found.filter(|node| !node.is_blank())
     }
@@ -290,22 +328,22 @@ impl<'n> Fields<'n> {
             self.spec.title
         );
         self.with(d, name, |d, node| {
-            let words: Vec<&str> = meanings.iter().map(|(word, _)| *word).collect();
-            let text = d.text(node, &format!("one of {}", list(&words)))?;
-            let found = meanings.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
-            if found.is_none() {
-                let problem = Problem::error(
-                    codes::NOT_A_CHOICE,
-                    format!("`{name}` cannot be `{text}`"),
-                    node.place.clone(),
-                );
-                let problem = problem.label(format!("expected one of {}", list(&words)));
-                d.report.push(match nearest(text, words.iter().copied()) {
-                    Some(near) => problem.help(format!("did you mean `{near}`?")),
-                    None => problem,
-                });
+            if let Value::Text { text, .. } = &node.value
+                && let Some((_, meaning)) = meanings.iter().find(|(word, _)| word == text)
+            {
+                return Some(*meaning);
             }
-            found
+            let words: Vec<&str> = meanings.iter().map(|(word, _)| *word).collect();
+            let expected = format!("one of {}", list(&words));
+            let text = d.text(node, &expected)?;
+            let message = format!("`{name}` cannot be `{text}`");
+            let problem = Problem::error(codes::NOT_A_CHOICE, message, node.place.clone());
+            let problem = problem.label(format!("expected {expected}"));
+            d.report.push(match nearest(text, words.iter().copied()) {
+                Some(near) => problem.help(format!("did you mean `{near}`?")),
+                None => problem,
+            });
+            None
         })
     }
 
@@ -322,8 +360,7 @@ impl<'n> Fields<'n> {
         match self.spec.key(name)?.presence {
             Presence::Optional => None,
             Presence::Default(text) => {
-                let node = tree::parse_value(&mut d.report, self.place.file, text);
-                let node = Node { place: self.place.clone(), value: node.value };
+                let node = d.default(text, &self.place);
                 decode(d, &node)
             }
             Presence::Required => {

@@ -1,51 +1,61 @@
 //! What differs between two configurations, one line each.
 //!
 //! `+ route users`, `- auth old`, `~ limit per-user (rate 100/min → 50/min)`. Both sides are compared as flat settings
-//! ([`settings`]), so that defaults count as what they are and order counts for nothing.
+//! ([`settings`]), so that defaults count as what they are and order counts for nothing. Of thousands of tables a change
+//! touches few: what is [`same`] is not made texts of.
 
+mod same;
 pub mod settings;
+mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+
+use rapidhash::quality::RandomState;
 
 use super::model::Config;
-use settings::{Item, items};
+use tables::{Key, Table, tables};
 
 /// Longest value that a line shows.
 const VALUE_CHARS_MAX: usize = 60;
 
 /// The differences in the order of the tables in the reference, then by name.
 pub fn changes(old: &Config, new: &Config) -> Vec<String> {
-    let (old, new) = (by_name(items(old)), by_name(items(new)));
-    let mut names: Vec<_> = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))).collect();
-    names.sort();
-    names.into_iter().filter_map(|name| line(old.get(name), new.get(name))).collect()
+    let mut before: HashMap<Key<'_>, Table<'_>, RandomState> =
+        tables(old).map(|table| (table.key(), table)).collect();
+    let mut lines = Vec::new();
+    for after in tables(new) {
+        let line = match before.remove(&after.key()) {
+            Some(before) => changed(before, after),
+            None => Some(format!("+ {after}")),
+        };
+        lines.extend(line.map(|line| (after.key(), line)));
+    }
+    lines.extend(before.into_iter().map(|(key, gone)| (key, format!("- {gone}"))));
+    lines.sort();
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
-fn by_name(items: Vec<Item>) -> BTreeMap<(usize, String), Item> {
-    items.into_iter().map(|item| ((item.rank, item.title.clone()), item)).collect()
-}
-
-fn line(old: Option<&Item>, new: Option<&Item>) -> Option<String> {
-    let (old, new) = match (old, new) {
-        (Some(old), Some(new)) => (old, new),
-        (Some(old), None) => return Some(format!("- {}", old.title)),
-        (None, Some(new)) => return Some(format!("+ {}", new.title)),
-        (None, None) => return None,
-    };
-    let keys: Vec<&str> = old.values.iter().chain(&new.values).map(|(key, _)| &**key).collect();
+/// The line of a table that is in both.
+fn changed(before: Table<'_>, after: Table<'_>) -> Option<String> {
+    if before.is_surely(after) {
+        return None;
+    }
+    let (old, new) = (before.values(), after.values());
+    let keys: Vec<&str> = old.iter().chain(&new).map(|(key, _)| &**key).collect();
     let mut changed: Vec<String> = Vec::new();
     for (index, key) in keys.iter().enumerate() {
         if keys[..index].contains(key) {
             continue;
         }
-        let value =
-            |item: &Item| item.values.iter().find(|(other, _)| other == key).map(|(_, value)| value.clone());
-        match (value(old), value(new)) {
-            (before, after) if before == after => {}
-            (before, after) => changed.push(format!("{key} {} → {}", short(before), short(after))),
+        let value = |of: &[(String, String)]| {
+            of.iter().find(|(other, _)| other == key).map(|(_, value)| value.clone())
+        };
+        match (value(&old), value(&new)) {
+            (old, new) if old == new => {}
+            (old, new) => changed.push(format!("{key} {} → {}", short(old), short(new))),
         }
     }
-    (!changed.is_empty()).then(|| format!("~ {} ({})", new.title, changed.join(", ")))
+    (!changed.is_empty()).then(|| format!("~ {after} ({})", changed.join(", ")))
 }
 
 fn short(value: Option<String>) -> String {
@@ -84,6 +94,99 @@ auth = "partners"
         let reversed: String = parts.iter().skip(1).rev().map(|part| format!("[{part}\n")).collect();
         assert_eq!(changes(&load_ok(OLD), &load_ok(&reversed)), Vec::<String>::new());
         assert_eq!(changes(&load_ok(OLD), &load_ok(OLD)), Vec::<String>::new());
+    }
+
+    /// Every setting of the kinds of tables that are compared without texts.
+    const WHOLE: &str = r#"
+[listen.http]
+address = "[::]:8080"
+[auth.a]
+api-key = "X-API-Key"
+keys.a = "sha256:0000000000000000000000000000000000000000000000000000000000000001"
+[limit.l]
+rate = "100/min"
+burst = 5
+by = "address"
+headers = "both"
+[upstream.u]
+to = "http://10.0.0.1"
+protocol = "http1"
+proxy-protocol = "off"
+host = "preserve"
+connect-timeout = "1s"
+response-timeout = "2s"
+idle-timeout = "3s"
+keep-alive = "4s"
+idle-connections = 5
+ca = "/ca.pem"
+[route.r]
+match = ["GET a.example.com/r/{id}", "/r/{id}/x"]
+upstream = "u"
+replace-prefix = "/y"
+auth = "a"
+limit = "l"
+access = ["allow 10.0.0.0/8"]
+max-body = "1MiB"
+max-parts = 6
+min-upload-rate = "7B/s"
+upload-grace = "8s"
+headers.set = { X-Set = "1" }
+headers.remove = ["X-Removed"]
+upstream-headers = { X-Id = "{id}" }
+log = true
+[route.inline]
+match = "/inline"
+to = "http://10.0.0.2"
+auth = "none"
+[route.answer]
+match = "/answer"
+respond = { status = 200, body = "a", content-type = "text/plain" }
+auth = "none"
+"#;
+
+    #[test]
+    fn a_change_of_any_setting_has_a_line() {
+        for (from, to) in [
+            ("100/min", "101/min"),
+            ("burst = 5", "burst = 6"),
+            ("by = \"address\"", "by = \"route\""),
+            ("\"both\"", "\"ietf\""),
+            ("10.0.0.1", "10.0.0.3"),
+            ("\"http1\"", "\"http2\""),
+            ("proxy-protocol = \"off\"", "proxy-protocol = \"v1\""),
+            ("\"preserve\"", "\"target\""),
+            ("\"1s\"", "\"9s\""),
+            ("\"2s\"", "\"9s\""),
+            ("\"3s\"", "\"9s\""),
+            ("\"4s\"", "\"9s\""),
+            ("idle-connections = 5", "idle-connections = 9"),
+            ("/ca.pem", "/other.pem"),
+            ("\"GET a.example", "\"PUT a.example"),
+            ("a.example", "b.example"),
+            ("/r/{id}/x", "/r/{id}/*"),
+            ("upstream = \"u\"", "to = \"http://10.0.0.1\""),
+            ("\"/y\"", "\"/z\""),
+            ("auth = \"a\"", "auth = \"none\""),
+            ("limit = \"l\"\n", ""),
+            ("allow 10", "deny 10"),
+            ("1MiB", "2MiB"),
+            ("max-parts = 6", "max-parts = 9"),
+            ("7B/s", "9B/s"),
+            ("8s", "9s"),
+            ("X-Set = \"1\"", "X-Set = \"2\""),
+            ("X-Removed", "X-Other"),
+            ("X-Id = \"{id}\"", "X-Id = \"id\""),
+            ("log = true", "log = false"),
+            ("10.0.0.2", "10.0.0.3"),
+            ("status = 200", "status = 201"),
+            ("body = \"a\"", "body = \"b\""),
+            ("text/plain", "text/html"),
+        ] {
+            let changed = WHOLE.replacen(from, to, 1);
+            assert_ne!(changed, WHOLE, "{from} is there");
+            let lines = changes(&load_ok(WHOLE), &load_ok(&changed));
+            assert!(matches!(&*lines, [line] if line.starts_with("~ ")), "{from} → {to}: {lines:?}");
+        }
     }
 
     #[test]

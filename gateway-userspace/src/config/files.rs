@@ -67,7 +67,7 @@ impl Files {
     /// What is on the disk now, whether it is a valid configuration or not; what cannot be read is left out.
     pub fn read(main: &Path, overlay: &Overlay) -> Files {
         let mut report = Report::default();
-        read::read(main, overlay, &mut report);
+        read::read_texts(main, overlay, &mut report);
         Files::of(main, &report.sources)
     }
 

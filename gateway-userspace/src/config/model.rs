@@ -3,6 +3,7 @@
 //! [`super::file`] decodes the text into this; [`super::compile`] turns it into a snapshot. Values that a later check
 //! may complain about keep their place.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,10 +56,12 @@ pub struct Config {
 impl Config {
     /// Whether TLS clients are told apart by their fingerprint: a limit of some route counts by it, or the log shows it.
     pub fn fingerprints_clients(&self) -> bool {
-        let counted = |name: &Located<Arc<str>>| {
-            let limit = self.limit.iter().find(|limit| limit.value.name == name.value);
-            limit.is_some_and(|limit| limit.value.by.contains(&policy::rate_limit::config::Key::Ja4))
-        };
+        let by_fingerprint = self.limit.iter().map(|limit| &limit.value);
+        let by_fingerprint: HashSet<&Arc<str>> = by_fingerprint
+            .filter(|limit| limit.by.contains(&policy::rate_limit::config::Key::Ja4))
+            .map(|limit| &limit.name)
+            .collect();
+        let counted = |name: &Located<Arc<str>>| by_fingerprint.contains(&name.value);
         self.log.ja4
             || self.log.format.has_ja4()
             || self.sink.iter().filter_map(|sink| sink.format.as_ref()).any(LogFormat::has_ja4)
@@ -309,7 +312,7 @@ pub struct Route {
     /// Where its table begins.
     pub place: Place,
     /// What it matches, at least one.
-    pub matches: Vec<Located<Pattern>>,
+    pub matches: Vec<Located<Arc<Pattern>>>,
     /// What it does.
     pub action: Action,
     /// Ways to authenticate, any of which is enough; empty with `public` says `auth = "none"` was written.

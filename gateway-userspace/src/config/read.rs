@@ -24,6 +24,41 @@ pub const DROP_INS: &str = "conf.d";
 /// report, the main file the first.
 pub fn read(main: &Path, files: &Overlay, report: &mut Report) -> Node {
     let mut root = Node { place: Place::default(), value: Value::Table(Vec::new()) };
+    walk(main, files, report, |file, path, text, report| {
+        let tree = tree::parse_file(report, file, text);
+        let included = includes(&tree, path, files, report);
+        merge(&mut root, tree, report);
+        included
+    });
+    root
+}
+
+/// Reads the same files for their texts alone.
+pub fn read_texts(main: &Path, files: &Overlay, report: &mut Report) {
+    walk(main, files, report, |file, path, text, report| {
+        if !may_include(text) {
+            return Vec::new();
+        }
+        let tree = tree::parse_file(report, file, text);
+        includes(&tree, path, files, report)
+    });
+}
+
+/// Whether there can be a key `include` in a text; a quoted key may be written with escapes.
+fn may_include(text: &str) -> bool {
+    text.contains(INCLUDE) || text.contains('\\')
+}
+
+/// A file to read, and where it is included, if it is.
+type Wanted = (PathBuf, Option<Place>);
+
+/// Goes through the main file, the drop-ins, and what `visit` says that each of them includes.
+fn walk(
+    main: &Path,
+    files: &Overlay,
+    report: &mut Report,
+    mut visit: impl FnMut(u32, &Path, &str, &mut Report) -> Vec<Wanted>,
+) {
     let mut waiting = vec![(main.to_owned(), None)];
     let folder = main.parent().unwrap_or(Path::new(""));
     let drop_ins = files.glob(&folder.join(DROP_INS).join("*.toml")).unwrap_or_default();
@@ -49,11 +84,8 @@ pub fn read(main: &Path, files: &Overlay, report: &mut Report) -> Node {
             }
         };
         let file = report.sources.add(path.clone(), text.clone());
-        let tree = tree::parse_file(report, file, &text);
-        waiting.extend(includes(&tree, &path, files, report));
-        merge(&mut root, tree, report);
+        waiting.extend(visit(file, &path, &text, report));
     }
-    root
 }
 
 /// Reads one text as a whole configuration, for tests and examples.
@@ -63,7 +95,7 @@ pub fn read_one(path: &Path, text: &str, report: &mut Report) -> Node {
 }
 
 /// The files that `include` names.
-fn includes(tree: &Node, path: &Path, files: &Overlay, report: &mut Report) -> Vec<(PathBuf, Option<Place>)> {
+fn includes(tree: &Node, path: &Path, files: &Overlay, report: &mut Report) -> Vec<Wanted> {
     let Some(node) = tree.get(INCLUDE) else { return Vec::new() };
     let one = [node.clone()];
     let items = match &node.value {

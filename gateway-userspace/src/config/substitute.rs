@@ -33,7 +33,7 @@ pub enum Fault {
 pub fn apply(node: &mut Node, environment: &Environment<'_>, report: &mut Report) {
     node.for_each_text(&mut |node| {
         let Value::Text { text, .. } = &node.value else { return };
-        if !text.contains("${") {
+        if !has_variable(text) {
             return;
         }
         let (replaced, faults) = replace(text, &|name| environment.get(name));
@@ -59,6 +59,11 @@ pub fn apply(node: &mut Node, environment: &Environment<'_>, report: &mut Report
             false => Value::Broken,
         };
     });
+}
+
+/// Whether `${` is in a text. Hardly any text has a `$`, and one byte is found in less time than two.
+fn has_variable(text: &str) -> bool {
+    text.as_bytes().contains(&b'$') && text.contains("${")
 }
 
 /// The text with its variables replaced, and what was wrong with any of them.

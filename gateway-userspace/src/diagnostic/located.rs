@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A range of bytes in one of the files that were read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -42,8 +42,9 @@ pub struct Sources(Vec<Source>);
 struct Source {
     path: PathBuf,
     text: Arc<str>,
-    /// Byte at which each line begins, so that finding a line takes no time even in a large file.
-    line_starts: Arc<[usize]>,
+    /// Byte at which each line begins, so that finding a line takes no time even in a large file. Looked for when the
+    /// first line is asked for: of a good configuration none is.
+    line_starts: OnceLock<Arc<[usize]>>,
     /// What is not to be shown.
     secrets: Vec<Range<usize>>,
 }
@@ -51,9 +52,7 @@ struct Source {
 impl Sources {
     /// Adds a file and returns its index.
     pub fn add(&mut self, path: PathBuf, text: Arc<str>) -> u32 {
-        let after_newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
-        let line_starts = std::iter::once(0).chain(after_newlines).collect();
-        self.0.push(Source { path, text, line_starts, secrets: Vec::new() });
+        self.0.push(Source { path, text, line_starts: OnceLock::new(), secrets: Vec::new() });
         (self.0.len() - 1) as u32
     }
 
@@ -115,14 +114,24 @@ impl Sources {
         let Some(source) = self.0.get(place.file as usize) else { return (1, 1) };
         let text = &source.text;
         let at = text.floor_char_boundary(place.span.start.min(text.len()));
-        let line = source.line_starts.partition_point(|start| *start <= at);
-        (line, text[source.line_starts[line - 1]..at].chars().count() + 1)
+        let line_starts = source.line_starts();
+        let line = line_starts.partition_point(|start| *start <= at);
+        (line, text[line_starts[line - 1]..at].chars().count() + 1)
     }
 
     /// The byte at which a line begins; lines count from 1, and one behind the last begins at the end.
     pub fn line_start(&self, file: u32, line: usize) -> usize {
         let Some(source) = self.0.get(file as usize) else { return 0 };
-        source.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(source.text.len())
+        source.line_starts().get(line.saturating_sub(1)).copied().unwrap_or(source.text.len())
+    }
+}
+
+impl Source {
+    fn line_starts(&self) -> &[usize] {
+        self.line_starts.get_or_init(|| {
+            let after_newlines = self.text.match_indices('\n').map(|(newline, _)| newline + 1);
+            std::iter::once(0).chain(after_newlines).collect()
+        })
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod cells;
 mod collect;
+mod labels;
 mod totals;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ pub use cells::{Cells, Finished, SERIES_MAX};
 pub use totals::{RouteTotals, Totals};
 
 use crate::observe::names;
+use labels::Labels;
 
 /// A name that may stand as a label's value: a route, a limit or an upstream. The same name is always the same label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,7 +41,7 @@ pub struct Registry {
 
 /// What workers and the collector have in common. Locked when a name or a worker comes, never for a request.
 struct Shared {
-    labels: Mutex<Vec<Arc<str>>>,
+    labels: Mutex<Labels>,
     workers: Mutex<Vec<Arc<cells::Published>>>,
 }
 
@@ -68,8 +70,7 @@ impl Default for Registry {
 impl Registry {
     /// A registry with the request metrics and the build's version.
     pub fn new() -> Registry {
-        let shared =
-            Arc::new(Shared { labels: Mutex::new(vec![Arc::from("")]), workers: Mutex::new(Vec::new()) });
+        let shared = Arc::new(Shared { labels: Mutex::new(Labels::new()), workers: Mutex::new(Vec::new()) });
         let registry = Registry { prometheus: prometheus::Registry::new(), shared: shared.clone() };
         registry.register(Box::new(collect::Requests::new(shared)));
         registry.gauge_fn(names::BUILD_INFO, "Version of this build; the value is 1", &["version"], || {
@@ -81,12 +82,7 @@ impl Registry {
     /// The label of a name, made on first use. Names are never forgotten, so this is for names of the configuration
     /// only, never for anything that a client sends.
     pub fn label(&self, name: &str) -> Label {
-        let mut labels = self.shared.labels.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = labels.iter().position(|known| **known == *name).unwrap_or_else(|| {
-            labels.push(Arc::from(name));
-            labels.len() - 1
-        });
-        Label(u32::try_from(index).expect("a configuration has fewer than 2^32 names"))
+        self.shared.labels.lock().unwrap_or_else(PoisonError::into_inner).of(name)
     }
 
     /// Cells for one more worker. The worker keeps them for its whole life; they stay in the sum afterwards.
@@ -143,7 +139,7 @@ impl Registry {
 
 impl Shared {
     fn labels(&self) -> Vec<Arc<str>> {
-        self.labels.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.labels.lock().unwrap_or_else(PoisonError::into_inner).names()
     }
 
     fn workers(&self) -> Vec<Arc<cells::Published>> {

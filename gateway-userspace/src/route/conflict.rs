@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 
+use rapidhash::quality::RandomState;
+
 use super::literal;
 use super::methods::Methods;
-use super::pattern::{HostPattern, Kind, Pattern, Segment, Tail};
+use super::pattern::{HostPattern, Pattern, Segment, Tail};
 use super::tree::segments;
 
 /// Pairs of patterns that match the same requests equally well: same host, same path whatever its parameters are
 /// called, and a method that both name (or both take all). Each pattern is reported once, with the first one before
 /// it that it collides with; the indices are those of `patterns`, lower first. Takes linear time unless many are equal.
 pub fn conflicts<'p>(patterns: impl IntoIterator<Item = &'p Pattern>) -> Vec<(usize, usize)> {
-    let mut groups: HashMap<(&HostPattern, Shape), Vec<(usize, Methods)>> = HashMap::new();
+    let mut groups: HashMap<(&HostPattern, Shape), Vec<(usize, Methods)>, RandomState> = HashMap::default();
     let mut pairs = Vec::new();
     for (index, pattern) in patterns.into_iter().enumerate() {
         let methods = Methods::new(&pattern.methods);
@@ -24,38 +26,27 @@ pub fn conflicts<'p>(patterns: impl IntoIterator<Item = &'p Pattern>) -> Vec<(us
     pairs
 }
 
-/// A path without the names of its parameters, in the spelling that the router compares.
+/// A path without the names of its parameters, in the spelling that the router compares. What no literal can hold, NUL
+/// and a slash, tells the parts apart.
 #[derive(PartialEq, Eq, Hash)]
-struct Shape {
-    segments: Vec<ShapeSegment>,
-    tail: TailKind,
-}
-
-#[derive(PartialEq, Eq, Hash)]
-enum ShapeSegment {
-    Literal(Vec<u8>),
-    Parameter(Kind),
-}
-
-#[derive(PartialEq, Eq, Hash)]
-enum TailKind {
-    End,
-    Prefix,
-    Rest,
-}
+struct Shape(Vec<u8>);
 
 impl Shape {
     fn of(pattern: &Pattern) -> Shape {
-        let segments = segments(&pattern.path).iter().map(|segment| match segment {
-            Segment::Literal(text) => ShapeSegment::Literal(literal::fold(text).collect()),
-            Segment::Parameter(_, kind) => ShapeSegment::Parameter(*kind),
+        let mut shape = Vec::with_capacity(pattern.path.text.len());
+        for segment in segments(&pattern.path) {
+            shape.push(b'/');
+            match segment {
+                Segment::Literal(text) => shape.extend_from_slice(&literal::folded(text)),
+                Segment::Parameter(_, kind) => shape.extend([0, *kind as u8]),
+            }
+        }
+        shape.extend_from_slice(match pattern.path.tail {
+            Tail::End => b"",
+            Tail::Prefix => b"/\0*",
+            Tail::Rest(_) => b"/\0+",
         });
-        let tail = match pattern.path.tail {
-            Tail::End => TailKind::End,
-            Tail::Prefix => TailKind::Prefix,
-            Tail::Rest(_) => TailKind::Rest,
-        };
-        Shape { segments: segments.collect(), tail }
+        Shape(shape)
     }
 }
 

@@ -40,14 +40,14 @@ pub struct Table {
 #[derive(Debug)]
 struct Entry {
     route: usize,
-    path: PathPattern,
+    pattern: Arc<Pattern>,
     prefix: Box<str>,
 }
 
 impl Table {
     /// Compiles patterns, each with the index of its route. Of two equal ones (see [`super::conflict`]) the first
     /// wins.
-    pub fn new(patterns: impl IntoIterator<Item = (Pattern, usize)>) -> Table {
+    pub fn new<P: Into<Arc<Pattern>>>(patterns: impl IntoIterator<Item = (P, usize)>) -> Table {
         let mut table = Table {
             entries: Box::default(),
             exact: HashMap::default(),
@@ -57,11 +57,12 @@ impl Table {
             wildcard_length_max: 0,
         };
         let mut entries = Vec::new();
-        for (Pattern { methods, host, path }, route) in patterns {
-            let leaf = Leaf { pattern: entries.len(), methods: Methods::new(&methods) };
-            table.tree_of(host).insert(&path, leaf);
-            let prefix = literal_prefix(&path);
-            entries.push(Entry { route, path, prefix });
+        for (pattern, route) in patterns {
+            let pattern = pattern.into();
+            let leaf = Leaf { pattern: entries.len(), methods: Methods::new(&pattern.methods) };
+            table.tree_of(&pattern.host).insert(&pattern.path, leaf);
+            let prefix = literal_prefix(&pattern.path);
+            entries.push(Entry { route, pattern, prefix });
         }
         table.entries = entries.into_boxed_slice();
         table
@@ -82,8 +83,8 @@ impl Table {
                 best_fit(leaves, method)
             });
             if let Some(leaf) = leaf {
-                let Entry { route, path, prefix } = &self.entries[leaf.pattern];
-                return Ok(Found { route: *route, pattern: path, prefix });
+                let Entry { route, pattern, prefix } = &self.entries[leaf.pattern];
+                return Ok(Found { route: *route, pattern: &pattern.path, prefix });
             }
         }
         Err(if path_matched {
@@ -118,15 +119,15 @@ impl Table {
         names.join(", ").into()
     }
 
-    fn tree_of(&mut self, host: HostPattern) -> &mut Node {
+    fn tree_of(&mut self, host: &HostPattern) -> &mut Node {
         match host {
             HostPattern::Exact(name) => {
                 self.exact_length_max = self.exact_length_max.max(name.len());
-                self.exact.entry(name).or_default()
+                self.exact.entry(name.clone()).or_default()
             }
             HostPattern::Wildcard(suffix) => {
                 self.wildcard_length_max = self.wildcard_length_max.max(suffix.len());
-                self.wildcard.entry(suffix).or_default()
+                self.wildcard.entry(suffix.clone()).or_default()
             }
             HostPattern::Any => &mut self.any,
         }
@@ -135,11 +136,13 @@ impl Table {
 
 /// The leading literals of a pattern, each with its slash.
 fn literal_prefix(path: &PathPattern) -> Box<str> {
-    let literals = segments(path).iter().map_while(|segment| match segment {
-        Segment::Literal(text) => Some(["/", text]),
-        Segment::Parameter(..) => None,
-    });
-    literals.flatten().collect::<String>().into()
+    let mut prefix = String::with_capacity(path.text.len());
+    for segment in segments(path) {
+        let Segment::Literal(text) = segment else { break };
+        prefix.push('/');
+        prefix.push_str(text);
+    }
+    prefix.into()
 }
 
 #[cfg(test)]

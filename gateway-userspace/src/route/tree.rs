@@ -37,7 +37,7 @@ impl Node {
         let mut node = self;
         for segment in segments(path) {
             node = match segment {
-                Segment::Literal(text) => node.literals.entry(literal::fold(text).collect()).or_default(),
+                Segment::Literal(text) => node.literals.entry(literal::folded(text).into()).or_default(),
                 Segment::Parameter(_, kind) => node.parameter(*kind),
             };
         }

@@ -80,7 +80,10 @@ impl Registry {
 
     fn endpoint(&self, upstream: &Arc<str>, target: &Target) -> Arc<Endpoint> {
         let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        endpoints.retain(|_key, endpoint| endpoint.strong_count() > 0);
+        // Before it would grow, so that thousands of targets look through it a few times only.
+        if endpoints.len() == endpoints.capacity() {
+            endpoints.retain(|_key, endpoint| endpoint.strong_count() > 0);
+        }
         let key = (upstream.clone(), target.tls, target.host.clone(), target.port);
         if let Some(known) = endpoints.get(&key).and_then(Weak::upgrade) {
             return known;

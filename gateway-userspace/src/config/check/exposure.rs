@@ -1,12 +1,20 @@
 //! What is open, and was perhaps not meant to be.
 
+use std::collections::HashMap;
+
 use crate::config::codes;
 use crate::config::model::{Action, AuthKind, Config, Route};
-use crate::diagnostic::{Problem, Report};
+use crate::diagnostic::{Located, Problem, Report};
+use crate::policy::rate_limit;
 use crate::policy::rate_limit::config::Key;
 
 /// Warns of routes without authentication where some is defined, and of limits by an identity that nobody establishes.
 pub fn check(config: &Config, report: &mut Report) {
+    let defined = Defined {
+        auths: config.auth.iter().map(|auth| (&*auth.name, &auth.kind)).collect(),
+        limits: config.limit.iter().map(|limit| (&*limit.value.name, limit)).collect(),
+        speaks_tls: config.listen.iter().any(|listen| !listen.tls.is_empty()),
+    };
     for route in &config.route {
         let open = route.auth.is_empty() && !route.public && matches!(route.action, Action::Forward { .. });
         if open && !config.auth.is_empty() {
@@ -14,20 +22,27 @@ pub fn check(config: &Config, report: &mut Report) {
             let problem = Problem::warning(codes::OPEN_ROUTE, message, route.place.clone());
             report.push(problem.help("write `auth = \"none\"` if that is meant, else name an `[auth.NAME]`"));
         }
-        check_limits(config, route, report);
+        check_limits(&defined, route, report);
     }
+}
+
+/// What routes refer to by name: thousands of routes may refer to thousands of tables.
+struct Defined<'c> {
+    auths: HashMap<&'c str, &'c AuthKind>,
+    limits: HashMap<&'c str, &'c Located<rate_limit::config::Config>>,
+    /// Whether some listener does.
+    speaks_tls: bool,
 }
 
 /// A limit by user falls back to the address, which is its documented meaning; a warning is due only where the limit
 /// names an identity in particular, or where a claim can never be there.
-fn check_limits(config: &Config, route: &Route, report: &mut Report) {
-    let kinds =
-        || route.auth.iter().filter_map(|name| config.auth.iter().find(|auth| auth.name == name.value));
-    let has_tokens = kinds().any(|auth| matches!(auth.kind, AuthKind::Jwt(_)));
-    let has_keys = kinds().any(|auth| matches!(auth.kind, AuthKind::ApiKey(_)));
+fn check_limits(defined: &Defined<'_>, route: &Route, report: &mut Report) {
+    let kinds = || route.auth.iter().filter_map(|name| defined.auths.get(&*name.value));
+    let has_tokens = kinds().any(|kind| matches!(kind, AuthKind::Jwt(_)));
+    let has_keys = kinds().any(|kind| matches!(kind, AuthKind::ApiKey(_)));
     for name in &route.limits {
-        let Some(limit) = config.limit.iter().find(|limit| limit.value.name == name.value) else { continue };
-        if limit.value.by.contains(&Key::Ja4) && config.listen.iter().all(|listen| listen.tls.is_empty()) {
+        let Some(limit) = defined.limits.get(&*name.value) else { continue };
+        if limit.value.by.contains(&Key::Ja4) && !defined.speaks_tls {
             let message = format!(
                 "limit `{}` counts by what TLS clients offer, and no listener speaks TLS",
                 name.value

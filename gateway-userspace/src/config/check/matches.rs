@@ -8,7 +8,7 @@ use crate::route::conflict::conflicts;
 /// Reports every match that collides with an earlier one, in the router's own terms.
 pub fn check(d: &mut Decoder<'_>) {
     let matches = &d.matches;
-    for (first, second) in conflicts(matches.iter().map(|(_, pattern)| &pattern.value)) {
+    for (first, second) in conflicts(matches.iter().map(|(_, pattern)| &*pattern.value)) {
         let ((other, first), (name, pattern)) = (&matches[first], &matches[second]);
         let message = match other == name {
             true => format!("route `{name}` has this match twice"),

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use rapidhash::quality::RandomState;
+
 use crate::config::codes;
 use crate::config::decode::{Declared, Decoder, Reference};
 use crate::config::near::nearest;
@@ -15,9 +17,9 @@ const KINDS: [&str; 4] = ["auth", "limit", "upstream", "sink"];
 pub fn check(d: &mut Decoder<'_>) {
     for kind in KINDS {
         let declared: Vec<&Declared> = d.declared.iter().filter(|table| table.kind == kind).collect();
-        let names: HashSet<&Arc<str>> = declared.iter().map(|table| &table.name.value).collect();
+        let names: HashSet<&Arc<str>, RandomState> = declared.iter().map(|table| &table.name.value).collect();
         let references: Vec<&Reference> = d.references.iter().filter(|user| user.kind == kind).collect();
-        let used: HashSet<&Arc<str>> = references.iter().map(|user| &user.name.value).collect();
+        let used: HashSet<&Arc<str>, RandomState> = references.iter().map(|user| &user.name.value).collect();
         let missing = references.iter().filter(|user| !names.contains(&user.name.value));
         let mut found: Vec<Problem> = missing.map(|reference| undefined(reference, &declared)).collect();
         // A table that seems unused may be the one that a wrong name was meant for.

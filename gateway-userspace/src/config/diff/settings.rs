@@ -1,19 +1,18 @@
-//! A configuration as flat texts: table, key, value.
+//! The tables of a configuration as flat texts: key and value.
 //!
 //! Every struct is taken apart field by field, so that a new field does not compile until it is compared too.
 
-mod auth;
-mod log;
+pub mod auth;
+pub mod log;
 
 use std::fmt::Display;
 
 use crate::admin::api::Role;
 use crate::config::model::{
-    Action, Admin, AdminListen, AdminTls, Budget, Certificate, Config, Gateway, Http1, Listen, ListenLimits,
+    Action, Admin, AdminListen, AdminTls, Budget, Certificate, Gateway, Http1, Listen, ListenLimits,
     Operations, Route, Shield, UpstreamRef,
 };
 use crate::config::units::{show_duration, show_rate, show_size};
-use crate::diagnostic::Located;
 use crate::http::error_body;
 use crate::policy::rate_limit::config::{Headers, Key};
 use crate::policy::upstream_headers::Template;
@@ -23,60 +22,6 @@ use crate::upstream;
 use crate::upstream::config::{HostHeader, Protocol};
 use crate::upstream::proxy_protocol::Version;
 
-/// One table.
-pub struct Item {
-    /// Place in the order of the reference.
-    pub rank: usize,
-    /// `limit per-user`
-    pub title: String,
-    /// Its keys and values.
-    pub values: Vec<(String, String)>,
-}
-
-/// Every table of a configuration.
-pub fn items(config: &Config) -> Vec<Item> {
-    let Config {
-        gateway,
-        listen,
-        operations,
-        admin,
-        log,
-        sink,
-        headers,
-        errors,
-        auth,
-        identity,
-        limit,
-        upstream,
-        route,
-        shield,
-    } = config;
-    let mut items = vec![Item { rank: 0, title: "gateway".into(), values: of_gateway(gateway) }];
-    let mut add = |rank, title: String, values| items.push(Item { rank, title, values });
-    listen.iter().for_each(|listen| add(1, format!("listen {}", listen.name), of_listen(listen)));
-    route.iter().for_each(|route| add(2, format!("route {}", route.name), of_route(route)));
-    for Located { value, .. } in upstream {
-        add(3, format!("upstream {}", value.name), of_upstream(value));
-    }
-    auth.iter().for_each(|auth| add(4, format!("auth {}", auth.name), auth::of_auth(auth)));
-    if let Some(identity) = identity {
-        add(4, "identity".into(), auth::of_identity(identity));
-    }
-    for Located { value, .. } in limit {
-        add(5, format!("limit {}", value.name), of_limit(value));
-    }
-    add(6, "headers".into(), of_headers("", headers));
-    add(6, "errors".into(), of_errors(errors));
-    shield.iter().for_each(|shield| add(7, "shield".into(), of_shield(shield)));
-    add(8, "log".into(), log::of_log(log));
-    sink.iter().for_each(|sink| add(9, format!("sink {}", sink.name), log::of_sink(sink)));
-    if let Some(Operations { address }) = operations {
-        add(10, "operations".into(), vec![pair("address", address.value)]);
-    }
-    add(11, "admin".into(), of_admin(admin));
-    items
-}
-
 fn pair(key: impl Into<String>, value: impl Display) -> (String, String) {
     (key.into(), value.to_string())
 }
@@ -85,7 +30,8 @@ fn joined<T: Display>(values: impl IntoIterator<Item = T>) -> String {
     values.into_iter().map(|value| value.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn of_gateway(gateway: &Gateway) -> Vec<(String, String)> {
+/// Of `[gateway]`.
+pub fn of_gateway(gateway: &Gateway) -> Vec<(String, String)> {
     let Gateway { workers, drain, trusted_proxies, forwarded, state } = gateway;
     vec![
         pair("workers", workers),
@@ -96,7 +42,8 @@ fn of_gateway(gateway: &Gateway) -> Vec<(String, String)> {
     ]
 }
 
-fn of_listen(listen: &Listen) -> Vec<(String, String)> {
+/// Of `[listen.NAME]`.
+pub fn of_listen(listen: &Listen) -> Vec<(String, String)> {
     let Listen { name: _, place: _, address, tls, http2, proxy_protocol, check_server_name, access, limits } =
         listen;
     let ListenLimits {
@@ -212,7 +159,8 @@ fn show_access(access: &ip_access::config::Config) -> String {
     }))
 }
 
-fn of_upstream(upstream: &upstream::config::Config) -> Vec<(String, String)> {
+/// Of `[upstream.NAME]`.
+pub fn of_upstream(upstream: &upstream::config::Config) -> Vec<(String, String)> {
     let upstream::config::Config {
         name: _,
         targets,
@@ -257,7 +205,8 @@ fn of_upstream(upstream: &upstream::config::Config) -> Vec<(String, String)> {
     ]
 }
 
-fn of_limit(limit: &rate_limit::config::Config) -> Vec<(String, String)> {
+/// Of `[limit.NAME]`.
+pub fn of_limit(limit: &rate_limit::config::Config) -> Vec<(String, String)> {
     let rate_limit::config::Config { name: _, requests, per, burst, by, headers } = limit;
     let by = by.iter().map(|key| match key {
         Key::User => "user".to_owned(),
@@ -286,7 +235,8 @@ fn of_limit(limit: &rate_limit::config::Config) -> Vec<(String, String)> {
     ]
 }
 
-fn of_errors(errors: &error_body::Config) -> Vec<(String, String)> {
+/// Of `[errors]`.
+pub fn of_errors(errors: &error_body::Config) -> Vec<(String, String)> {
     let error_body::Config { style, content_type, texts } = errors;
     let content_type = content_type.as_ref().and_then(|value| value.to_str()).unwrap_or_default();
     let mut values =
@@ -295,7 +245,8 @@ fn of_errors(errors: &error_body::Config) -> Vec<(String, String)> {
     values
 }
 
-fn of_headers(prefix: &str, headers: &response_headers::config::Config) -> Vec<(String, String)> {
+/// Of `[headers]`, or with a prefix of a route's `headers`.
+pub fn of_headers(prefix: &str, headers: &response_headers::config::Config) -> Vec<(String, String)> {
     let response_headers::config::Config { set, remove } = headers;
     let set = set
         .iter()
@@ -304,7 +255,8 @@ fn of_headers(prefix: &str, headers: &response_headers::config::Config) -> Vec<(
     vec![pair(format!("{prefix}set"), joined(set)), pair(format!("{prefix}remove"), joined(remove))]
 }
 
-fn of_shield(shield: &Shield) -> Vec<(String, String)> {
+/// Of `[shield]`.
+pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
     let Shield {
         interfaces,
         attach,
@@ -337,6 +289,12 @@ fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         pair("pins", pins.display()),
         pair("capacity", capacity),
     ]
+}
+
+/// Of `[operations]`.
+pub fn of_operations(operations: &Operations) -> Vec<(String, String)> {
+    let Operations { address } = operations;
+    vec![pair("address", address.value)]
 }
 
 /// Keys and values of `[admin]`, defaults filled in.

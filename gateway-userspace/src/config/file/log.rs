@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::codes;
-use crate::config::decode::{Decoder, Key, Presence, Reference, Spec, Takes, list};
+use crate::config::decode::{Decoder, Key, Presence, Reference, Spec, Takes, User, list};
 use crate::config::model::{Log, LogFormat, LogSink};
 use crate::config::near::nearest;
 use crate::config::tree::{Node, Value};
@@ -157,7 +157,7 @@ fn sink(d: &mut Decoder<'_>, node: &Node) -> Option<LogSink> {
             if text != "off" && is_table_name(text) {
                 let name: Arc<str> = text.into();
                 let used = Located::new(name.clone(), node.place.clone());
-                d.references.push(Reference { user: "[log]".into(), kind: "sink", name: used });
+                d.references.push(Reference { user: User::Log, kind: "sink", name: used });
                 return Some(LogSink::Named(name));
             }
             let help = match text {

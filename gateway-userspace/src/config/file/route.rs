@@ -3,8 +3,10 @@
 mod respond;
 mod upstream_headers;
 
+use std::sync::Arc;
+
 use crate::config::codes;
-use crate::config::decode::{Decoder, Fields, Key, Presence, Reference, Spec, Takes};
+use crate::config::decode::{Decoder, Fields, Key, Presence, Reference, Spec, Takes, User};
 use crate::config::file::{TableName, access, headers, upstream};
 use crate::config::model::{Action, Route, UpstreamRef};
 use crate::config::tree::Node;
@@ -17,7 +19,8 @@ use upstream_headers::UPSTREAM_HEADERS;
 /// Most matches of one route.
 const MATCHES_MAX: usize = 256;
 
-const MATCH: Type<Vec<Located<Pattern>>> = Type { describe: "a match, or an array of them", decode: matches };
+const MATCH: Type<Vec<Located<Arc<Pattern>>>> =
+    Type { describe: "a match, or an array of them", decode: matches };
 const PREFIX: Type<Box<str>> = Type { describe: "a path", decode: prefix };
 
 /// The keys of `[route.NAME]`.
@@ -159,11 +162,7 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Route
     auth.retain(|name| &*name.value != "none");
     for (kind, names) in [("auth", &auth), ("limit", &limits)] {
         for used in names {
-            d.references.push(Reference {
-                user: format!("route `{}`", name.value),
-                kind,
-                name: used.clone(),
-            });
+            d.references.push(Reference { user: User::Route(name.value.clone()), kind, name: used.clone() });
         }
     }
     Some(Route {
@@ -186,16 +185,16 @@ fn action(d: &mut Decoder<'_>, f: &Fields<'_>, name: &TableName) -> Option<Actio
     let to = f.node("to");
     let named = f.located(d, "upstream", &value::NAME);
     if let Some(used) = &named {
-        d.references.push(Reference {
-            user: format!("route `{}`", name.value),
-            kind: "upstream",
-            name: used.clone(),
-        });
+        let user = User::Route(name.value.clone());
+        d.references.push(Reference { user, kind: "upstream", name: used.clone() });
     }
     let targets = f.get(d, "to", &upstream::TARGETS);
     let respond = f.with(d, "respond", respond::decode);
     let replace_prefix = f.get(d, "replace-prefix", &PREFIX);
-    let settings = upstream::settings(d, f, name.value.clone(), targets);
+    let written_settings: Vec<_> = upstream::SETTINGS.iter().filter(|key| f.node(key).is_some()).collect();
+    // Most routes name their upstream: then there are no targets to be spoken to, and usually no settings to read.
+    let has_settings = to.is_some() || !written_settings.is_empty();
+    let settings = has_settings.then(|| upstream::settings(d, f, name.value.clone(), targets)).flatten();
 
     let choices = ["to", "upstream", "respond"];
     let mut written = choices.iter().filter(|key| f.node(key).is_some());
@@ -214,10 +213,8 @@ fn action(d: &mut Decoder<'_>, f: &Fields<'_>, name: &TableName) -> Option<Actio
         d.report.push(problem.related(f.key_place(first), format!("`{first}` stands here")));
     }
     if to.is_none() {
-        let stray = upstream::SETTINGS.iter().filter(|key| f.node(key).is_some());
-        for key in stray
-            .chain((*first == "respond" && f.node("replace-prefix").is_some()).then_some(&"replace-prefix"))
-        {
+        let prefix = (*first == "respond" && f.node("replace-prefix").is_some()).then_some(&"replace-prefix");
+        for key in written_settings.into_iter().chain(prefix) {
             let message = format!("`{key}` has no effect beside `{first}`");
             let problem = Problem::error(codes::EXCLUSIVE, message, f.key_place(key));
             d.report.push(match *first {
@@ -246,11 +243,11 @@ fn requests(d: &mut Decoder<'_>, f: &Fields<'_>) -> Option<request_limits::confi
     })
 }
 
-fn matches(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Located<Pattern>>> {
+fn matches(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Located<Arc<Pattern>>>> {
     let patterns = value::one_or_many(d, node, |d, node| {
         let text = d.text(node, "a match such as `api.example.com/users/*`")?;
         match Pattern::parse(text) {
-            Ok(pattern) => Some(Located::new(pattern, node.place.clone())),
+            Ok(pattern) => Some(Located::new(Arc::new(pattern), node.place.clone())),
             Err(error) => {
                 let place = d.within(node, error.span);
                 d.report.push(Problem::error(codes::BAD_MATCH, error.message, place).help(error.help));

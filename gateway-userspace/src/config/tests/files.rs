@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Environment, load_from};
+use crate::config::files::Files;
+use crate::config::overlay::Overlay;
+use crate::config::{Environment, load_from, load_over};
 use crate::diagnostic::{Report, render};
 
 /// A folder that is deleted at the end of a test.
@@ -65,6 +67,31 @@ fn drop_ins_and_includes_are_merged_by_name() {
     let names: Vec<&str> = config.route.iter().map(|route| &*route.name).collect();
     assert_eq!((names, config.limit.len()), (vec!["users", "one"], 1));
     assert!(report.problems.is_empty());
+}
+
+#[test]
+fn files_that_are_read_for_their_texts_are_those_that_are_loaded() {
+    let folder = Folder::new("texts");
+    folder.write("more/one.toml", "include = \"../two.toml\"\n");
+    folder.write("two.toml", &format!("[route.two]\n{ROUTE}"));
+    folder.write("conf.d/three.toml", "# nothing\n");
+    let including = "more/one.toml, more/../two.toml";
+    for (head, included) in [
+        ("", ""),
+        ("# include = \"more/*.toml\"\n", ""),
+        ("include = \"more/*.toml\"\n", including),
+        ("\"incl\\u0075de\" = [\"more/*.toml\"]\n", including),
+    ] {
+        let main = folder.write("gateway.toml", &format!("{head}{LISTEN}"));
+        let overlay = Overlay::default();
+        let Ok(loaded) = load_over(&main, &overlay, &Environment::by_name(&|_| None), true) else {
+            panic!("{:?}", folder.load("gateway.toml"));
+        };
+        let files = Files::read(&main, &overlay);
+        assert_eq!(files, loaded.files, "{head}");
+        let paths: Vec<String> = files.iter().skip(2).map(|file| file.path.display().to_string()).collect();
+        assert_eq!(paths.join(", "), included, "{head}");
+    }
 }
 
 #[test]

@@ -55,6 +55,18 @@ ban = "twenty"
 }
 
 #[test]
+fn settings_of_an_upstream_that_is_named_are_read_all_the_same() {
+    let text = "[route.r]\nmatch = \"/\"\nupstream = \"u\"\nhost = \"target\"\nkeep-alive = \"soon\"\n\
+                [upstream.u]\nto = \"http://c\"\n";
+    let expected = [
+        "6:1: error[C012]: `host` has no effect beside `upstream`",
+        "7:1: error[C012]: `keep-alive` has no effect beside `upstream`",
+        "7:14: error[C040]: this is not a duration",
+    ];
+    assert_eq!(found(text), expected);
+}
+
+#[test]
 fn an_undefined_name_points_at_both_places() {
     let text = "[listen.a]\naddress = \"[::]:80\"\n[auth.users]\njwt = \"https://a.example/\"\n\
                 [route.r]\nmatch = \"/\"\nto = \"http://b\"\nauth = \"user\"\n";

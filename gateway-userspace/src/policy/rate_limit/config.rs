@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::header::Name;
 
 /// Settings of one limit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The `[limit.NAME]`.
     pub name: Arc<str>,

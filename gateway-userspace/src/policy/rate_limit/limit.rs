@@ -63,6 +63,11 @@ impl Limit {
             || self.by.iter().all(|key| matches!(key, Key::Route | Key::Parameter(_)))
     }
 
+    /// Whether it asks for a parameter of the path.
+    pub fn counts_by_parameter(&self) -> bool {
+        self.by.iter().any(|key| matches!(key, Key::Parameter(_)))
+    }
+
     fn take(&self, cx: &Context, head: &Head, now_ns: u64) -> Outcome {
         self.state.table.take(self.key(cx, head), now_ns, self.state.rate())
     }

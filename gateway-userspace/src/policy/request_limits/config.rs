@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// What a route lets in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Largest body in bytes, default 10 MiB; more is answered with 413.
     pub body_bytes_max: u64,

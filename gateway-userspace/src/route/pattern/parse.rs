@@ -200,6 +200,10 @@ fn literal(segment: &str, span: Range<usize>, last: bool) -> Result<Box<str>, Pa
         let help = "request paths are normalised first, so that `//` never reaches a route: write one slash";
         return Err(fault(span.start.saturating_sub(1)..span.end + 1, "an empty segment", help));
     }
+    // Nearly all segments are letters and digits, which the normal form leaves as they are.
+    if segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+        return Ok(segment.into());
+    }
     let normal = normalise(segment, &span)?;
     if normal == "." || normal == ".." {
         let help = "request paths are normalised first, so that dot segments never reach a route";

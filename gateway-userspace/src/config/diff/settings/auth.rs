@@ -7,7 +7,8 @@ use crate::observe::timestamp;
 use crate::policy::jwt::config::{ClaimHeader, KeySource};
 use crate::policy::{api_key, jwt, signed_identity};
 
-pub(super) fn of_auth(auth: &Auth) -> Vec<(String, String)> {
+/// Of `[auth.NAME]`.
+pub fn of_auth(auth: &Auth) -> Vec<(String, String)> {
     let Auth { name: _, place: _, kind } = auth;
     match kind {
         AuthKind::Jwt(jwt) => of_jwt(jwt),
@@ -84,7 +85,8 @@ fn of_api_key(config: &api_key::config::Config) -> Vec<(String, String)> {
     values
 }
 
-pub(super) fn of_identity(identity: &signed_identity::Config) -> Vec<(String, String)> {
+/// Of `[identity]`.
+pub fn of_identity(identity: &signed_identity::Config) -> Vec<(String, String)> {
     let signed_identity::Config { header, secret, life } = identity;
     vec![pair("header", header.as_str()), pair("secret", hash(&secret.0)), pair("life", show_duration(*life))]
 }

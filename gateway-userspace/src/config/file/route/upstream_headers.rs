@@ -1,5 +1,7 @@
 //! `upstream-headers` of a route.
 
+use std::sync::Arc;
+
 use crate::config::codes;
 use crate::config::decode::{Decoder, Fields, list};
 use crate::config::near::nearest;
@@ -58,11 +60,12 @@ fn fields(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Field>> {
 }
 
 /// Reports parameters that some match of the route does not have.
-pub fn check(d: &mut Decoder<'_>, f: &Fields<'_>, fields: &[Field], matches: &[Located<Pattern>]) {
+pub fn check(d: &mut Decoder<'_>, f: &Fields<'_>, fields: &[Field], matches: &[Located<Arc<Pattern>>]) {
     for field in fields {
         for name in field.value.parameters() {
-            let lacks =
-                |pattern: &&Located<Pattern>| !pattern.value.path.parameters().any(|known| known == name);
+            let lacks = |pattern: &&Located<Arc<Pattern>>| {
+                !pattern.value.path.parameters().any(|known| known == name)
+            };
             let Some(pattern) = matches.iter().find(lacks) else { continue };
             let message = format!("`{}` asks for a parameter `{{{name}}}`", field.name.as_str());
             let known: Vec<&str> = pattern.value.path.parameters().collect();
