@@ -224,6 +224,7 @@ names! {
     X_FORWARDED_HOST = "x-forwarded-host";
     X_FORWARDED_PORT = "x-forwarded-port";
     X_FORWARDED_PROTO = "x-forwarded-proto";
+    X_BAN_TICKET = "x-ban-ticket";
     X_GATEWAY_REASON = "x-gateway-reason";
     X_RATELIMIT_LIMIT = "x-ratelimit-limit";
     X_RATELIMIT_REMAINING = "x-ratelimit-remaining";

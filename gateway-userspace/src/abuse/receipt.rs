@@ -43,6 +43,12 @@ impl Receipts {
         self.by_ban.get(&ban).map_or(&[], |evidence| evidence)
     }
 
+    /// The bans whose evidence holds the request with this id.
+    pub fn with_request(&self, request_id: &str) -> impl Iterator<Item = u32> {
+        let holds = move |evidence: &[Evidence]| evidence.iter().any(|one| one.request_id == request_id);
+        self.by_ban.iter().filter(move |(_ban, evidence)| holds(evidence)).map(|(ban, _evidence)| *ban)
+    }
+
     /// Forgets a ban that nobody can ask for any more.
     pub fn forget(&mut self, ban: u32) {
         self.take(ban);

@@ -143,6 +143,9 @@ pub struct Counter {
 pub struct ListBans {
     /// Only this ban.
     pub id: Option<u32>,
+    /// Only bans that the request with this id led to: what `X-Ban-Ticket` said.
+    #[serde(default)]
+    pub ticket: Option<String>,
     /// Also those that are over (as many as are remembered).
     pub ended: bool,
 }

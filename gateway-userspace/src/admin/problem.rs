@@ -156,9 +156,10 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
         let detail = refusal.to_string();
         match refusal {
-            Refusal::UnknownBan(_) | Refusal::NotBanned(_) | Refusal::NotAllowed(_) => {
-                Problem::not_found(detail)
-            }
+            Refusal::UnknownBan(_)
+            | Refusal::UnknownTicket(_)
+            | Refusal::NotBanned(_)
+            | Refusal::NotAllowed(_) => Problem::not_found(detail),
             Refusal::NoTime | Refusal::Nothing => Problem::bad_request(detail),
             Refusal::Covers { .. }
             | Refusal::Exempt { .. }

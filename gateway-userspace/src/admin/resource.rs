@@ -215,7 +215,8 @@ fn bans(method: &str, query: &str, body: &[u8]) -> Result<Call, Problem> {
     match method {
         "GET" => {
             let ended = query.split('&').any(|pair| matches!(pair, "ended" | "ended=true" | "ended=1"));
-            Ok(Call::Bans(api::ListBans { id: None, ended }))
+            let ticket = query.split('&').find_map(|pair| pair.strip_prefix("ticket=")).map(str::to_owned);
+            Ok(Call::Bans(api::ListBans { id: None, ticket, ended }))
         }
         "POST" => {
             let value: serde_json::Value = decode_json(body)?;
@@ -269,7 +270,7 @@ fn new_ban(body: &[u8]) -> Result<api::BanPrefix, Problem> {
 fn ban_item(method: &str, item: &str) -> Result<Call, Problem> {
     let id = item.parse::<u32>().ok();
     match (method, id) {
-        ("GET", Some(id)) => Ok(Call::Bans(api::ListBans { id: Some(id), ended: true })),
+        ("GET", Some(id)) => Ok(Call::Bans(api::ListBans { id: Some(id), ticket: None, ended: true })),
         ("GET", None) => Err(Problem::bad_request("a ban is looked up by its number: GET /v1/bans/7")),
         ("DELETE", Some(_)) => Ok(Call::Unban(api::Unban { prefix: None, id, all: false, dry_run: false })),
         ("DELETE", None) => {

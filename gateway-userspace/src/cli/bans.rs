@@ -8,22 +8,41 @@ use super::{Common, Exit, Output};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    show: Option<Show>,
     /// Show this ban, with the requests that led to it.
     id: Option<u32>,
     /// Also those that are over.
     #[arg(long)]
     ended: bool,
+    /// Show what followed from the request whose answer said `X-Ban-Ticket: TICKET`.
+    #[arg(long, value_name = "TICKET", conflicts_with_all = ["id", "ended"])]
+    ticket: Option<String>,
+}
+
+/// The same as the number alone.
+#[derive(Debug, clap::Subcommand)]
+enum Show {
+    /// Show a ban, with the requests that led to it.
+    Show {
+        /// Its number.
+        id: u32,
+    },
 }
 
 /// Lists or shows.
 pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
-    let command = ListBans { id: arguments.id, ended: arguments.ended || arguments.id.is_some() };
-    output.ask(common, &command, |bans| match (arguments.id, bans.bans.first()) {
-        (Some(_), Some(ban)) => receipt(ban),
-        (Some(id), None) => format!("there is no ban {id}\n"),
-        (None, _) => list(bans),
-    })
+    let id = arguments.show.as_ref().map(|Show::Show { id }| *id).or(arguments.id);
+    let ticket = arguments.ticket.clone();
+    let one = id.is_some() || ticket.is_some();
+    let command = ListBans { id, ticket, ended: arguments.ended || one };
+    output.ask(common, &command, |bans| if one { receipts(bans) } else { list(bans) })
+}
+
+fn receipts(bans: &Bans) -> String {
+    bans.bans.iter().map(receipt).collect::<Vec<_>>().join("\n")
 }
 
 fn list(bans: &Bans) -> String {

@@ -228,8 +228,10 @@ impl<'a> Play<'a> {
     }
 
     fn ban(&self) -> Result<Option<Ban>, Error> {
-        let bans =
-            admin::client::call(&Address::Socket(self.stage.socket()), &ListBans { id: None, ended: true })?;
+        let bans = admin::client::call(
+            &Address::Socket(self.stage.socket()),
+            &ListBans { ended: true, ..ListBans::default() },
+        )?;
         Ok(bans
             .bans
             .into_iter()

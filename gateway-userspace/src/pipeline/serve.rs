@@ -17,7 +17,7 @@ use super::respond::{Answer, Forwarded, Step, judge, respond, settle};
 use super::unread;
 use crate::abuse::signal::Signal;
 use crate::action;
-use crate::header::X_REQUEST_ID;
+use crate::header::{X_BAN_TICKET, X_REQUEST_ID};
 use crate::http::answer;
 use crate::http::body::RequestBody;
 use crate::http::client_address::client_address;
@@ -207,9 +207,19 @@ fn refuse(
     }
     record.refused(rejection);
     let context = &record.context;
-    let (head, body) =
+    let (mut head, body) =
         answer::render(rejection, Some(&context.id), realm, context.started_at, &view.shared.config.errors);
+    if may_lead_to_a_ban(view, record, rejection) {
+        head.fields.set(X_BAN_TICKET, record.context.id.0.clone());
+    }
     (head, body.into())
+}
+
+/// Whether this refusal may be the one that a ban follows from. The keeper decides that later, so each carries a ticket,
+/// and with it the last one that the client sees.
+fn may_lead_to_a_ban(view: &View, record: &Record, rejection: &Rejection) -> bool {
+    let by_rule = view.shared.config.shield.as_ref().is_some_and(|shield| shield.ban.is_some());
+    by_rule && !record.context.peer.trusted && *rejection != Rejection::Banned && rejection.signal().is_some()
 }
 
 /// What every answer carries, refusals included.

@@ -16,10 +16,13 @@ fn the_denial_that_fills_the_rule_is_followed_by_silence_while_others_are_served
         return;
     }
     let stage = Stage::new(100, 2, "ban = \"20 denials in 10s\"\nfor = \"10m\"", ROUTES);
+    let mut ticket = String::new();
     for denial in 1..=20 {
         let answer = stage.get(0, "/closed");
         assert_eq!(answer.status, 403, "denial {denial}");
+        ticket = answer.header("x-ban-ticket").to_owned();
     }
+    assert_eq!(stage.get(1, "/open").header("x-ban-ticket"), "", "who is served has none");
     std::thread::sleep(Duration::from_millis(50));
     assert!(!stage.connects(0, SOON), "the abuser's SYN after 20 denials must time out");
     assert_eq!(stage.get(0, "/closed").exit, 28, "curl's code for a timeout");
@@ -32,6 +35,10 @@ fn the_denial_that_fills_the_rule_is_followed_by_silence_while_others_are_served
     assert_eq!(ban["evidence"].as_array().map(Vec::len), Some(20), "{ban}");
     assert_eq!(ban["evidence"][0]["path"], "/closed");
     assert!(ban["packets"].as_u64().is_some_and(|packets| packets >= 2), "{ban}");
+    let found = stage.gateway.cli_json(&["bans", "--ticket", &ticket]);
+    assert_eq!(found["bans"][0]["id"], ban["id"], "the last answer's ticket finds the ban");
+    assert_eq!(stage.gateway.cli_json(&["bans", "show", "1"])["bans"][0]["id"], ban["id"]);
+    assert!(!stage.gateway.cli(&["bans", "--ticket", "nobody-s"]).status.success());
 
     let told = Instant::now();
     let line = format!("ban {} drops its first packet on CPU ", ban["id"]);

@@ -18,6 +18,8 @@ use crate::observe::timestamp;
 
 /// Bans that one answer lists at most, the newest.
 const LISTED_MAX: usize = 10_000;
+/// As much of an unknown ticket as an answer repeats.
+const TICKET_CHARS_MAX: usize = 128;
 /// Longest reason, bytes.
 const REASON_BYTES_MAX: usize = 512;
 /// Bans whose drops `top` looks at, the newest.
@@ -35,12 +37,27 @@ impl Owner {
         let now = self.now();
         let mut bans: Vec<Ban> = match request.id {
             Some(id) => vec![self.ledger.get(id).ok_or(Refusal::UnknownBan(id))?.clone()],
+            None if request.ticket.is_some() => {
+                self.by_ticket(request.ticket.as_deref().unwrap_or_default())?
+            }
             None if request.ended => self.ledger.active().chain(self.ledger.ended()).cloned().collect(),
             None => self.ledger.active().cloned().collect(),
         };
         bans.sort_unstable_by_key(|ban| std::cmp::Reverse(ban.id));
         bans.truncate(LISTED_MAX);
         Ok(api::Bans { bans: bans.iter().map(|ban| self.view(now, ban)).collect() })
+    }
+
+    /// The bans that a request led to, those that are over included.
+    fn by_ticket(&self, ticket: &str) -> Result<Vec<Ban>, Refusal> {
+        let bans: Vec<Ban> =
+            self.receipts.with_request(ticket).filter_map(|id| self.ledger.get(id)).cloned().collect();
+        if bans.is_empty() {
+            return Err(Refusal::UnknownTicket(clean(
+                &ticket.chars().take(TICKET_CHARS_MAX).collect::<String>(),
+            )));
+        }
+        Ok(bans)
     }
 
     fn view(&mut self, now: Now, ban: &Ban) -> api::Ban {

@@ -24,6 +24,9 @@ pub enum Refusal {
     /// No ban has the id.
     #[error("there is no ban {0}")]
     UnknownBan(u32),
+    /// No ban that is remembered followed from the request.
+    #[error("no ban followed from the request {0}, or it is over and forgotten")]
+    UnknownTicket(String),
     /// The ban is over.
     #[error("ban {0} is over")]
     Over(u32),

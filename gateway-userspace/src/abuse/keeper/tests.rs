@@ -170,7 +170,7 @@ impl Bench {
     }
 
     fn bans(&mut self, ended: bool) -> Vec<api::Ban> {
-        self.owner().list(&api::ListBans { id: None, ended }).unwrap().bans
+        self.owner().list(&api::ListBans { ended, ..api::ListBans::default() }).unwrap().bans
     }
 
     fn ban(&mut self, prefix: &str) -> Result<api::Changed, Refusal> {

@@ -8,12 +8,12 @@
 
 use crate::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, Fields,
-    Name, RATELIMIT, RATELIMIT_POLICY, RETRY_AFTER, Value, X_GATEWAY_REASON, X_RATELIMIT_LIMIT,
+    Name, RATELIMIT, RATELIMIT_POLICY, RETRY_AFTER, Value, X_BAN_TICKET, X_GATEWAY_REASON, X_RATELIMIT_LIMIT,
     X_RATELIMIT_REMAINING, X_RATELIMIT_RESET, X_REQUEST_ID,
 };
 
 /// The fields that tell a client how it stands with the gateway.
-static TELLING: [Name; 8] = [
+static TELLING: [Name; 9] = [
     X_RATELIMIT_LIMIT,
     X_RATELIMIT_REMAINING,
     X_RATELIMIT_RESET,
@@ -22,6 +22,7 @@ static TELLING: [Name; 8] = [
     RETRY_AFTER,
     X_REQUEST_ID,
     X_GATEWAY_REASON,
+    X_BAN_TICKET,
 ];
 
 /// Lists those of the fields that are there and not listed yet, where the answer is for other origins at all.

@@ -121,3 +121,20 @@ fn a_full_ledger_bans_nobody_more_and_keeps_what_it_has() {
     assert_eq!(bench.maps.denied(), ["203.0.113.1/32", "203.0.113.2/32"]);
     assert_eq!(bench.ban("203.0.113.4").unwrap_err(), Refusal::Full(2));
 }
+
+#[test]
+fn the_ticket_of_any_denial_finds_the_ban_also_when_it_is_over() {
+    let mut bench = Bench::new("ticket");
+    bench.deny("203.0.113.9", 20);
+    let by_ticket = |bench: &mut Bench, ticket: &str| {
+        let request = api::ListBans { ticket: Some(ticket.to_owned()), ..api::ListBans::default() };
+        bench.owner().list(&request).map(|bans| bans.bans.iter().map(|ban| ban.id).collect::<Vec<_>>())
+    };
+    let id = bench.bans(false)[0].id;
+    assert_eq!(by_ticket(&mut bench, "request-19"), Ok(vec![id]), "the last answer that the client saw");
+    assert_eq!(by_ticket(&mut bench, "request-0"), Ok(vec![id]));
+    let unknown = "x\u{7}y";
+    assert_eq!(by_ticket(&mut bench, unknown), Err(Refusal::UnknownTicket("xy".into())));
+    bench.unban(None, Some(id)).unwrap();
+    assert_eq!(by_ticket(&mut bench, "request-19"), Ok(vec![id]));
+}

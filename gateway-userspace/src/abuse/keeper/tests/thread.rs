@@ -69,7 +69,7 @@ fn the_thread_ends_a_ban_by_itself_when_its_lease_is_over() {
         std::thread::yield_now();
         std::thread::park_timeout(Duration::from_millis(20));
     }
-    let list = api::ListBans { id: Some(1), ended: false };
+    let list = api::ListBans { id: Some(1), ..api::ListBans::default() };
     let ban = handle.ask_blocking(move |owner| owner.list(&list)).unwrap().unwrap().bans.remove(0);
     assert_eq!(ban.state, "expired");
 }
