@@ -16,10 +16,6 @@ use crate::upstream::body::{ClientBody, ResponseBody};
 
 /// The body of an answer, from wherever it comes. `B` is the body of requests, which an upstream connection carries.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every answer is an upstream's, and nothing is boxed for one"
-)]
 pub enum Body<B: ClientBody> {
     /// None.
     Empty,

@@ -67,10 +67,6 @@ impl<B: ClientBody> Upstreams<B> {
     /// Opens a plan. Targets that an open upstream reaches in the same way share its connections.
     pub fn open(&self, plan: Arc<Plan>) -> Upstream<B> {
         let mut known = self.pools.borrow_mut();
-        // Before it would grow, so that opening thousands of plans looks through it a few times only.
-        if known.len() == known.capacity() {
-            known.retain(|_key, pool| pool.strong_count() > 0);
-        }
         let pools = plan.targets.iter().map(|target| {
             let key = Key::of(target, &plan.config);
             match known.get(&key).and_then(Weak::upgrade) {
@@ -79,6 +75,10 @@ impl<B: ClientBody> Upstreams<B> {
                     pool
                 }
                 None => {
+                    // Only before it would grow, so that opening thousands of plans looks through it a few times.
+                    if known.len() >= known.capacity() {
+                        known.retain(|_key, pool| pool.strong_count() > 0);
+                    }
                     let pool = Rc::new(Pool::new(target, &plan.config));
                     known.insert(key, Rc::downgrade(&pool));
                     pool

@@ -41,6 +41,10 @@ fn changed(before: Table<'_>, after: Table<'_>) -> Option<String> {
         return None;
     }
     let (old, new) = (before.values(), after.values());
+    // Of the tables that can be long, nearly all are as they were.
+    if old == new {
+        return None;
+    }
     let keys: Vec<&str> = old.iter().chain(&new).map(|(key, _)| &**key).collect();
     let mut changed: Vec<String> = Vec::new();
     for (index, key) in keys.iter().enumerate() {

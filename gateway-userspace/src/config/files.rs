@@ -71,7 +71,7 @@ impl Files {
         Files::of(main, &report.sources)
     }
 
-    /// What [`read::read`] has read, if nothing else was added to the sources yet.
+    /// What [`read::read`] or [`read::read_texts`] has read, if nothing else was added to the sources yet.
     pub fn of(main: &Path, sources: &Sources) -> Files {
         let folder = folder(main);
         let relative = |path: &Path| path.strip_prefix(folder).unwrap_or(path).to_owned();

@@ -33,7 +33,7 @@ pub fn read(main: &Path, files: &Overlay, report: &mut Report) -> Node {
     root
 }
 
-/// Reads the same files for their texts alone.
+/// Reads the same files for their texts alone: the report gets the sources, and few of the problems in them.
 pub fn read_texts(main: &Path, files: &Overlay, report: &mut Report) {
     walk(main, files, report, |file, path, text, report| {
         if !may_include(text) {

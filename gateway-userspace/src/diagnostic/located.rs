@@ -43,7 +43,7 @@ struct Source {
     path: PathBuf,
     text: Arc<str>,
     /// Byte at which each line begins, so that finding a line takes no time even in a large file. Looked for when the
-    /// first line is asked for: of a good configuration none is.
+    /// first line is asked for: of a configuration without a problem none is.
     line_starts: OnceLock<Arc<[usize]>>,
     /// What is not to be shown.
     secrets: Vec<Range<usize>>,

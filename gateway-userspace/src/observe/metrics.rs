@@ -39,7 +39,8 @@ pub struct Registry {
     shared: Arc<Shared>,
 }
 
-/// What workers and the collector have in common. Locked when a name or a worker comes, never for a request.
+/// What workers and the collector have in common. Locked when a worker comes, and for the labels of a new
+/// configuration, which a worker's first request after a reload waits for.
 struct Shared {
     labels: Mutex<Labels>,
     workers: Mutex<Vec<Arc<cells::Published>>>,

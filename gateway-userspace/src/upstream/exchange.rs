@@ -355,16 +355,18 @@ pin_project! {
     }
 }
 
+/// The head of an answer, where the rest of it comes from, and from whom.
+type Begun<B> = (http::response::Parts, Source<B>, SocketAddr);
+
 /// As the library's future gives it.
 type Response<B> = Result<http::Response<Incoming>, TrySendError<Request<RequestBody<B>>>>;
 
 impl<B: ClientBody, F: Future<Output = Response<B>>> Sent<B, F> {
-    /// The head of the answer, where the rest of it comes from, and from whom.
     fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         progress: Option<&Progress>,
-    ) -> Poll<Result<(http::response::Parts, Source<B>, SocketAddr), Failure<B>>> {
+    ) -> Poll<Result<Begun<B>, Failure<B>>> {
         const ONCE: &str = "not polled after it was ready";
         Poll::Ready(match self.project() {
             SentProjected::Not { failure } => Err(*failure.take().expect(ONCE)),

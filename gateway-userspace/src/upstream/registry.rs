@@ -80,13 +80,13 @@ impl Registry {
 
     fn endpoint(&self, upstream: &Arc<str>, target: &Target) -> Arc<Endpoint> {
         let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        // Before it would grow, so that thousands of targets look through it a few times only.
-        if endpoints.len() == endpoints.capacity() {
-            endpoints.retain(|_key, endpoint| endpoint.strong_count() > 0);
-        }
         let key = (upstream.clone(), target.tls, target.host.clone(), target.port);
         if let Some(known) = endpoints.get(&key).and_then(Weak::upgrade) {
             return known;
+        }
+        // Only before it would grow, so that thousands of new targets look through it a few times.
+        if endpoints.len() >= endpoints.capacity() {
+            endpoints.retain(|_key, endpoint| endpoint.strong_count() > 0);
         }
         let endpoint = Arc::new(Endpoint::new(upstream.clone(), target.clone(), self.epoch));
         endpoints.insert(key, Arc::downgrade(&endpoint));

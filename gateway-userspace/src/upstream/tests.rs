@@ -105,3 +105,20 @@ pub(crate) fn full_body(bytes: impl Into<Bytes>) -> TestBody {
 fn never(never: Infallible) -> Box<dyn std::error::Error + Send + Sync> {
     match never {}
 }
+
+#[test]
+fn pools_of_upstreams_that_are_gone_do_not_pile_up() {
+    on_a_worker(async {
+        let (registry, upstreams) = (Registry::new(), Upstreams::<TestBody>::new(0));
+        // Kept, so that no two targets have the same place in memory, by which pools are told apart.
+        let mut plans = Vec::new();
+        for round in 0..100 {
+            let targets = [1, 2, 3].map(|target| SocketAddr::from(([127, 0, round, target], 80)));
+            let plan = Arc::new(registry.compile(config(&targets)).expect("a valid upstream"));
+            drop(upstreams.open(plan.clone()));
+            plans.push(plan);
+        }
+        let known = upstreams.pools.borrow().len();
+        assert!(known < 30, "{known} of 300 pools are still known");
+    });
+}

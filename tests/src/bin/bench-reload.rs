@@ -116,7 +116,7 @@ fn ask(socket: &Path, command: &str, body: &serde_json::Value) -> Result<Duratio
     Ok(took)
 }
 
-/// Routes as people write them, 20 to an upstream; each change touches one of them.
+/// Routes as people write them, 20 to an upstream; each change touches one of them, and puts the one before back.
 fn configuration(port: u16, routes: usize, change: usize) -> String {
     let mut text = format!(
         "[listen.main]\naddress = \"0.0.0.0:{port}\"\n\n[limit.per-client]\nrate = \"1000000/s\"\nby = \"address\"\n\n\
