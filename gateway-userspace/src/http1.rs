@@ -6,7 +6,7 @@
 //! | in a message | from a client | from an upstream |
 //! |---|---|---|
 //! | a line that ends with LF alone | refused (RFC 9112 §2.2 lets one accept it) | accepted in a head, refused in chunked framing |
-//! | empty lines before the request line | skipped (§2.2) | refused |
+//! | empty lines before the first line | skipped (§2.2) | skipped |
 //! | a folded field line, white space before the colon | refused (§5.1, §5.2) | refused |
 //! | a version other than 1.0 and 1.1 | refused | refused |
 //! | a target that is no URI | refused (§3.2) | |
@@ -19,7 +19,7 @@
 //! | an answer that switches protocols (101) | | refused: nobody asked for it |
 //! | interim answers (other 1xx) | | skipped, however many: the wait for the final one has a deadline |
 //! | chunk extensions | skipped, up to [`chunked::OVERHEAD_MAX`] in all | likewise |
-//! | space or tab after a chunk's size | skipped: old software pads with it | likewise |
+//! | up to 16 spaces or tabs after a chunk's size | skipped: old software pads with them | likewise |
 
 pub mod answer;
 pub mod chunked;

@@ -96,7 +96,7 @@ pub struct RequestBody {
 impl RequestBody {
     /// Takes the body of a request with these fields; refuses it if the fields already say that it breaks a limit.
     pub fn new(incoming: Incoming, fields: &Fields, limits: &Arc<Config>) -> Result<RequestBody, Rejection> {
-        // The library has checked `Content-Length`; the least size is what it says.
+        // `Content-Length` has been checked; the least size is what it says.
         if incoming.size_hint().lower() > limits.body_bytes_max {
             return Err(Rejection::BodyTooLarge);
         }

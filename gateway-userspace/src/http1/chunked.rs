@@ -1,6 +1,6 @@
 //! Bodies in chunks (RFC 9112 §7.1), taken apart as the bytes come.
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::fields;
@@ -8,6 +8,16 @@ use super::fields;
 /// Most bytes of a body that are neither data nor sizes: chunk extensions, and the trailer section. A sender has no
 /// use for more, and each costs time without bringing a body on.
 pub const OVERHEAD_MAX: usize = 16 << 10;
+
+/// Most bytes of padding after a size. Some software pads to a fixed width.
+const PADDING_MAX: u8 = 16;
+
+/// Data of fewer bytes is given together with what follows, up to so many bytes.
+const LITTLE_BYTES: usize = 1 << 10;
+const TOGETHER_BYTES: usize = 8 << 10;
+
+/// A trailer section without fields.
+const EMPTY_LINE: &[u8] = b"\r\n";
 
 /// Most digits of a chunk's size: what fits into 64 bits.
 const DIGITS_MAX: u8 = 16;
@@ -20,6 +30,8 @@ pub struct Decoder {
     overhead: usize,
     /// The trailer section so far, with the empty line that ends it.
     trailers: Vec<u8>,
+    /// What is wrong after the data that was given last.
+    fault: Option<Fault>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +39,7 @@ enum State {
     /// In the size of a chunk.
     Size { size: u64, digits: u8 },
     /// After the size, in padding.
-    Padding { size: u64 },
+    Padding { size: u64, bytes: u8 },
     /// In an extension.
     Extension { size: u64 },
     /// Before the LF that ends the line of the size.
@@ -79,40 +91,73 @@ pub enum Fault {
 
 impl Default for Decoder {
     fn default() -> Decoder {
-        Decoder { state: State::Size { size: 0, digits: 0 }, overhead: 0, trailers: Vec::new() }
+        let state = State::Size { size: 0, digits: 0 };
+        Decoder { state, overhead: 0, trailers: Vec::new(), fault: None }
     }
 }
 
 impl Decoder {
-    /// Whether the body has ended.
+    /// Whether the body has ended, and all of it has been given.
     pub fn has_ended(&self) -> bool {
-        self.state == State::Ended
+        self.state == State::Ended && self.trailers.len() <= EMPTY_LINE.len() && self.fault.is_none()
     }
 
     /// Takes the next piece off the input. Bytes after the end stay there.
+    ///
+    /// Where a chunk ends means nothing, so little ones that came together are one piece. The framing after a piece is
+    /// looked at with it, so the last one is known to be the last.
     pub fn next(&mut self, input: &mut Bytes) -> Result<Piece, Fault> {
-        loop {
-            if let State::Data { left } = self.state {
-                if input.is_empty() {
-                    return Ok(Piece::More);
-                }
-                let take = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
-                let left = left - take as u64;
-                self.state = if left == 0 { State::DataEnd } else { State::Data { left } };
-                return Ok(Piece::Data(input.split_to(take)));
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        self.frame(input)?;
+        match self.state {
+            State::Data { .. } if !input.is_empty() => {}
+            State::Ended if self.trailers.len() > EMPTY_LINE.len() => {
+                let section = Bytes::from(std::mem::take(&mut self.trailers));
+                return fields::section(&section).map(Piece::Trailers).ok_or(Fault::Trailers);
             }
-            if self.state == State::Ended {
-                return Ok(Piece::End);
-            }
-            let Some(&byte) = input.first() else { return Ok(Piece::More) };
+            State::Ended => return Ok(Piece::End),
+            _ => return Ok(Piece::More),
+        }
+        let data = self.take(input, usize::MAX);
+        if data.len() >= LITTLE_BYTES || !self.has_data(input) {
+            return Ok(Piece::Data(data));
+        }
+        let mut together = BytesMut::with_capacity(TOGETHER_BYTES.min(data.len() + input.len()));
+        together.extend_from_slice(&data);
+        while self.has_data(input) && together.len() < TOGETHER_BYTES {
+            let room = TOGETHER_BYTES - together.len();
+            together.extend_from_slice(&self.take(input, room));
+        }
+        Ok(Piece::Data(together.freeze()))
+    }
+
+    fn has_data(&self, input: &Bytes) -> bool {
+        matches!(self.state, State::Data { .. }) && !input.is_empty() && self.fault.is_none()
+    }
+
+    /// Data of the chunk that the input is in, and the framing after it.
+    fn take(&mut self, input: &mut Bytes, most: usize) -> Bytes {
+        let State::Data { left } = self.state else { return Bytes::new() };
+        let here = input.len().min(most);
+        let take = usize::try_from(left).map_or(here, |left| left.min(here));
+        let left = left - take as u64;
+        self.state = if left == 0 { State::DataEnd } else { State::Data { left } };
+        let data = input.split_to(take);
+        self.fault = self.frame(input).err();
+        data
+    }
+
+    /// Goes on to the next data, to the end, or to the end of the input.
+    fn frame(&mut self, input: &mut Bytes) -> Result<(), Fault> {
+        while !matches!(self.state, State::Data { .. } | State::Ended)
+            && let Some(&byte) = input.first()
+        {
             input.advance(1);
             self.step(byte)?;
-            if self.state == State::Ended && self.trailers.len() > 2 {
-                let section = Bytes::from(std::mem::take(&mut self.trailers));
-                let trailers = fields::section(&section).ok_or(Fault::Trailers)?;
-                return Ok(Piece::Trailers(trailers));
-            }
         }
+        Ok(())
     }
 
     /// Goes on by one byte of framing.
@@ -126,12 +171,12 @@ impl Decoder {
                 State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
             }
             (State::Size { digits: 0, .. }, _) => return Err(Fault::Size),
-            (State::Size { size, .. } | State::Padding { size }, b' ' | b'\t') => {
-                self.spend(1)?;
-                State::Padding { size }
+            (State::Size { size, .. }, b' ' | b'\t') => State::Padding { size, bytes: 1 },
+            (State::Padding { size, bytes }, b' ' | b'\t') if bytes < PADDING_MAX => {
+                State::Padding { size, bytes: bytes + 1 }
             }
-            (State::Size { size, .. } | State::Padding { size }, b';') => State::Extension { size },
-            (State::Size { size, .. } | State::Padding { size } | State::Extension { size }, b'\r') => {
+            (State::Size { size, .. } | State::Padding { size, .. }, b';') => State::Extension { size },
+            (State::Size { size, .. } | State::Padding { size, .. } | State::Extension { size }, b'\r') => {
                 State::SizeEnd { size }
             }
             (State::Size { .. } | State::Padding { .. }, _) => return Err(Fault::Size),
@@ -147,7 +192,7 @@ impl Decoder {
             (State::Trailers, byte) => {
                 self.spend(1)?;
                 self.trailers.push(byte);
-                let ended = self.trailers == b"\r\n" || self.trailers.ends_with(b"\r\n\r\n");
+                let ended = self.trailers == EMPTY_LINE || self.trailers.ends_with(b"\r\n\r\n");
                 if byte == b'\n' && !self.trailers.ends_with(b"\r\n") {
                     return Err(Fault::LineEnd);
                 }
@@ -214,6 +259,31 @@ mod tests {
     }
 
     #[test]
+    fn little_chunks_that_came_together_are_one_piece_and_the_last_is_known_to_be_the_last() {
+        let body = "1\r\nx\r\n".repeat(5000) + "0\r\n\r\nGET";
+        let (mut decoder, mut input) = (Decoder::default(), Bytes::from(body));
+        let mut pieces = Vec::new();
+        while let Ok(Piece::Data(data)) = decoder.next(&mut input) {
+            pieces.push((data.len(), decoder.has_ended()));
+        }
+        assert_eq!(pieces, [(5000, true)]);
+        assert_eq!(input, "GET");
+        let large = [b"2000\r\n".as_slice(), &[b'x'; 0x2000], b"\r\n1\r\ny\r\n"].concat();
+        let (mut decoder, mut input) = (Decoder::default(), Bytes::from(large));
+        assert!(matches!(decoder.next(&mut input), Ok(Piece::Data(data)) if data.len() == 0x2000));
+        assert!(matches!(decoder.next(&mut input), Ok(Piece::Data(data)) if data == "y"));
+        assert!(!decoder.has_ended());
+    }
+
+    #[test]
+    fn data_before_a_fault_is_given() {
+        let (mut decoder, mut input) = (Decoder::default(), Bytes::from("1\r\na\r\n1\r\nb\r\nno size"));
+        assert!(matches!(decoder.next(&mut input), Ok(Piece::Data(data)) if data == "ab"));
+        assert!(!decoder.has_ended());
+        assert_eq!(decoder.next(&mut input).unwrap_err(), Fault::Size);
+    }
+
+    #[test]
     fn an_unfinished_body_has_not_ended() {
         let body = b"A\r\n0123456789\r\n0\r\n\r\n";
         for end in 1..body.len() {
@@ -259,7 +329,11 @@ mod tests {
         assert!(decode(extension.repeat(15).as_bytes(), 4096).is_ok());
         let trailers = format!("0\r\na: {}\r\n\r\n", "t".repeat(OVERHEAD_MAX));
         assert_eq!(decode(trailers.as_bytes(), 4096).unwrap_err(), Fault::Overhead);
-        let padding = format!("1{}\r\nx\r\n", " ".repeat(OVERHEAD_MAX + 1));
-        assert_eq!(decode(padding.as_bytes(), 4096).unwrap_err(), Fault::Overhead);
+        let padded = |bytes: usize| format!("1{}\r\nx\r\n", " ".repeat(bytes));
+        assert_eq!(decode(padded(17).as_bytes(), 4096).unwrap_err(), Fault::Size);
+        assert!(
+            decode(padded(16).repeat(2000).as_bytes(), 4096).is_ok(),
+            "padding has no limit over the body"
+        );
     }
 }

@@ -72,6 +72,8 @@ impl Outgoing {
         }
         self.head.clear();
         self.head_written = 0;
+        // Empty bytes may still hold the block that they were a part of.
+        self.data = Bytes::new();
         Poll::Ready(Ok(()))
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Most bytes that are read at once.
@@ -34,11 +34,21 @@ struct Buffers {
 
 /// What there is to read; nothing at the end of the stream.
 pub fn poll<IO: AsyncRead + Unpin>(stream: &mut IO, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    poll_at_most(stream, READ_BYTES, cx)
+}
+
+/// So many bytes of it at most.
+pub fn poll_at_most<IO: AsyncRead + Unpin>(
+    stream: &mut IO,
+    most: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Bytes>> {
     BUFFERS.with_borrow_mut(|Buffers { reading, block }| {
         if reading.capacity() < KEEP_BYTES {
             *reading = BytesMut::with_capacity(READ_BYTES);
         }
-        let count = ready!(pin!(stream.read_buf(reading)).poll(cx))?;
+        let mut window = reading.limit(most);
+        let count = ready!(pin!(stream.read_buf(&mut window)).poll(cx))?;
         if count >= KEEP_BYTES {
             return Poll::Ready(Ok(reading.split().freeze()));
         }

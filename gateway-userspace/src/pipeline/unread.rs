@@ -26,7 +26,8 @@ pub fn refuse(worker: &Worker, peer: &Peer, rejection: &Rejection) -> (response:
     let (mut head, body) = answer::render(rejection, Some(&id), "", now, errors);
     view.shared.headers.apply(&mut head);
     head.fields.set(X_REQUEST_ID, id.0.clone());
-    if !is_written {
+    // A banned client's bytes are not worth a line each.
+    if !is_written && !worker.deny.is_banned(peer.source.ip().to_canonical()) {
         log(worker, peer, rejection, &id, now, body.len());
     }
     (head, body)

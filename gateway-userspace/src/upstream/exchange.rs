@@ -2,8 +2,8 @@
 //!
 //! Tried again is only what the upstream cannot have acted on:
 //! - a target to which no connection can be opened: the next one gets the request, up to [`ATTEMPTS_MAX`] in all;
-//! - an HTTP/1 connection from the pool that turned out to be closed before the request was written to it: once, on a
-//!   new connection;
+//! - an HTTP/1 connection from the pool that turned out to be closed before the head of a request without a body was on it:
+//!   once, on a new connection;
 //! - an HTTP/2 stream that the target says it has not processed (`REFUSED_STREAM`, or `GOAWAY` without error, RFC 9113
 //!   §8.7): once, if the request has no body.
 

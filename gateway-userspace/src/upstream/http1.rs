@@ -133,7 +133,10 @@ impl Connection {
             self.partial.split().freeze()
         };
         match message::parse(&bytes)? {
-            Some((head, length)) if length <= HEAD_BYTES_MAX => Ok(Some((head, bytes.slice(length..)))),
+            Some((head, length)) if length <= HEAD_BYTES_MAX => {
+                self.partial = BytesMut::new();
+                Ok(Some((head, bytes.slice(length..))))
+            }
             Some(_) => Err(Error::HeadTooLarge),
             None => {
                 self.partial.extend_from_slice(&bytes);

@@ -157,6 +157,27 @@ fn an_upstream_that_dies_within_a_body_ends_the_clients_stream_visibly() {
 }
 
 #[test]
+fn an_answer_before_the_end_of_the_request_says_that_the_connection_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let upstream = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 5\r\n\r\nnever").unwrap();
+        // Until the gateway gives up on it, which it does at once.
+        std::io::copy(&mut stream, &mut std::io::sink()).ok();
+    });
+    let gateway = gateway_to(&url, "");
+    let mut client = TcpStream::connect(gateway.address()).unwrap();
+    client.write_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nthe beginning").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 ") && answer.ends_with("never"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    upstream.join().unwrap();
+}
+
+#[test]
 fn http2_comes_in_by_prior_knowledge_and_goes_out_as_http1() {
     let echo = Echo::start();
     let gateway = gateway_to(&echo.url(), "");

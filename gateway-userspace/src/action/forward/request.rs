@@ -133,7 +133,7 @@ fn frame_http1<B: ClientBody>(fields: &mut HeaderMap, method: &Method, body: &Re
     fields.remove(TRANSFER_ENCODING);
     set_length(fields, method, body);
     if body.size_hint().exact().is_none() {
-        // Said here because hyper would drop a body of unknown length from a GET.
+        // The connection writes chunks for such a body, and only what stands in the fields tells the upstream so.
         fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }

@@ -12,9 +12,12 @@ use tokio::time::timeout;
 use super::clock::{Clock, Overdue};
 use super::{Broken, Connection, End, Entered, Handler, LINGER};
 use crate::config::model::Http1;
+use crate::header::Name;
 use crate::http::rejection::Rejection;
 use crate::http1::write;
 use crate::request::Peer;
+
+const DATE: Name = Name::from_static("date");
 
 /// Most bytes that are thrown away while waiting for the client to close its side.
 const LINGER_BYTES_MAX: usize = 1 << 20;
@@ -52,7 +55,14 @@ async fn give_up<IO: AsyncRead + AsyncWrite + Unpin, H: Handler>(
             clock.reset_on_close();
             End::Broken(Broken::WriteStalled)
         }
-        Overdue::Head { begun: false } | Overdue::Idle | Overdue::Closing => End::Orderly,
+        Overdue::Idle => {
+            clock.closing();
+            if let Some(io) = io {
+                close(io, clock).await;
+            }
+            End::Orderly
+        }
+        Overdue::Head { begun: false } | Overdue::Closing => End::Orderly,
     }
 }
 
@@ -73,7 +83,9 @@ async fn refuse<IO: AsyncRead + AsyncWrite + Unpin, H: Handler>(
     }
     write::field(&mut bytes, "connection", b"close");
     write::length(&mut bytes, body.len() as u64);
-    write::date(&mut bytes);
+    if !head.fields.contains(&DATE) {
+        write::date(&mut bytes);
+    }
     bytes.extend_from_slice(write::CRLF);
     bytes.extend_from_slice(&body);
     let _ = timeout(LINGER, io.write_all(&bytes)).await;

@@ -74,6 +74,8 @@ impl Origin {
             "/panic" => panic!("in a request"),
             "/panic-body" => ok(PanickingBody),
             "/endless" => ok(Endless),
+            // More than the sockets between take.
+            "/large" => ok(Full::new(Bytes::from(vec![b'x'; 32 << 20]))),
             "/ja4" => text(connection.peer().ja4().map_or("none", |ja4| ja4.as_str())),
             "/never" => std::future::pending().await,
             "/soon" => {

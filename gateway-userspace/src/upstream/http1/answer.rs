@@ -106,7 +106,7 @@ impl Reception {
         let link = match upload {
             None => Link::Own(connection),
             // With nothing left to read, nobody wants the rest of the body.
-            Some(_) if matches!(left, Left::Nothing) => Link::None,
+            Some(_) if left.is_within(&unread) => Link::None,
             Some(upload) => Link::share(connection, upload),
         };
         Reception { link, left, unread, persists }
@@ -128,11 +128,10 @@ impl Reception {
 
     /// The connection, if all has been read from it and it may be used again; once.
     pub(in crate::upstream) fn release(&mut self) -> Option<Box<Connection>> {
-        let beyond = match self.left {
-            Left::Nothing => 0,
-            Left::Known(left) if self.unread.len() as u64 >= left => left,
-            _ => return None,
-        };
+        if !self.left.is_within(&self.unread) {
+            return None;
+        }
+        let beyond = if let Left::Known(left) = self.left { left } else { 0 };
         // What came after the answer was not asked for.
         let persists = self.persists && self.unread.len() as u64 == beyond;
         match std::mem::replace(&mut self.link, Link::None) {
@@ -182,7 +181,12 @@ impl Reception {
             }
             Left::Chunked(decoder) => match decoder.next(&mut self.unread)? {
                 Piece::More => return Ok(None),
-                Piece::Data(data) => Some(Frame::data(data)),
+                Piece::Data(data) => {
+                    if decoder.has_ended() {
+                        self.left = Left::Nothing;
+                    }
+                    Some(Frame::data(data))
+                }
                 Piece::Trailers(trailers) => {
                     self.left = Left::Nothing;
                     Some(Frame::trailers(trailers))
@@ -194,6 +198,17 @@ impl Reception {
             },
         };
         Ok(Some(given))
+    }
+}
+
+impl Left {
+    /// Whether all of it is in these bytes.
+    fn is_within(&self, unread: &Bytes) -> bool {
+        match self {
+            Left::Nothing => true,
+            Left::Known(left) => unread.len() as u64 >= *left,
+            Left::Chunked(_) | Left::UntilClose => false,
+        }
     }
 }
 
@@ -219,11 +234,10 @@ impl Link {
                 Ok(()) => sending.sent.set(true),
                 // The answer may be complete all the same, and reading tells whether it is.
                 Err(Error::Io(_)) => {}
-                Err(fault) => {
-                    sending.fault.set(Some(fault));
-                    sending.wakers.reader.wake();
-                }
+                Err(fault) => sending.fault.set(Some(fault)),
             }
+            // Whoever reads looks at the client itself from now on, too.
+            sending.wakers.reader.wake();
         });
         Link::Shared(shared, AbortOnDrop(task.abort_handle()))
     }

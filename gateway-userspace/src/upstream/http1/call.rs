@@ -59,26 +59,27 @@ impl<B: ClientBody> Call<B> {
     ) -> Result<Call<B>, Box<Unsent<B>>> {
         let to_head = *request.method() == Method::HEAD;
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let to_send = HEAD.with_borrow_mut(|head| {
+        let sent = HEAD.with_borrow_mut(|head| {
             head.clear();
             head.shrink_to(KEPT_BYTES_MAX);
             write::request(head, request.method(), target, request.headers());
-            if request.body().is_empty() {
-                return connection.write_at_once(head).map(|rest| rest.map_or(ToSend::Nothing, ToSend::Head));
-            }
-            Ok(ToSend::Head(Bytes::copy_from_slice(head)))
+            // With a body the head waits for the first bytes of that.
+            if request.body().is_empty() { connection.write_at_once(head) } else { Ok(None) }
         });
-        let to_send = match to_send {
+        let rest = match sent {
+            Ok(rest) => rest,
             Err(error) => return Err(Box::new(Unsent { error: error.into(), request })),
-            Ok(ToSend::Head(head)) if !request.body().is_empty() => {
-                let (parts, body) = request.into_parts();
-                ToSend::Body(Box::new(Upload::new(&head, &parts.headers, body)))
-            }
-            Ok(to_send) => {
-                fields::recycle(request.into_parts().0.headers);
-                to_send
+        };
+        let (parts, body) = request.into_parts();
+        let to_send = match rest {
+            Some(rest) => ToSend::Head(rest),
+            None if body.is_empty() => ToSend::Nothing,
+            None => {
+                let upload = HEAD.with_borrow(|head| Upload::new(head, &parts.headers, body));
+                ToSend::Body(Box::new(upload))
             }
         };
+        fields::recycle(parts.headers);
         let connection = Some(connection);
         Ok(Call { connection, to_send, send_fault: None, to_head, after: Bytes::new() })
     }
@@ -95,12 +96,14 @@ impl<B: ClientBody> Call<B> {
                 _ => error,
             })?;
         let length = framing::of_answer(self.to_head, head.status, head.version, &head.fields)?;
-        let persists = answer::persists(&head) && self.send_fault.is_none();
         let connection = self.connection.take().expect("not polled after it was ready");
-        let upload = match std::mem::replace(&mut self.to_send, ToSend::Nothing) {
-            ToSend::Body(upload) => Some(upload),
-            ToSend::Nothing | ToSend::Head(_) => None,
+        let (upload, is_whole) = match std::mem::replace(&mut self.to_send, ToSend::Nothing) {
+            ToSend::Body(upload) => (Some(upload), true),
+            ToSend::Nothing => (None, true),
+            // The next request must not become the rest of this one.
+            ToSend::Head(_) => (None, false),
         };
+        let persists = answer::persists(&head) && self.send_fault.is_none() && is_whole;
         let reception = Reception::new(connection, upload, length, after, persists);
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = head.status;
@@ -161,5 +164,54 @@ impl Connection {
             rest.advance(written);
         }
         self.poll_flush(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+    use crate::upstream::connect::Stream;
+    use crate::upstream::tests::{TestBody, on_a_worker};
+
+    /// A connection that takes a few kilobytes and no more, and its other end, which does not read.
+    async fn narrow() -> (Box<Connection>, tokio::net::TcpStream) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener: TcpListener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(4096).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        let (target, _) = listener.accept().await.unwrap();
+        (Box::new(Connection::new(Stream::Plain(stream), address, None)), target)
+    }
+
+    #[test]
+    fn an_answer_that_comes_before_all_of_the_request_has_gone_ends_the_connection() {
+        on_a_worker(async {
+            for (fields, whole) in [(1, true), (60, false)] {
+                let (connection, mut target) = narrow().await;
+                let mut request = Request::new(RequestBody::<TestBody>::EMPTY);
+                let field = http::HeaderValue::from_str(&"x".repeat(10_000 * (fields / 60) + 10)).unwrap();
+                for _ in 0..fields {
+                    request.headers_mut().append("x-filler", field.clone());
+                }
+                let mut call = Call::begin(connection, request).map_err(|unsent| unsent.error).unwrap();
+                assert_eq!(matches!(call.to_send, ToSend::Nothing), whole);
+                target.write_all(b"HTTP/1.1 431 No\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
+                let answered = poll_fn(|cx| call.poll(cx));
+                let (head, mut reception) =
+                    tokio::time::timeout(Duration::from_secs(5), answered).await.unwrap().unwrap();
+                assert_eq!(head.status, 431);
+                assert_eq!(reception.release().is_some(), whole, "{fields} fields");
+            }
+        });
     }
 }

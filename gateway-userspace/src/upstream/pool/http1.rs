@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
+use tokio::task::coop;
+
 use crate::upstream::http1::Connection;
 use crate::upstream::proxy_protocol::Addresses;
 
@@ -37,7 +39,8 @@ impl Idle {
     pub(super) fn take(&self, speaks_for: Option<Addresses>, now: Instant) -> Option<Found> {
         loop {
             let (mut connection, since) = self.pop(speaks_for)?;
-            if now.saturating_duration_since(since) >= FRESH {
+            // Without budget the runtime makes every connection look open.
+            if now.saturating_duration_since(since) >= FRESH || !coop::has_budget_remaining() {
                 return Some(Found::Stale(connection));
             }
             if connection.is_usable() {

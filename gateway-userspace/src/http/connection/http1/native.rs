@@ -136,7 +136,6 @@ async fn serve<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
             Err(reply::Failed::Unfinished) => return Ended::Closed,
             Err(reply::Failed::Indistinct) => return Ended::Reset,
         };
-        socket.skip_body();
         if !persists || !socket.is_between_requests() {
             return Ended::Closed;
         }

@@ -259,6 +259,30 @@ fn a_client_that_does_not_read_is_reset_after_the_write_time() {
 }
 
 #[test]
+fn a_client_that_does_not_read_the_end_of_an_answer_is_not_taken_for_an_idle_one() {
+    run(async {
+        let front = Front::start(|settings| {
+            settings.limits.write_timeout = 2 * SHORT;
+            settings.limits.idle_timeout = SHORT;
+        });
+        let mut client = front.connect().await;
+        client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(front.reports().await, [Broken::WriteStalled]);
+    });
+}
+
+#[test]
+fn empty_lines_before_a_request_are_skipped_however_many_and_never_kept() {
+    run(async {
+        let front = Front::start(|_| {});
+        let mut client = front.connect().await;
+        client.send("\r\n".repeat(100_000)).await;
+        client.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        client.until("GET a /a").await;
+    });
+}
+
+#[test]
 fn a_client_that_leaves_ends_its_request() {
     run(async {
         let front = Front::start(|_| {});

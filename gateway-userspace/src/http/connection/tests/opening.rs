@@ -277,3 +277,17 @@ fn without_the_setting_a_proxy_header_is_just_a_bad_request() {
         assert_eq!(front.reports().await, [Broken::Malformed]);
     });
 }
+
+#[test]
+fn an_idle_tls_connection_is_closed_with_a_word() {
+    run(async {
+        let folder = Folder::new();
+        let front = tls_front(&folder, |settings| settings.limits.idle_timeout = SHORT);
+        let mut client = tls_client(&front, "api.example.com", &[]).await;
+        client.write_all(b"GET /a HTTP/1.1\r\nHost: api.example.com\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        // Without `close_notify` this is an error, as the end could be somebody else's doing (RFC 8446 §6.1).
+        client.read_to_end(&mut answer).await.expect("an orderly end");
+        assert!(answer.ends_with(b"GET api.example.com /a"), "{}", answer.escape_ascii());
+    });
+}

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TE, TRANSFER_ENCODING};
 use http::{HeaderName, Response, StatusCode, Version};
 use http_body::Body;
-use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::socket::Socket;
@@ -84,12 +83,12 @@ impl Reply {
         write_head(out, &head, framing, described, persists, terms);
         let announced = if terms.with_trailers { write::announced(&head.headers) } else { Vec::new() };
         fields::recycle(head.headers);
+        // Until its last byte is written the request counts as under way.
+        let mut body = pin!(body);
         if framing != Framing::None && framing != Framing::Known(0) {
-            let mut stream =
-                pin!(Stream { body, framing, announced, outgoing: &mut self.outgoing, fresh: true });
-            poll_fn(|cx| stream.as_mut().poll(socket, cx)).await?;
-        } else {
-            drop(body);
+            let outgoing = &mut self.outgoing;
+            let mut stream = Stream { body: body.as_mut(), framing, announced, outgoing, fresh: true };
+            poll_fn(|cx| stream.poll(socket, cx)).await?;
         }
         let outgoing = &mut self.outgoing;
         poll_fn(|cx| {
@@ -100,6 +99,7 @@ impl Reply {
         })
         .await
         .map_err(|_: io::Error| Failed::Unsent)?;
+        socket.skip_body();
         self.outgoing.head().shrink_to(KEPT_BYTES_MAX);
         Ok(persists)
     }
@@ -159,29 +159,24 @@ fn write_head(
     out.extend_from_slice(write::CRLF);
 }
 
-pin_project! {
-    /// A body on its way to the client.
-    struct Stream<'r, B> {
-        #[pin]
-        body: B,
-        framing: Framing,
-        announced: Vec<HeaderName>,
-        outgoing: &'r mut Outgoing,
-        // Nothing has been asked of the body, so the head may wait to go with its first bytes.
-        fresh: bool,
-    }
+/// A body on its way to the client.
+struct Stream<'r, B> {
+    body: Pin<&'r mut B>,
+    framing: Framing,
+    announced: Vec<HeaderName>,
+    outgoing: &'r mut Outgoing,
+    /// Nothing has been asked of the body, so the head may wait to go with its first bytes.
+    fresh: bool,
 }
 
 impl<B: Body<Data = Bytes>> Stream<'_, B> {
     /// Ready when what is left to be written is the end.
     fn poll<IO: AsyncRead + AsyncWrite + Unpin>(
-        self: Pin<&mut Self>,
+        &mut self,
         socket: &Socket<IO>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Failed>> {
-        let this = self.project();
-        let (mut body, framing, announced) = (this.body, this.framing, &*this.announced);
-        let (outgoing, fresh) = (&mut **this.outgoing, this.fresh);
+        let Stream { body, framing, announced, outgoing, fresh } = self;
         loop {
             if !*fresh {
                 ready!(socket.poll_io(|io| outgoing.poll_write(io, cx))).map_err(|_| Failed::Unsent)?;
@@ -204,7 +199,7 @@ impl<B: Body<Data = Bytes>> Stream<'_, B> {
             let frame = match frame {
                 Some(Ok(frame)) => frame,
                 Some(Err(_)) => {
-                    // What the body gave before is the client's.
+                    // What the body gave before is the client's, as far as it goes.
                     let _ = socket.poll_io(|io| outgoing.poll_write(io, cx));
                     return Poll::Ready(Err(framing.unfinished()));
                 }

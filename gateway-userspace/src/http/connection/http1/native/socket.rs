@@ -24,6 +24,9 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Most bytes of a body nobody wants that are read so that the connection can be used again.
 const SKIP_BYTES_MAX: usize = 64 << 10;
 
+/// Most bytes of further requests that are read while one is served: enough to notice that the client has gone.
+const AHEAD_BYTES_MAX: usize = 4 << 10;
+
 /// Why there is no head.
 pub enum Missing {
     /// The client closed the connection between two requests, or we want it to end there.
@@ -56,6 +59,8 @@ struct Body {
     interim: &'static [u8],
     /// Whether the interim answer was to be sent and has not been begun.
     unasked: bool,
+    /// Whether the interim answer may be with TLS and not on the network.
+    unflushed: bool,
     /// Whether nobody will read the rest.
     abandoned: bool,
     /// It cannot be read to its end.
@@ -71,7 +76,7 @@ enum Left {
 
 impl Body {
     fn new(number: Number, left: Left) -> Body {
-        Body { number, left, interim: b"", unasked: false, abandoned: false, broken: false }
+        Body { number, left, interim: b"", unasked: false, unflushed: false, abandoned: false, broken: false }
     }
 
     fn has_ended(&self) -> bool {
@@ -93,7 +98,12 @@ impl Body {
             }
             Left::Chunked(decoder) => match decoder.next(unread).map_err(|_fault| Incomplete)? {
                 Piece::More => return Ok(None),
-                Piece::Data(data) => Some(Frame::data(data)),
+                Piece::Data(data) => {
+                    if decoder.has_ended() {
+                        self.left = Left::Nothing;
+                    }
+                    Some(Frame::data(data))
+                }
                 Piece::Trailers(trailers) => {
                     self.left = Left::Nothing;
                     Some(Frame::trailers(trailers))
@@ -163,6 +173,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
                     return Poll::Ready(Ok(head));
                 }
             }
+            // Empty bytes may still hold the block that they were a part of.
+            *unread = Bytes::new();
             if self.draining.get() && partial.is_empty() {
                 return Poll::Ready(Err(Missing::Closed));
             }
@@ -180,6 +192,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         let left = match length {
             Length::Known(0) => Left::Nothing,
             Length::Known(length) => Left::Known(length),
+            // No request lasts until the client closes.
             Length::Chunked | Length::UntilClose => Left::Chunked(Decoder::default()),
         };
         // A client that sends the body all the same does not need to be asked for it.
@@ -198,7 +211,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         }
         let mut unread = self.unread.borrow_mut();
         while unread.is_empty() {
-            match ready!(self.poll_io(|io| read::poll(io, cx))) {
+            match ready!(self.poll_io(|io| read::poll_at_most(io, AHEAD_BYTES_MAX, cx))) {
                 Ok(bytes) if !bytes.is_empty() => *unread = bytes,
                 Ok(_) | Err(_) => return Poll::Ready(()),
             }
@@ -255,9 +268,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             let interim = body.interim;
             let written = ready!(self.poll_io(|io| Pin::new(io).poll_write(cx, interim)))?;
             body.unasked = false;
+            body.unflushed = true;
             body.interim = &interim[written..];
         }
-        self.poll_io(|io| Pin::new(io).poll_flush(cx))
+        if body.unflushed {
+            ready!(self.poll_io(|io| Pin::new(io).poll_flush(cx)))?;
+            body.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -284,7 +302,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> incoming::Connection for Socket<IO> {
                     return Poll::Ready(Some(Err(Incomplete)));
                 }
             }
-            if !body.interim.is_empty() && ready!(self.poll_interim(&mut body, cx)).is_err() {
+            if ready!(self.poll_interim(&mut body, cx)).is_err() {
                 body.broken = true;
                 return Poll::Ready(Some(Err(Incomplete)));
             }
@@ -341,9 +359,14 @@ fn parse(
         partial.split().freeze()
     };
     match request::parse(&bytes, limits.header_count_max).map_err(rejection)? {
-        Some((head, length)) => Ok(Some((head, bytes.slice(length..)))),
+        Some((head, length)) => match too_large(&bytes[..length], limits) {
+            Some(rejection) => Err(rejection),
+            None => Ok(Some((head, bytes.slice(length..)))),
+        },
         None => {
-            partial.extend_from_slice(&bytes);
+            // Empty lines before a request line say nothing, and are not looked through again and again.
+            let empty = bytes.chunks_exact(2).take_while(|line| *line == b"\r\n").count() * 2;
+            partial.extend_from_slice(&bytes[empty..]);
             too_large(partial, limits).map_or(Ok(None), Err)
         }
     }
