@@ -230,6 +230,8 @@ mod tests {
         ("diagnostic/render", "use crate::config::file::File;", false),
         ("observe/names", "pub const X: &str = \"x\";", true),
         ("observe/names", "use crate::observe::metrics::Cell;", false),
+        ("http1/answer", "use crate::http1::fields;", true),
+        ("http1/answer", "use crate::http::rejection::Rejection;", false),
         ("dial", "use rustls::ClientConfig;", true),
         ("dial", "use crate::dial::Url;", true),
         ("dial", "use crate::keyring::transfer;", false),
