@@ -1,12 +1,13 @@
 //! The command line: arguments in, an [`Exit`] out.
 //!
-//! Verbs either work on files (`check`, `fmt`, `diff OLD NEW`, `explain C014`, `key create`) or ask the running gateway over its admin socket.
+//! Verbs either work on files (`check`, `fmt`, `diff OLD NEW`, `explain C014`, `key create`, `budget suggest`) or ask the running gateway over its admin socket.
 //! Every verb that changes something prints the command that undoes it.
 
 mod allow;
 mod apply;
 mod ban;
 mod bans;
+mod budget;
 mod check;
 mod completions;
 mod config;
@@ -134,6 +135,8 @@ enum Verb {
     Bans(bans::Arguments),
     /// Never drop anything from an address or a network.
     Allow(allow::Arguments),
+    /// Propose budgets of packets and SYNs that fit the rest of the configuration.
+    Budget(budget::Arguments),
     /// Make, list or revoke API keys.
     Key(key::Arguments),
     /// Say how the gateway does; exits with 3 if it is not running.
@@ -182,6 +185,7 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Unban(arguments) => ban::unban(common, output, &arguments),
         Verb::Bans(arguments) => bans::run(common, output, &arguments),
         Verb::Allow(arguments) => allow::run(common, output, &arguments),
+        Verb::Budget(arguments) => budget::run(common, output, &arguments),
         Verb::Key(arguments) => key::run(common, output, &arguments),
         Verb::Status => status::run(common, output),
         Verb::Top(arguments) => top::run(common, output, &arguments),

@@ -103,6 +103,16 @@ pub fn load_text(path: &Path, text: &str, environment: &Environment<'_>) -> Resu
     finish(root, report, environment, false)
 }
 
+/// A configuration to derive budgets from: what is wrong with its own budgets does not matter, and files that it names are
+/// not looked at.
+pub fn load_for_budgets(path: &Path, environment: &Environment<'_>) -> Result<Config, Report> {
+    let mut report = Report::default();
+    let root = read::read(path, &Overlay::default(), &mut report);
+    let (config, mut report) = decode_and_check(root, report, environment, false);
+    report.problems.retain(|problem| !check::budget::is_too_small(problem.code));
+    if report.has_errors() { Err(report) } else { Ok(config) }
+}
+
 /// The admin socket that a configuration names, however much else in it is wrong: a gateway whose file was broken
 /// meanwhile must still be reachable.
 pub fn admin_socket(path: &Path, environment: &Environment<'_>) -> PathBuf {
@@ -114,11 +124,22 @@ pub fn admin_socket(path: &Path, environment: &Environment<'_>) -> PathBuf {
 }
 
 fn finish(
+    root: Node,
+    report: Report,
+    environment: &Environment<'_>,
+    read_files: bool,
+) -> Result<(Config, Report), Report> {
+    let (config, report) = decode_and_check(root, report, environment, read_files);
+    if report.has_errors() { Err(report) } else { Ok((config, report)) }
+}
+
+/// The configuration, of which parts are missing if the report has errors.
+fn decode_and_check(
     mut root: Node,
     mut report: Report,
     environment: &Environment<'_>,
     read_files: bool,
-) -> Result<(Config, Report), Report> {
+) -> (Config, Report) {
     substitute::apply(&mut root, environment, &mut report);
     overrides::apply(&mut root, environment, &mut report);
     let mut decoder = Decoder::new(report, environment, read_files);
@@ -127,5 +148,5 @@ fn finish(
     let mut report = decoder.report;
     // In the order of the files; what has no place comes first.
     report.problems.sort_by_key(|problem| problem.place.as_ref().map(|place| (place.file, place.span.start)));
-    if report.has_errors() { Err(report) } else { Ok((config, report)) }
+    (config, report)
 }

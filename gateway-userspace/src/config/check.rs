@@ -1,6 +1,7 @@
 //! What only the configuration as a whole can show: references, collisions, certificates, and what was probably not
 //! meant.
 
+pub mod budget;
 mod certificates;
 mod exposure;
 mod listeners;
@@ -25,8 +26,9 @@ pub fn check(config: &Config, d: &mut Decoder<'_>) {
         certificates::check(config, report);
         listeners::check_interfaces(config, report);
     }
-    // What is only a suspicion needs the whole configuration.
+    // What is only a suspicion needs the whole configuration, and so does a sum over all of it.
     if !report.has_errors() {
         exposure::check(config, report);
+        budget::check(config, report);
     }
 }

@@ -125,7 +125,7 @@ codes! {
         "A number with a unit: ms, s, m, h, d; also several, as in \"1h30m\".";
     NOT_A_RATE = "C041", "not a rate",
         "A number per unit of time: \"100/min\" with s, min, h or day; packets are counted per second (\"50k/s\"), \
-        uploads in bytes per second (\"500B/s\").";
+        uploads in bytes per second (\"500B/s\"), bandwidths in bits per second (\"1Gbit/s\").";
     NOT_A_SIZE = "C042", "not a size",
         "A number with a unit: B, kB, MB, GB (powers of 1000) or KiB, MiB, GiB (powers of 1024).";
     NOT_A_BAN_RULE = "C043", "not a ban rule",
@@ -176,6 +176,17 @@ codes! {
         letters and `-` are text.";
     UNKNOWN_PARAMETER = "C081", "unknown path parameter",
         "A header or a limit names a parameter, which each `match` of the route must have: `{id}` in `/users/{id}`.";
+    PACKET_BUDGET = "C082", "packet budget below what is permitted",
+        "A client that keeps to every limit may send more packets than `packets` and `packet-burst` of `[shield]` \
+        admit. The kernel would drop the rest: uploads would be slow, and no answer would say why. What the heaviest \
+        client may send follows from `client-bandwidth`, the limits by address and the sizes of bodies; without \
+        `client-bandwidth` only one upload at 1Gbit/s is looked at, and this is a warning. `portcullis budget suggest` \
+        prints budgets that are large enough, and how they are derived.";
+    SYN_BUDGET = "C083", "SYN budget below what is permitted",
+        "A client that keeps to every limit may open more connections than `syns` and `syn-burst` of `[shield]` admit: \
+        as many at once as `max-connections-per-address` says, and, where each route has a limit by address, a new one \
+        for each request. The kernel would drop the rest, and each dropped SYN costs its client a second or more. \
+        `portcullis budget suggest` prints budgets that are large enough.";
 }
 
 #[cfg(test)]

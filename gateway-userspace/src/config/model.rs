@@ -376,6 +376,8 @@ pub struct Shield {
     pub packets: Option<Budget>,
     /// The same for TCP SYNs.
     pub syns: Option<Budget>,
+    /// Bits per second of the fastest client, which the budgets must let through; none: that is not checked.
+    pub client_bandwidth: Option<Located<u64>>,
     /// How many denials in which time lead to a ban; none: nobody is banned by behaviour.
     pub ban: Option<BanRule>,
     /// How long a first ban lasts, default 10 min; doubles on each return.
@@ -404,12 +406,12 @@ pub enum Attach {
 }
 
 /// A rate with a burst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Budget {
     /// Packets per second.
-    pub per_second: u64,
-    /// Packets at once, default one second's worth.
-    pub burst: u64,
+    pub per_second: Located<u64>,
+    /// Packets at once, default one second's worth, which then has the rate's place.
+    pub burst: Located<u64>,
 }
 
 /// `"20 denials in 10s"`

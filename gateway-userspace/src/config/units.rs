@@ -1,4 +1,4 @@
-//! Values with a unit: durations, sizes, rates, packet rates and ban rules.
+//! Values with a unit: durations, sizes, rates of requests, packets, bytes and bits, and ban rules.
 //!
 //! Each parser is a function from text to value; its error says what was expected. A number without a unit is its own
 //! error, which proposes the fix.
@@ -40,6 +40,8 @@ const SIZE_HELP: &str = "units are B, kB, MB, GB and KiB, MiB, GiB; for example 
 const RATE: &str = "expected NUMBER/UNIT";
 const RATE_HELP: &str = "units are s, min, h, day; e.g. \"100/min\"";
 const BYTE_RATE: &str = "expected SIZE/s";
+const BIT_RATE: &str = "expected NUMBER and unit";
+const BIT_RATE_HELP: &str = "units are bit/s, kbit/s, Mbit/s and Gbit/s; for example \"1Gbit/s\"";
 const BAN: &str = "expected NUMBER denials in DURATION";
 
 /// A duration: `"10s"`, `"250ms"`, `"1h30m"`. Whole numbers; units ms, s, m (or min), h, d.
@@ -146,6 +148,31 @@ pub fn byte_rate(text: &str) -> Result<u64, Fault> {
     size(amount).map_err(|_| wrong())
 }
 
+/// Bits per second, at least 1: `"1Gbit/s"`, `"500kbit/s"`. Units are powers of 1000, as on network interfaces.
+pub fn bit_rate(text: &str) -> Result<u64, Fault> {
+    let text = text.trim();
+    if is_number(text) {
+        return Err(Fault::bare(text, BIT_RATE, format!("{text}Mbit/s")));
+    }
+    let wrong = || {
+        // Bytes are the usual slip, and only the eightfold is meant.
+        let bits = byte_rate(text).ok().and_then(|bytes| bytes.checked_mul(8)).filter(|bits| *bits > 0);
+        let help = bits.map(|bits| format!("a bandwidth is in bits: write `\"{}\"`", show_bit_rate(bits)));
+        Fault::new("this is not a bandwidth", BIT_RATE, help.unwrap_or_else(|| BIT_RATE_HELP.into()))
+    };
+    let (number, unit) = leading_number(text).ok_or_else(wrong)?;
+    let each = BIT_UNITS.iter().find(|(_, name)| *name == unit.trim_start()).ok_or_else(wrong)?.0;
+    let bits = number.checked_mul(each).ok_or_else(wrong)?;
+    if bits == 0 {
+        return Err(Fault::new("a bandwidth is at least 1bit/s", BIT_RATE, BIT_RATE_HELP));
+    }
+    Ok(bits)
+}
+
+/// Units of a bandwidth, the largest first.
+const BIT_UNITS: [(u64, &str); 4] =
+    [(1_000_000_000, "Gbit/s"), (1_000_000, "Mbit/s"), (1_000, "kbit/s"), (1, "bit/s")];
+
 /// `"20 denials in 10s"`.
 pub fn ban_rule(text: &str) -> Result<BanRule, Fault> {
     let help = "for example \"20 denials in 10s\"";
@@ -207,6 +234,21 @@ pub fn show_size(bytes: u64) -> String {
     format!("{}{unit}", bytes / each)
 }
 
+/// A bandwidth as it would be written.
+pub fn show_bit_rate(bits: u64) -> String {
+    let divides = |(each, _): &&(u64, &str)| bits != 0 && bits.is_multiple_of(*each);
+    let (each, unit) = BIT_UNITS.iter().find(divides).unwrap_or(&(1, "bit/s"));
+    format!("{}{unit}", bits / each)
+}
+
+/// Packets per second as they would be written.
+pub fn show_packet_rate(packets: u64) -> String {
+    match packets {
+        1_000.. if packets.is_multiple_of(1_000) => format!("{}k/s", packets / 1_000),
+        _ => format!("{packets}/s"),
+    }
+}
+
 /// A rate as it would be written.
 pub fn show_rate(requests: u64, per: Duration) -> String {
     match per.as_secs() {
@@ -241,6 +283,7 @@ mod tests {
         assert_eq!(rate("100").unwrap_err().help, "write `\"100/min\"`");
         assert_eq!(packet_rate("500").unwrap_err().help, "write `\"500/s\"`");
         assert_eq!(byte_rate("500").unwrap_err().help, "write `\"500B/s\"`");
+        assert_eq!(bit_rate("100").unwrap_err().help, "write `\"100Mbit/s\"`");
         assert_eq!(ban_rule("20").unwrap_err().help, "write `\"20 denials in 10s\"`");
         assert!(duration("60").unwrap_err().bare);
     }
@@ -274,6 +317,25 @@ mod tests {
     }
 
     #[test]
+    fn bandwidths_are_read_and_bytes_are_not_taken_for_bits() {
+        assert_eq!(bit_rate("1Gbit/s"), Ok(1_000_000_000));
+        assert_eq!(bit_rate(" 2500 Mbit/s"), Ok(2_500_000_000));
+        assert_eq!(bit_rate("64kbit/s"), Ok(64_000));
+        assert_eq!(bit_rate("9bit/s"), Ok(9));
+        assert_eq!(bit_rate("125MB/s").unwrap_err().help, "a bandwidth is in bits: write `\"1Gbit/s\"`");
+        assert_eq!(bit_rate("0Gbit/s").unwrap_err().message, "a bandwidth is at least 1bit/s");
+        for text in
+            ["", "Gbit/s", "1Gbit", "1Gbps", "1gbit/s", "2.5Gbit/s", "-1bit/s", "0B/s", "99999999999Gbit/s"]
+        {
+            let fault = bit_rate(text).unwrap_err();
+            assert_eq!(
+                (fault.message.as_str(), fault.help.as_str()),
+                ("this is not a bandwidth", BIT_RATE_HELP)
+            );
+        }
+    }
+
+    #[test]
     fn what_is_shown_reads_back_as_itself() {
         for text in ["250ms", "10s", "1m", "90m", "2h", "7d", "0s"] {
             let value = duration(text).unwrap();
@@ -281,6 +343,12 @@ mod tests {
         }
         for bytes in [0, 1, 1000, 1 << 10, 10 << 20, 3 << 30] {
             assert_eq!(size(&show_size(bytes)), Ok(bytes));
+        }
+        for bits in [1, 1_500, 64_000, 2_500_000_000, 10_000_000_000] {
+            assert_eq!(bit_rate(&show_bit_rate(bits)), Ok(bits));
+        }
+        for packets in [1, 999, 1_000, 122_000, 81_274] {
+            assert_eq!(packet_rate(&show_packet_rate(packets)), Ok(packets));
         }
         assert_eq!(show_rate(100, Duration::from_secs(60)), "100/min");
     }

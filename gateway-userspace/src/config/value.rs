@@ -114,6 +114,12 @@ pub const BYTE_RATE: Type<u64> = Type {
     decode: |d, node| with_unit(d, node, codes::NOT_A_RATE, units::byte_rate),
 };
 
+/// Bits per second.
+pub const BIT_RATE: Type<u64> = Type {
+    describe: "bits per second, such as `\"1Gbit/s\"`",
+    decode: |d, node| with_unit(d, node, codes::NOT_A_RATE, units::bit_rate),
+};
+
 /// Denials in a time.
 pub const BAN_RULE: Type<BanRule> = Type {
     describe: "a ban rule, such as `\"20 denials in 10s\"`",

@@ -349,12 +349,10 @@ fn options(shield: &Shield) -> Options {
 }
 
 fn budgets(shield: &Shield) -> Budgets {
-    let off = Budget { per_second: 0, burst: 0 };
-    let (packets, syns) = (shield.packets.unwrap_or(off), shield.syns.unwrap_or(off));
-    Budgets {
-        packets_per_second: packets.per_second,
-        packet_burst: packets.burst,
-        syns_per_second: syns.per_second,
-        syn_burst: syns.burst,
-    }
+    let of = |budget: &Option<Budget>| {
+        budget.as_ref().map_or((0, 0), |budget| (budget.per_second.value, budget.burst.value))
+    };
+    let (packets_per_second, packet_burst) = of(&shield.packets);
+    let (syns_per_second, syn_burst) = of(&shield.syns);
+    Budgets { packets_per_second, packet_burst, syns_per_second, syn_burst }
 }

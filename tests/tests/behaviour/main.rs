@@ -6,6 +6,7 @@ mod answers;
 mod api_keys;
 mod authentication;
 mod bad_input;
+mod budgets;
 mod client_address;
 mod cross_origin;
 mod express;

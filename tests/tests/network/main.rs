@@ -2,5 +2,6 @@
 
 mod addresses;
 mod bans;
+mod budgets;
 mod floods;
 mod stage;

@@ -12,7 +12,7 @@ use crate::config::model::{
     Action, Admin, AdminListen, AdminTls, Budget, Certificate, Gateway, Http1, Listen, ListenLimits,
     Operations, Route, Shield, UpstreamRef,
 };
-use crate::config::units::{show_duration, show_rate, show_size};
+use crate::config::units::{show_bit_rate, show_duration, show_rate, show_size};
 use crate::http::error_body;
 use crate::policy::rate_limit::config::{Headers, Key};
 use crate::policy::upstream_headers::Template;
@@ -263,6 +263,7 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         enforce,
         packets,
         syns,
+        client_bandwidth,
         ban,
         ban_for,
         ban_up_to,
@@ -272,7 +273,11 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         capacity,
     } = shield;
     let budget = |budget: &Option<Budget>| {
-        joined(budget.iter().map(|Budget { per_second, burst }| format!("{per_second}/s, burst {burst}")))
+        joined(
+            budget
+                .iter()
+                .map(|Budget { per_second, burst }| format!("{}/s, burst {}", per_second.value, burst.value)),
+        )
     };
     let ban = ban.iter().map(|rule| format!("{} denials in {}", rule.denials, show_duration(rule.within)));
     vec![
@@ -281,6 +286,7 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         pair("mode", if *enforce { "enforce" } else { "observe" }),
         pair("packets", budget(packets)),
         pair("syns", budget(syns)),
+        pair("client-bandwidth", joined(client_bandwidth.iter().map(|bits| show_bit_rate(bits.value)))),
         pair("ban", joined(ban)),
         pair("for", show_duration(*ban_for)),
         pair("up-to", show_duration(*ban_up_to)),

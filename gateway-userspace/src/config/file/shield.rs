@@ -70,6 +70,13 @@ pub static SPEC: Spec = Spec {
             "SYN packets at once; if not given, as many as in one second.",
         ),
         Key::new(
+            "client-bandwidth",
+            Takes::Value(value::BIT_RATE.describe),
+            Presence::Optional,
+            "The bandwidth of the fastest client. The configuration is refused if `packets` or `syns` could drop something \
+             of a client that has it and keeps to every limit; `portcullis budget suggest` says what they must be.",
+        ),
+        Key::new(
             "ban",
             Takes::Value(value::BAN_RULE.describe),
             Presence::Optional,
@@ -125,6 +132,7 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
     let enforce = f.word(d, "mode", &[("enforce", true), ("observe", false)]);
     let packets = budget(d, &f, "packets", "packet-burst");
     let syns = budget(d, &f, "syns", "syn-burst");
+    let client_bandwidth = f.located(d, "client-bandwidth", &value::BIT_RATE);
     let ban = f.get(d, "ban", &value::BAN_RULE);
     let ban_for = f.located(d, "for", &value::DURATION);
     let ban_up_to = f.located(d, "up-to", &value::DURATION);
@@ -148,6 +156,7 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         enforce: enforce?,
         packets,
         syns,
+        client_bandwidth,
         ban,
         ban_for: ban_for.value,
         ban_up_to: ban_up_to.value,
@@ -191,12 +200,16 @@ fn ports(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<u16>> {
 }
 
 fn budget(d: &mut Decoder<'_>, f: &Fields<'_>, rate: &'static str, burst: &'static str) -> Option<Budget> {
-    let per_second = f.get(d, rate, &value::PACKET_RATE);
+    let per_second = f.located(d, rate, &value::PACKET_RATE);
     let at_once = f.number(d, burst);
     if f.node(rate).is_none() && f.node(burst).is_some() {
         let message = format!("`{burst}` has no effect without `{rate}`");
         d.report.push(Problem::error(codes::EXCLUSIVE, message, f.key_place(burst)));
     }
     let per_second = per_second?;
-    Some(Budget { per_second, burst: at_once.unwrap_or(per_second) })
+    let burst = match (at_once, f.node(burst)) {
+        (Some(packets), Some(node)) => Located::new(packets, node.place.clone()),
+        _ => per_second.clone(),
+    };
+    Some(Budget { per_second, burst })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{load_ok, load_ok_with};
-use crate::config::model::{Action, AuthKind, BanRule, Budget, LogFormat, LogSink, UpstreamRef};
+use crate::config::model::{Action, AuthKind, BanRule, LogFormat, LogSink, UpstreamRef};
 use crate::policy::api_key::config::Location;
 use crate::policy::jwt::config::KeySource;
 use crate::policy::rate_limit::config::Key;
@@ -79,7 +79,8 @@ fn the_example_of_the_design_is_understood() {
     assert_eq!((config.limit[1].value.burst, config.limit[1].value.by.len()), (4999, 2));
 
     let shield = config.shield.as_ref().unwrap();
-    assert_eq!(shield.packets, Some(Budget { per_second: 50_000, burst: 50_000 }));
+    let packets = shield.packets.as_ref().unwrap();
+    assert_eq!((packets.per_second.value, packets.burst.value), (50_000, 50_000));
     assert_eq!(shield.ban, Some(BanRule { denials: 20, within: Duration::from_secs(10) }));
     assert_eq!((shield.ban_for.as_secs(), shield.ban_up_to.as_secs()), (600, 86_400));
     assert_eq!(shield.never[1].to_string(), "192.0.2.7/32");

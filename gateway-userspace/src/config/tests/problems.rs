@@ -227,6 +227,8 @@ const SINGLE: &[(&str, &str)] = &[
     ),
     ("[shield]\npacket-burst = 5\n", "4:1: error[C012]: `packet-burst` has no effect without `packets`"),
     ("[shield]\npackets = \"5k/min\"\n", "4:11: error[C041]: this is not a rate of packets"),
+    ("[shield]\nclient-bandwidth = \"1Gbps\"\n", "4:20: error[C041]: this is not a bandwidth"),
+    ("[shield]\nclient-bandwidth = 1000\n", "4:20: error[C045]: `1000` has no unit"),
     ("[shield]\nmanagement-ports = [22, 70000]\n", "4:25: error[C010]: this number is out of range"),
     ("[shield]\ninterface = \"a/b\"\n", "4:13: error[C054]: `a/b` cannot be the name of a network interface"),
     ("[route.r]\nto = \"http://b\"\n", "3:1: error[C003]: [route.r] needs `match`"),
