@@ -13,6 +13,7 @@ mod completions;
 mod config;
 mod demo;
 mod diff;
+mod doctor;
 mod exit;
 mod explain;
 mod fmt;
@@ -141,6 +142,8 @@ enum Verb {
     Key(key::Arguments),
     /// Say how the gateway does; exits with 3 if it is not running.
     Status,
+    /// Say what the kernel stage needs of this machine, and what it costs where that is missing.
+    Doctor,
     /// Show routes and sources live.
     Top(top::Arguments),
     /// Look at tables of the configuration, set them, or delete them.
@@ -188,6 +191,7 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Budget(arguments) => budget::run(common, output, &arguments),
         Verb::Key(arguments) => key::run(common, output, &arguments),
         Verb::Status => status::run(common, output),
+        Verb::Doctor => doctor::run(common, output),
         Verb::Top(arguments) => top::run(common, output, &arguments),
         Verb::Config(arguments) => config::run(common, output, &arguments),
         Verb::Routes(arguments) => routes::run(common, output, &arguments),

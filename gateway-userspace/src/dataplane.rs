@@ -18,6 +18,7 @@ mod diagnostics;
 mod dispatcher;
 mod error;
 mod events;
+pub mod features;
 mod filter;
 mod load;
 mod mapped;

@@ -11,7 +11,7 @@
 //! An interface can disappear, and an operator can detach any link: nothing tells us, so the owner asks
 //! [`Links::watch`] every second.
 
-mod interface;
+pub mod interface;
 mod link;
 
 use std::{collections::BTreeMap, os::fd::AsFd as _, path::PathBuf};

@@ -106,7 +106,7 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
 
 /// Whether there is a program, and the privilege to load it.
 pub fn check_possible() -> Result<(), Error> {
-    if OBJECT.is_empty() { Err(Error::NoProgram) } else { check_privilege() }
+    if has_program() { check_privilege() } else { Err(Error::NoProgram) }
 }
 
 /// The maps with the sizes that the options ask for.
@@ -154,18 +154,30 @@ fn was_interrupted(error: &ProgramError) -> bool {
 
 /// Says which capability is missing, before the kernel says only "operation not permitted".
 fn check_privilege() -> Result<(), Error> {
-    let Ok(sets) = capabilities(None) else { return Ok(()) };
+    match &missing_capabilities()[..] {
+        [] => Ok(()),
+        missing => Err(Error::Privilege { missing: missing.to_vec() }),
+    }
+}
+
+/// Whether the binary carries the program.
+pub fn has_program() -> bool {
+    !OBJECT.is_empty()
+}
+
+/// Capabilities that the kernel stage needs and this process lacks; none if the kernel does not tell.
+pub fn missing_capabilities() -> Vec<&'static str> {
+    let Ok(sets) = capabilities(None) else { return Vec::new() };
     let has = |capability| sets.effective.contains(capability);
     let administrator = has(CapabilitySet::SYS_ADMIN);
-    let missing: Vec<&'static str> = [
+    [
         ("CAP_BPF", administrator || has(CapabilitySet::BPF)),
         ("CAP_NET_ADMIN", has(CapabilitySet::NET_ADMIN)),
         ("CAP_PERFMON", administrator || has(CapabilitySet::PERFMON)),
     ]
     .into_iter()
     .filter_map(|(name, present)| (!present).then_some(name))
-    .collect();
-    if missing.is_empty() { Ok(()) } else { Err(Error::Privilege { missing }) }
+    .collect()
 }
 
 fn load_error(error: EbpfError) -> Error {

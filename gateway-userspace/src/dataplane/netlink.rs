@@ -3,6 +3,8 @@
 //! Programs that were attached this way have no link, so the kernel is told which one is to be replaced
 //! (`XDP_FLAGS_REPLACE`, since Linux 5.7), and refuses if it is no longer that one.
 
+pub mod driver;
+
 use std::{
     io,
     os::fd::{AsRawFd as _, BorrowedFd},

@@ -87,7 +87,7 @@ pub fn prepare(root: &Path) -> Result<(), Error> {
 }
 
 /// Whether the nearest existing ancestor of a path is on a BPF file system.
-fn is_bpf_filesystem(path: &Path) -> bool {
+pub fn is_bpf_filesystem(path: &Path) -> bool {
     path.ancestors()
         .find_map(|ancestor| rustix::fs::statfs(ancestor).ok())
         .is_some_and(|stat| stat.f_type as u64 & 0xffff_ffff == BPF_MAGIC)

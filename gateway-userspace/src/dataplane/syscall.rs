@@ -14,8 +14,9 @@ use std::{
     path::Path,
 };
 
-use gateway_common::KernelPod;
+use gateway_common::{KernelPod, maps::Kind};
 
+const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
@@ -70,6 +71,26 @@ impl Attributes {
         let descriptor = self.call(command)?;
         // SAFETY: the command returned a new descriptor, which nobody else owns.
         Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
+    }
+}
+
+/// Makes a map that nothing uses, to see whether the kernel can.
+pub fn map_create(kind: Kind, key_bytes: u32, value_bytes: u32, entries: u32) -> io::Result<OwnedFd> {
+    Attributes::new()
+        .with(0, kind as u32)
+        .with(4, key_bytes)
+        .with(8, value_bytes)
+        .with(12, entries)
+        .call_for_fd(MAP_CREATE)
+}
+
+/// Whether there are links (since Linux 5.7): the command is known, but nothing to link is given.
+pub fn has_links() -> io::Result<bool> {
+    let asked = Attributes::new().with(0, u32::MAX).with(8, ATTACH_TYPE_XDP).call_for_fd(LINK_CREATE);
+    match asked.map_err(|error| error.raw_os_error()) {
+        Err(Some(libc::EBADF)) => Ok(true),
+        Err(Some(libc::EPERM)) => Err(io::ErrorKind::PermissionDenied.into()),
+        _ => Ok(false),
     }
 }
 
