@@ -22,6 +22,7 @@
 //! | up to 16 spaces or tabs after a chunk's size | skipped: old software pads with them | likewise |
 
 pub mod answer;
+pub mod body;
 pub mod chunked;
 pub mod fields;
 pub mod framing;

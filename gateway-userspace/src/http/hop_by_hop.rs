@@ -6,6 +6,7 @@
 //! this, so `Connection: x-user-id` can only remove the client's own `x-user-id`, which is what is wanted.
 
 use crate::header::{self, Fields, Name, Value};
+use crate::http1::fields::lists;
 
 /// Taken out of every message, beside `Connection` and `TE`. `Trailer` stays: it announces trailers, which are forwarded.
 static OTHERS: [Name; 7] = [
@@ -54,7 +55,7 @@ const PROTECTED: &[&str] = &[
 /// are not supported, so `Upgrade` goes.
 pub fn strip_request(fields: &mut Fields) {
     let Some(found) = Found::among(fields) else { return };
-    let trailers = found.te && wants_trailers(fields);
+    let trailers = found.te && lists(fields.raw(), header::TE.raw(), "trailers");
     found.strip(fields);
     if trailers {
         fields.set(header::TE, Value::from_static("trailers"));
@@ -136,14 +137,6 @@ pub fn may_be_trailer(name: &Name) -> bool {
 
 fn is_protected(name: &str) -> bool {
     name.starts_with("content-") || name.starts_with("x-forwarded-") || PROTECTED.binary_search(&name).is_ok()
-}
-
-/// Whether `TE` lists `trailers`, with whatever parameters.
-fn wants_trailers(fields: &Fields) -> bool {
-    let mut codings = fields.get_all(&header::TE).filter_map(Value::to_str).flat_map(|line| line.split(','));
-    codings.any(|coding| {
-        coding.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("trailers"))
-    })
 }
 
 #[cfg(test)]

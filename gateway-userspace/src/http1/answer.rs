@@ -51,11 +51,6 @@ pub fn parse(bytes: &Bytes) -> Result<Option<(Head, usize)>, Fault> {
     Ok(Some((Head { version, status, fields }, length)))
 }
 
-/// Whether the sender lets the connection be used again.
-pub fn persists(head: &Head) -> bool {
-    fields::persists(head.version, &head.fields)
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -112,7 +107,8 @@ mod tests {
             ("HTTP/1.0 200 OK\r\n\r\n", false),
             ("HTTP/1.0 200 OK\r\nConnection: x, Keep-Alive\r\n\r\n", true),
         ] {
-            assert_eq!(persists(&read(head.as_bytes()).unwrap().unwrap().0), expected, "{head:?}");
+            let (head, _) = read(head.as_bytes()).unwrap().unwrap();
+            assert_eq!(fields::persists(head.version, &head.fields), expected, "{head:?}");
         }
     }
 }

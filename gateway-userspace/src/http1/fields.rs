@@ -70,16 +70,18 @@ pub fn keep(lines: &[httparse::Header<'_>], bytes: &Bytes) -> Option<HeaderMap> 
 
 /// Whether the sender of these fields lets the connection be used again (RFC 9112 §9.3).
 pub fn persists(version: Version, fields: &HeaderMap) -> bool {
-    let mut persists = version == Version::HTTP_11;
-    for value in fields.get_all(CONNECTION) {
-        for option in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if option.eq_ignore_ascii_case(b"close") {
-                return false;
-            }
-            persists |= option.eq_ignore_ascii_case(b"keep-alive");
-        }
-    }
-    persists
+    !lists(fields, &CONNECTION, "close")
+        && (version == Version::HTTP_11 || lists(fields, &CONNECTION, "keep-alive"))
+}
+
+/// Whether a list field has this element, in any case and with whatever parameters (RFC 9110 §5.6.1, §5.6.6).
+pub fn lists(fields: &HeaderMap, name: &HeaderName, element: &str) -> bool {
+    let values = fields.get_all(name).iter();
+    let mut elements = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    elements.any(|listed| {
+        let name = listed.split(|byte| *byte == b';').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(element.as_bytes())
+    })
 }
 
 #[cfg(test)]

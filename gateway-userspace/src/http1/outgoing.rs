@@ -131,8 +131,10 @@ mod tests {
             outgoing.head().extend_from_slice(b"head\r\n\r\n");
             outgoing.chunk(Bytes::from_static(b"hello"), false);
             std::future::poll_fn(|cx| outgoing.poll_write(&mut io, cx)).await.unwrap();
-            outgoing.chunk(Bytes::from_static(b"world"), true);
+            let world = Bytes::from(b"world".to_vec());
+            outgoing.chunk(world.clone(), true);
             std::future::poll_fn(|cx| outgoing.poll_write(&mut io, cx)).await.unwrap();
+            assert!(world.is_unique(), "what is written is not held on to");
             assert_eq!(io.taken, b"head\r\n\r\n5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n", "step {step}");
         }
     }

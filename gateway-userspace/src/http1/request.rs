@@ -74,11 +74,6 @@ fn parse_into<'b>(
     Ok(Some((Head { method, target, version, fields }, length)))
 }
 
-/// Whether the client lets the connection be used again.
-pub fn persists(head: &Head) -> bool {
-    fields::persists(head.version, &head.fields)
-}
-
 fn ends_lines_with_crlf(head: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', head).all(|at| at > 0 && head[at - 1] == b'\r')
 }

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::upload::Upload;
 use super::{Connection, Error};
-use crate::http1::chunked::{Decoder, Piece};
+use crate::http1::body::{Left, Next};
 use crate::http1::framing::Length;
 use crate::upstream::body::ClientBody;
 
@@ -28,16 +28,6 @@ pub(in crate::upstream) struct Reception {
     unread: Bytes,
     /// Whether the connection may be used again afterwards.
     persists: bool,
-}
-
-/// What is still to be given.
-#[derive(Debug)]
-enum Left {
-    /// So many bytes, of which all may have been read.
-    Known(u64),
-    Chunked(Decoder),
-    UntilClose,
-    Nothing,
 }
 
 /// Where the rest comes from.
@@ -97,12 +87,7 @@ impl Reception {
         unread: Bytes,
         persists: bool,
     ) -> Reception {
-        let left = match length {
-            Length::Known(0) => Left::Nothing,
-            Length::Known(length) => Left::Known(length),
-            Length::Chunked => Left::Chunked(Decoder::default()),
-            Length::UntilClose => Left::UntilClose,
-        };
+        let left = Left::from(length);
         let link = match upload {
             None => Link::Own(connection),
             // With nothing left to read, nobody wants the rest of the body.
@@ -114,16 +99,12 @@ impl Reception {
 
     /// Whether all of it has been given.
     pub(in crate::upstream) fn is_end_stream(&self) -> bool {
-        matches!(self.left, Left::Nothing)
+        self.left.is_nothing()
     }
 
     /// How much is left.
     pub(in crate::upstream) fn size_hint(&self) -> SizeHint {
-        match self.left {
-            Left::Nothing => SizeHint::with_exact(0),
-            Left::Known(left) => SizeHint::with_exact(left),
-            Left::Chunked(_) | Left::UntilClose => SizeHint::default(),
-        }
+        self.left.size_hint()
     }
 
     /// The connection, if all has been read from it and it may be used again; once.
@@ -149,8 +130,10 @@ impl Reception {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         loop {
-            if let Some(given) = self.next()? {
-                return Poll::Ready(given.map(Ok));
+            match self.left.next(&mut self.unread)? {
+                Next::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
+                Next::End => return Poll::Ready(None),
+                Next::More => {}
             }
             self.unread = ready!(self.link.poll_read(cx))?;
             if self.unread.is_empty() {
@@ -160,54 +143,6 @@ impl Reception {
                 }
                 self.left = Left::Nothing;
             }
-        }
-    }
-
-    /// The next frame of what has been read, or the end; `None` when more has to be read.
-    fn next(&mut self) -> Result<Option<Option<Frame<Bytes>>>, Error> {
-        let given = match &mut self.left {
-            Left::Nothing => None,
-            Left::Known(_) | Left::UntilClose if self.unread.is_empty() => return Ok(None),
-            Left::UntilClose => Some(Frame::data(std::mem::take(&mut self.unread))),
-            Left::Known(left) => {
-                let take =
-                    usize::try_from(*left).map_or(self.unread.len(), |left| left.min(self.unread.len()));
-                *left -= take as u64;
-                let data = self.unread.split_to(take);
-                if *left == 0 {
-                    self.left = Left::Nothing;
-                }
-                Some(Frame::data(data))
-            }
-            Left::Chunked(decoder) => match decoder.next(&mut self.unread)? {
-                Piece::More => return Ok(None),
-                Piece::Data(data) => {
-                    if decoder.has_ended() {
-                        self.left = Left::Nothing;
-                    }
-                    Some(Frame::data(data))
-                }
-                Piece::Trailers(trailers) => {
-                    self.left = Left::Nothing;
-                    Some(Frame::trailers(trailers))
-                }
-                Piece::End => {
-                    self.left = Left::Nothing;
-                    None
-                }
-            },
-        };
-        Ok(Some(given))
-    }
-}
-
-impl Left {
-    /// Whether all of it is in these bytes.
-    fn is_within(&self, unread: &Bytes) -> bool {
-        match self {
-            Left::Nothing => true,
-            Left::Known(left) => unread.len() as u64 >= *left,
-            Left::Chunked(_) | Left::UntilClose => false,
         }
     }
 }

@@ -103,7 +103,7 @@ impl<B: ClientBody> Call<B> {
             // The next request must not become the rest of this one.
             ToSend::Head(_) => (None, false),
         };
-        let persists = answer::persists(&head) && self.send_fault.is_none() && is_whole;
+        let persists = fields::persists(head.version, &head.fields) && self.send_fault.is_none() && is_whole;
         let reception = Reception::new(connection, upload, length, after, persists);
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = head.status;

@@ -12,7 +12,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use http::header::EXPECT;
+use http::header::{EXPECT, TE};
 use http::{Method, Request, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -24,7 +24,7 @@ use super::{close, give_up, refuse};
 use crate::http::incoming::Incoming;
 use crate::http::rejection::Rejection;
 use crate::http1::framing::{self, Length};
-use crate::http1::request;
+use crate::http1::{fields, request};
 
 /// Serves requests until the connection ends, and closes it.
 pub async fn run<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
@@ -106,8 +106,8 @@ async fn serve<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
         let mut terms = Terms {
             to_head: head.method == Method::HEAD,
             version: head.version,
-            persists: request::persists(&head),
-            with_trailers: reply::wants_trailers(&head.fields),
+            persists: fields::persists(head.version, &head.fields),
+            with_trailers: fields::lists(&head.fields, &TE, "trailers"),
         };
         let body = match framing::of_request(head.version, &head.fields) {
             Ok(Length::Known(0)) => Incoming::none(),

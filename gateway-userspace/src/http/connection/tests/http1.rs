@@ -272,6 +272,15 @@ fn a_client_that_does_not_read_the_end_of_an_answer_is_not_taken_for_an_idle_one
 }
 
 #[test]
+fn a_head_that_is_long_for_its_white_space_is_too_large_all_the_same() {
+    run(async {
+        let front = Front::start(|settings| settings.limits.header_bytes_max = 1 << 10);
+        let padded = format!("GET /a HTTP/1.1\r\nHost: a\r\nX:{}b\r\n\r\n", " ".repeat(2 << 10));
+        assert_eq!(status(&exchange(&front, padded).await), "431");
+    });
+}
+
+#[test]
 fn empty_lines_before_a_request_are_skipped_however_many_and_never_kept() {
     run(async {
         let front = Front::start(|_| {});

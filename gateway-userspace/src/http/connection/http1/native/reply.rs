@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
 use http::{HeaderName, Response, StatusCode, Version};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -76,7 +76,7 @@ impl Reply {
             && !socket.has_unwanted_body()
             && !socket.is_draining()
             && framing != Framing::UntilClose
-            && !wants_close(&head.headers);
+            && !fields::lists(&head.headers, &CONNECTION, "close");
         let out = self.outgoing.head();
         out.extend_from_slice(socket.take_interim());
         let described = terms.to_head.then(|| body.size_hint().exact()).flatten();
@@ -253,20 +253,4 @@ impl Framing {
 
 fn may_have_body(status: StatusCode) -> bool {
     !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-fn wants_close(fields: &HeaderMap) -> bool {
-    let values = fields.get_all(CONNECTION).iter();
-    let mut options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-}
-
-/// Whether `TE` says that trailers are welcome (RFC 9110 §10.1.4).
-pub fn wants_trailers(fields: &HeaderMap) -> bool {
-    let values = fields.get_all(TE).iter();
-    let mut codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    codings.any(|coding| {
-        let name = coding.split(|byte| *byte == b';').next().unwrap_or_default();
-        name.trim_ascii().eq_ignore_ascii_case(b"trailers")
-    })
 }

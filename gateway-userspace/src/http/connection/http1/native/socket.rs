@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::config::model::ListenLimits;
 use crate::http::incoming::{self, Incomplete, Number};
 use crate::http::rejection::Rejection;
-use crate::http1::chunked::{Decoder, Piece};
+use crate::http1::body::{Left, Next};
 use crate::http1::framing::Length;
 use crate::http1::{fields, read, request};
 
@@ -67,54 +67,13 @@ struct Body {
     broken: bool,
 }
 
-#[derive(Debug)]
-enum Left {
-    Known(u64),
-    Chunked(Decoder),
-    Nothing,
-}
-
 impl Body {
     fn new(number: Number, left: Left) -> Body {
         Body { number, left, interim: b"", unasked: false, unflushed: false, abandoned: false, broken: false }
     }
 
     fn has_ended(&self) -> bool {
-        matches!(self.left, Left::Nothing)
-    }
-
-    /// The next frame of these bytes, or the end; `None` when more has to be read.
-    fn next(&mut self, unread: &mut Bytes) -> Result<Option<Option<Frame<Bytes>>>, Incomplete> {
-        let given = match &mut self.left {
-            Left::Nothing => None,
-            Left::Known(_) if unread.is_empty() => return Ok(None),
-            Left::Known(left) => {
-                let take = usize::try_from(*left).map_or(unread.len(), |left| left.min(unread.len()));
-                *left -= take as u64;
-                if *left == 0 {
-                    self.left = Left::Nothing;
-                }
-                Some(Frame::data(unread.split_to(take)))
-            }
-            Left::Chunked(decoder) => match decoder.next(unread).map_err(|_fault| Incomplete)? {
-                Piece::More => return Ok(None),
-                Piece::Data(data) => {
-                    if decoder.has_ended() {
-                        self.left = Left::Nothing;
-                    }
-                    Some(Frame::data(data))
-                }
-                Piece::Trailers(trailers) => {
-                    self.left = Left::Nothing;
-                    Some(Frame::trailers(trailers))
-                }
-                Piece::End => {
-                    self.left = Left::Nothing;
-                    None
-                }
-            },
-        };
-        Ok(Some(given))
+        self.left.is_nothing()
     }
 }
 
@@ -189,18 +148,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
     /// The head that was read announces a body, which gets a number; the client waits to be asked for it if it `expects`
     /// that.
     pub fn expect_body(&self, length: Length, expects: bool) -> Number {
-        let left = match length {
-            Length::Known(0) => Left::Nothing,
-            Length::Known(length) => Left::Known(length),
-            // No request lasts until the client closes.
-            Length::Chunked | Length::UntilClose => Left::Chunked(Decoder::default()),
-        };
         // A client that sends the body all the same does not need to be asked for it.
         let unasked = expects && self.unread.borrow().is_empty();
         let interim = if unasked { CONTINUE } else { b"" };
         let mut body = self.body.borrow_mut();
         let number = body.number + 1;
-        *body = Body { interim, unasked, ..Body::new(number, left) };
+        *body = Body { interim, unasked, ..Body::new(number, length.into()) };
         number
     }
 
@@ -228,23 +181,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         let mut unread = self.unread.borrow_mut();
         let mut cx = Context::from_waker(Waker::noop());
         let mut skipped = 0;
-        while !body.has_ended() && skipped <= SKIP_BYTES_MAX {
-            match body.next(&mut unread) {
-                Ok(Some(frame)) => {
-                    skipped += frame.and_then(|frame| frame.into_data().ok()).map_or(0, |data| data.len());
-                }
-                Ok(None) => match self.poll_io(|io| read::poll(io, &mut cx)) {
+        while !body.has_ended() && !body.broken && skipped <= SKIP_BYTES_MAX {
+            match body.left.next(&mut unread) {
+                Ok(Next::Frame(frame)) => skipped += frame.data_ref().map_or(0, Bytes::len),
+                Ok(Next::End) => {}
+                Ok(Next::More) => match self.poll_io(|io| read::poll(io, &mut cx)) {
                     Poll::Ready(Ok(bytes)) if !bytes.is_empty() => *unread = bytes,
-                    Poll::Ready(_) => {
-                        body.broken = true;
-                        return;
-                    }
+                    Poll::Ready(_) => body.broken = true,
                     Poll::Pending => return,
                 },
-                Err(Incomplete) => {
-                    body.broken = true;
-                    return;
-                }
+                Err(_fault) => body.broken = true,
             }
         }
     }
@@ -293,11 +239,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> incoming::Connection for Socket<IO> {
             return Poll::Ready(Some(Err(Incomplete)));
         }
         loop {
-            let next = body.next(&mut self.unread.borrow_mut());
+            let next = body.left.next(&mut self.unread.borrow_mut());
             match next {
-                Ok(Some(frame)) => return Poll::Ready(frame.map(Ok)),
-                Ok(None) => {}
-                Err(Incomplete) => {
+                Ok(Next::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(Next::End) => return Poll::Ready(None),
+                Ok(Next::More) => {}
+                Err(_fault) => {
                     body.broken = true;
                     return Poll::Ready(Some(Err(Incomplete)));
                 }
@@ -323,11 +270,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> incoming::Connection for Socket<IO> {
 
     fn size_hint(&self, number: Number) -> SizeHint {
         let body = self.body.borrow();
-        match body.left {
-            Left::Known(left) if body.number == number => SizeHint::with_exact(left),
-            Left::Chunked(_) if body.number == number => SizeHint::default(),
-            _ => SizeHint::with_exact(0),
-        }
+        if body.number == number { body.left.size_hint() } else { SizeHint::with_exact(0) }
     }
 
     fn abandon(&self, number: Number) {
