@@ -27,6 +27,7 @@ pub mod chunked;
 pub mod fields;
 pub mod framing;
 pub mod outgoing;
+pub mod partial;
 pub mod read;
 pub mod request;
 pub mod write;

@@ -79,26 +79,36 @@ pub fn replace(
 }
 
 fn ask(kind: u16, flags: u16, interface: u32, attributes: &[u8]) -> io::Result<Vec<u8>> {
-    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, ROUTE)?;
-    let mut message = Vec::new();
-    let length = HEADER_BYTES + INTERFACE_BYTES + attributes.len();
-    message.extend((length as u32).to_ne_bytes());
+    let mut body = Vec::with_capacity(INTERFACE_BYTES + attributes.len());
+    // `struct ifinfomsg`: family and type, then the index, then flags and change.
+    body.extend([0; 4]);
+    body.extend(interface.to_ne_bytes());
+    body.extend([0; 8]);
+    body.extend(attributes);
+    match exchange(ROUTE, kind, flags, &body)? {
+        (NLMSG_ERROR | RTM_NEWLINK, answer) => Ok(answer),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Sends a request on a socket of its own. The kind of the answer, and all of it; [`NLMSG_ERROR`] if it only says that
+/// the request was carried out.
+fn exchange(protocol: Option<Protocol>, kind: u16, flags: u16, body: &[u8]) -> io::Result<(u16, Vec<u8>)> {
+    let mut message = Vec::with_capacity(HEADER_BYTES + body.len());
+    message.extend(((HEADER_BYTES + body.len()) as u32).to_ne_bytes());
     message.extend(kind.to_ne_bytes());
     message.extend((NLM_F_REQUEST | flags).to_ne_bytes());
     message.extend([0; 8]);
-    // `struct ifinfomsg`: family and type, then the index, then flags and change.
-    message.extend([0; 4]);
-    message.extend(interface.to_ne_bytes());
-    message.extend([0; 8]);
-    message.extend(attributes);
+    message.extend(body);
+    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, protocol)?;
     send(&socket, &message, SendFlags::empty())?;
     let mut answer = vec![0; ANSWER_BYTES];
     let (received, _) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
     answer.truncate(received);
     match (u16_at(&answer, 4), i32_at(&answer, HEADER_BYTES)) {
-        (Some(NLMSG_ERROR), Some(0)) | (Some(RTM_NEWLINK), _) => Ok(answer),
-        (Some(NLMSG_ERROR), Some(error)) => Err(io::Error::from_raw_os_error(-error)),
-        _ => Err(io::ErrorKind::InvalidData.into()),
+        (Some(NLMSG_ERROR), Some(error)) if error != 0 => Err(io::Error::from_raw_os_error(-error)),
+        (Some(NLMSG_ERROR), None) | (None, _) => Err(io::ErrorKind::InvalidData.into()),
+        (Some(kind), _) => Ok((kind, answer)),
     }
 }
 

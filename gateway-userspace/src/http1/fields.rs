@@ -37,14 +37,6 @@ pub fn recycle(mut table: HeaderMap) {
     }
 }
 
-/// Whether a head may end in what came after the first `before` bytes: whether there is an empty line. A head that comes
-/// byte by byte is not read anew at each of them.
-pub fn may_end(bytes: &[u8], before: usize) -> bool {
-    let start = before.saturating_sub(2);
-    memchr::memchr_iter(b'\n', &bytes[start..])
-        .any(|at| matches!(bytes[start + at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
-}
-
 /// A section of fields with the empty line that ends it; `None` when it is anything else.
 pub fn section(bytes: &Bytes) -> Option<HeaderMap> {
     let mut lines = [httparse::EMPTY_HEADER; FIELDS_MAX];
@@ -82,26 +74,4 @@ pub fn lists(fields: &HeaderMap, name: &HeaderName, element: &str) -> bool {
         let name = listed.split(|byte| *byte == b';').next().unwrap_or_default();
         name.trim_ascii().eq_ignore_ascii_case(element.as_bytes())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_head_is_noticed_however_it_is_cut() {
-        for head in [&b"GET / HTTP/1.1\r\na: b\r\n\r\nrest"[..], b"a\n\nrest", b"a\r\n\nrest", b"a\n\r\nrest"]
-        {
-            let end = head.len() - b"rest".len();
-            for before in 0..head.len() {
-                for after in before + 1..=head.len() {
-                    let expected = before < end && after >= end;
-                    let found = may_end(&head[..after], before);
-                    // Once more after the end does no harm.
-                    assert!(found >= expected, "{before} to {after} of {}", head.escape_ascii());
-                    assert!(!found || after >= end, "{before} to {after} of {}", head.escape_ascii());
-                }
-            }
-        }
-    }
 }

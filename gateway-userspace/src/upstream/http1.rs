@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(super) use self::answer::Reception;
@@ -22,7 +22,8 @@ use super::connect::Stream;
 use super::deadline::Deadline;
 use super::proxy_protocol::Addresses;
 use crate::http1::framing::Ambiguous;
-use crate::http1::{answer as message, chunked, fields, read};
+use crate::http1::partial::Partial;
+use crate::http1::{answer as message, chunked, read};
 
 /// Largest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -32,7 +33,7 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Connection {
     stream: Stream,
     /// What has come of a head.
-    partial: BytesMut,
+    partial: Partial,
     pub(super) address: SocketAddr,
     /// Whom its PROXY header names, if it began with one.
     pub(super) speaks_for: Option<Addresses>,
@@ -71,7 +72,7 @@ pub(super) enum Error {
 
 impl Connection {
     pub(super) fn new(stream: Stream, address: SocketAddr, speaks_for: Option<Addresses>) -> Connection {
-        Connection { stream, partial: BytesMut::new(), address, speaks_for, deadline: None }
+        Connection { stream, partial: Partial::default(), address, speaks_for, deadline: None }
     }
 
     /// Whether a request may be sent. Not when the target has closed it, or has said something unasked, which would be
@@ -122,30 +123,18 @@ impl Connection {
 
     /// A head in all that has come, which is kept if it is not one yet.
     fn parse_head(&mut self, came: Bytes) -> Result<Option<(message::Head, Bytes)>, Error> {
-        let before = self.partial.len();
-        let bytes = if before == 0 {
-            came
-        } else {
-            self.partial.extend_from_slice(&came);
-            if !fields::may_end(&self.partial, before) {
-                return self.check_partial();
-            }
-            self.partial.split().freeze()
-        };
+        let Some(bytes) = self.partial.add(came) else { return self.check_partial() };
         match message::parse(&bytes)? {
-            Some((head, length)) if length <= HEAD_BYTES_MAX => {
-                self.partial = BytesMut::new();
-                Ok(Some((head, bytes.slice(length..))))
-            }
+            Some((head, length)) if length <= HEAD_BYTES_MAX => Ok(Some((head, bytes.slice(length..)))),
             Some(_) => Err(Error::HeadTooLarge),
             None => {
-                self.partial.extend_from_slice(&bytes);
+                self.partial.keep(&bytes);
                 self.check_partial()
             }
         }
     }
 
     fn check_partial<T>(&self) -> Result<Option<T>, Error> {
-        if self.partial.len() > HEAD_BYTES_MAX { Err(Error::HeadTooLarge) } else { Ok(None) }
+        if self.partial.bytes().len() > HEAD_BYTES_MAX { Err(Error::HeadTooLarge) } else { Ok(None) }
     }
 }

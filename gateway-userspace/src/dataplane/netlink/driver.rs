@@ -3,9 +3,9 @@
 
 use std::io;
 
-use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketType, netlink, recv, send, socket};
+use rustix::net::{Protocol, netlink};
 
-use super::{ANSWER_BYTES, Attributes, HEADER_BYTES, NLM_F_REQUEST, NLMSG_ERROR, attribute, i32_at, u16_at};
+use super::{Attributes, HEADER_BYTES, attribute, exchange, u16_at};
 
 const GENERIC: Option<Protocol> = Some(netlink::GENERIC);
 /// `GENL_ID_CTRL`: the family that knows the others.
@@ -37,23 +37,11 @@ pub fn runs_xdp(interface: u32) -> io::Result<bool> {
 }
 
 fn ask(family: u16, command: u8, kind: u16, value: &[u8]) -> io::Result<Vec<u8>> {
-    let mut attributes = Vec::new();
-    attribute(&mut attributes, kind, value);
-    let mut message = Vec::new();
-    message.extend(((HEADER_BYTES + GENERIC_HEADER_BYTES + attributes.len()) as u32).to_ne_bytes());
-    message.extend(family.to_ne_bytes());
-    message.extend(NLM_F_REQUEST.to_ne_bytes());
-    message.extend([0; 8]);
-    message.extend([command, 1, 0, 0]);
-    message.extend(attributes);
-    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, GENERIC)?;
-    send(&socket, &message, SendFlags::empty())?;
-    let mut answer = vec![0; ANSWER_BYTES];
-    let (received, _) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
-    answer.truncate(received);
-    match (u16_at(&answer, 4), i32_at(&answer, HEADER_BYTES)) {
-        (Some(NLMSG_ERROR), Some(error)) => Err(io::Error::from_raw_os_error(-error)),
-        (Some(kind), _) if kind == family => Ok(answer),
+    // `struct genlmsghdr`: command, version, reserved.
+    let mut body = vec![command, 1, 0, 0];
+    attribute(&mut body, kind, value);
+    match exchange(GENERIC, family, 0, &body)? {
+        (kind, answer) if kind == family => Ok(answer),
         _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -16,7 +16,8 @@ use crate::http::incoming::{self, Incomplete, Number};
 use crate::http::rejection::Rejection;
 use crate::http1::body::{Left, Next};
 use crate::http1::framing::Length;
-use crate::http1::{fields, read, request};
+use crate::http1::partial::Partial;
+use crate::http1::{read, request};
 
 /// What a client is told that asks before it sends a body (RFC 9110 §10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -44,7 +45,7 @@ pub struct Socket<IO> {
     /// What has been read and not used.
     unread: RefCell<Bytes>,
     /// What has come of a head.
-    partial: RefCell<BytesMut>,
+    partial: RefCell<Partial>,
     body: RefCell<Body>,
     /// Whether the connection is to end when it is idle.
     draining: Cell<bool>,
@@ -128,7 +129,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
                 let found = parse(&mut partial, std::mem::take(&mut *unread), limits);
                 if let Some((head, rest)) = found.map_err(Missing::Malformed)? {
                     *unread = rest;
-                    *partial = BytesMut::new();
                     return Poll::Ready(Ok(head));
                 }
             }
@@ -287,19 +287,12 @@ impl<IO> fmt::Debug for Socket<IO> {
 
 /// A head in all that has come, and what came after it. What is not a head yet is kept in `partial`.
 fn parse(
-    partial: &mut BytesMut,
+    partial: &mut Partial,
     came: Bytes,
     limits: &ListenLimits,
 ) -> Result<Option<(request::Head, Bytes)>, Rejection> {
-    let before = partial.len();
-    let bytes = if before == 0 {
-        came
-    } else {
-        partial.extend_from_slice(&came);
-        if !fields::may_end(partial, before) {
-            return too_large(partial, limits).map_or(Ok(None), Err);
-        }
-        partial.split().freeze()
+    let Some(bytes) = partial.add(came) else {
+        return too_large(partial.bytes(), limits).map_or(Ok(None), Err);
     };
     match request::parse(&bytes, limits.header_count_max).map_err(rejection)? {
         Some((head, length)) => match too_large(&bytes[..length], limits) {
@@ -309,8 +302,8 @@ fn parse(
         None => {
             // Empty lines before a request line say nothing, and are not looked through again and again.
             let empty = bytes.chunks_exact(2).take_while(|line| *line == b"\r\n").count() * 2;
-            partial.extend_from_slice(&bytes[empty..]);
-            too_large(partial, limits).map_or(Ok(None), Err)
+            partial.keep(&bytes[empty..]);
+            too_large(partial.bytes(), limits).map_or(Ok(None), Err)
         }
     }
 }
