@@ -162,8 +162,10 @@ pub struct Bans {
 pub struct Ban {
     /// Its id, also in the kernel's entry.
     pub id: u32,
-    /// What is banned.
-    pub prefix: IpNet,
+    /// Whom it keeps out: addresses, or a client at layer 7.
+    pub target: String,
+    /// The addresses; none for a client.
+    pub prefix: Option<IpNet>,
     /// `active`, `expired` or `lifted`.
     pub state: String,
     /// Where it is enforced: `kernel`, `gateway` (layer 7 only), or `observed` (counted, not enforced).

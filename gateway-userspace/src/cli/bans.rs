@@ -49,11 +49,11 @@ fn list(bans: &Bans) -> String {
     if bans.bans.is_empty() {
         return "nobody is banned\n".into();
     }
-    let mut table = Table::new(&["id", "prefix", "state", "left", "by", "where", "dropped", "reason"]);
+    let mut table = Table::new(&["id", "target", "state", "left", "by", "where", "dropped", "reason"]);
     for ban in &bans.bans {
         table.row([
             ban.id.to_string(),
-            ban.prefix.to_string(),
+            ban.target.clone(),
             ban.state.clone(),
             left(ban),
             ban.by.clone(),
@@ -74,7 +74,7 @@ fn left(ban: &Ban) -> String {
 }
 
 fn receipt(ban: &Ban) -> String {
-    let mut text = format!("ban {} of {}, {}\n", ban.id, ban.prefix, ban.state);
+    let mut text = format!("ban {} of {}, {}\n", ban.id, clean(&ban.target), ban.state);
     let until = ban.until.as_deref().unwrap_or("for ever");
     for (name, value) in [
         ("reason", ban.reason.clone()),
@@ -106,7 +106,7 @@ fn receipt(ban: &Ban) -> String {
         text.push_str(&format!("the requests that led to it:\n{}", table.text()));
     }
     if ban.state == "active" {
-        text.push_str(&format!("undo with: {}\n", ban.undo));
+        text.push_str(&format!("undo with: {}\n", clean(&ban.undo)));
     }
     text
 }
@@ -119,7 +119,8 @@ mod tests {
     fn ban() -> Ban {
         Ban {
             id: 7,
-            prefix: "203.0.113.9/32".parse().unwrap(),
+            target: "203.0.113.9".into(),
+            prefix: Some("203.0.113.9/32".parse().unwrap()),
             state: "active".into(),
             enforced: "kernel".into(),
             reason: "20 denials in 10s".into(),
@@ -152,8 +153,8 @@ mod tests {
         let text = list(&Bans { bans: vec![ban()] });
         assert_eq!(
             text,
-            "id  prefix          state   left  by    where   dropped  reason\n \
-             7  203.0.113.9/32  active  9m    rule  kernel     1234  20 denials in 10s\n"
+            "id  target       state   left  by    where   dropped  reason\n \
+             7  203.0.113.9  active  9m    rule  kernel     1234  20 denials in 10s\n"
         );
         assert_eq!(list(&Bans { bans: vec![] }), "nobody is banned\n");
     }

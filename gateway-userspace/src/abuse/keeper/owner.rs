@@ -10,12 +10,13 @@ use ipnet::IpNet;
 use super::Settings;
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
 use crate::abuse::counters::Counters;
-use crate::abuse::enforcer::Enforcer;
+use crate::abuse::enforcer::{Drops, Enforcer, Lease};
 use crate::abuse::exempt::{Because, Exempt};
 use crate::abuse::receipt::{self, Receipts};
 use crate::abuse::score::{Offence, Rule, Scores};
 use crate::abuse::signal::Signal;
 use crate::abuse::state::{self, Journal, Record};
+use crate::abuse::target::Target;
 use crate::abuse::{deny, source, term};
 
 /// How often the machine's addresses and routes are looked at again.
@@ -68,7 +69,7 @@ impl Owner {
         // The /64 of an address on our own network holds our own address too; then the one address must do.
         let candidates = [offence.source, host];
         match candidates.into_iter().find(|prefix| self.exempt.covers(*prefix).is_none()) {
-            Some(prefix) => self.punish(now, rule, prefix, offence),
+            Some(prefix) => self.punish(now, rule, Target::Prefix(prefix), offence),
             None => self.spare(now, host),
         }
     }
@@ -84,15 +85,15 @@ impl Owner {
     }
 
     /// Kernel first: that is what the abuser's next packet meets. Then layer 7, the ledger and the state file.
-    fn punish(&mut self, now: Now, rule: Rule, prefix: IpNet, offence: Offence) {
+    fn punish(&mut self, now: Now, rule: Rule, target: Target, offence: Offence) {
         if self.ledger.is_full() {
             self.complain(now, "no room for another ban: shield.capacity is reached");
             return;
         }
-        let nth = self.ledger.next_offence(&prefix, now.wall);
+        let nth = self.ledger.next_offence(&target, now.wall);
         let duration = self.settings.terms.of(nth);
         let id = self.ledger.take_id();
-        let enforced = match self.install(prefix, Some(duration), id) {
+        let enforced = match self.install(&target, Some(duration), id) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(
@@ -108,7 +109,7 @@ impl Owner {
 
         let ban = Ban {
             id,
-            prefix,
+            target,
             state: State::Active,
             reason: reason(rule, &offence).into(),
             by: By::Rule,
@@ -118,27 +119,30 @@ impl Owner {
             lease_end: now.instant.checked_add(duration),
             offence: nth,
             latency_us,
-            drops: (0, 0),
+            drops: Drops::default(),
         };
-        let (address, lasts) = (source::display(ban.prefix), term::display(duration));
-        tracing::info!(target: "audit", by = "rule", ban = id, %address, %lasts, reason = %ban.reason, "banned");
+        let (target, lasts) = (&ban.target, term::display(duration));
+        tracing::info!(target: "audit", by = "rule", ban = id, %target, %lasts, reason = %ban.reason, "banned");
         self.receipts.file(id, offence.evidence);
         self.enact(ban);
     }
 
-    /// Puts a prefix into the kernel's denylist and says where the ban holds now.
+    /// Puts a target into the kernel's denylist, if it is one for the kernel, and says where the ban holds now.
     pub(super) fn install(
         &mut self,
-        prefix: IpNet,
-        duration: Option<Duration>,
-        id: u32,
+        target: &Target,
+        left: Option<Duration>,
+        ban_id: u32,
     ) -> Result<Enforced, String> {
         let observe = !self.settings.enforce;
-        if let Err(error) = self.enforcer.install(prefix, duration, id, observe) {
+        let in_kernel = target.prefix().is_some() && self.enforcer.in_kernel();
+        if let Some(prefix) = target.prefix()
+            && let Err(error) = self.enforcer.install(&Lease { prefix, left, ban_id, observe })
+        {
             self.counters.enforcer_failures.fetch_add(1, Relaxed);
             return Err(error);
         }
-        Ok(match (observe, self.enforcer.in_kernel()) {
+        Ok(match (observe, in_kernel) {
             (true, _) => Enforced::Observed,
             (false, true) => Enforced::Kernel,
             (false, false) => Enforced::Gateway,
@@ -148,7 +152,7 @@ impl Owner {
     /// Everything that a new ban means outside the kernel.
     pub(super) fn enact(&mut self, ban: Ban) {
         if ban.enforced != Enforced::Observed {
-            self.deny.ban(ban.prefix, ban.lease_end);
+            self.deny.ban(&ban.target, ban.lease_end);
         }
         let record = self.record_of(&ban);
         self.ledger.enact(ban);
@@ -158,20 +162,20 @@ impl Owner {
 
     /// Ends a ban: in the state file first, so that a crash in between does not bring it back.
     pub(super) fn end(&mut self, id: u32, state: State) -> Result<(), String> {
-        let Some(prefix) = self.ledger.get(id).map(|ban| ban.prefix) else { return Ok(()) };
+        let Some(target) = self.ledger.get(id).map(|ban| ban.target.clone()) else { return Ok(()) };
         let now = self.now();
-        let (packets, bytes) = self.enforcer.drops(id);
+        let drops = self.enforcer.drops(id);
+        let Drops { packets, bytes } = drops;
         self.write(&Record::End { id, state, at_ms: state::to_ms(now.wall), packets, bytes });
-        let lifted = self.enforcer.lift(prefix);
-        self.deny.lift(prefix);
-        self.ledger.end(id, now.wall, state, (packets, bytes));
+        let lifted = target.prefix().map_or(Ok(false), |prefix| self.enforcer.lift(prefix));
+        self.deny.lift(&target);
+        self.ledger.end(id, now.wall, state, drops);
         self.forget_old();
         self.count_active();
-        if let Some(scores) = &mut self.scores {
+        if let (Some(scores), Some(prefix)) = (&mut self.scores, target.prefix()) {
             scores.forget(&source::of(prefix.addr()));
         }
-        let address = source::display(prefix);
-        tracing::info!(target: "audit", ban = id, %address, packets, bytes, ?state, "ban ended");
+        tracing::info!(target: "audit", ban = id, %target, packets, bytes, ?state, "ban ended");
         if lifted.is_err() {
             self.counters.enforcer_failures.fetch_add(1, Relaxed);
         }
@@ -261,7 +265,8 @@ impl Owner {
             }
         }
         self.deny.exempt(wanted.into_iter().collect());
-        let exempt = |ban: &&Ban| self.exempt.contains(ban.prefix).is_some();
+        let exempt =
+            |ban: &&Ban| ban.target.prefix().is_some_and(|prefix| self.exempt.contains(prefix).is_some());
         let spared: Vec<u32> = self.ledger.active().filter(exempt).map(|ban| ban.id).collect();
         for id in spared {
             if let Err(error) = self.end(id, State::Lifted) {
@@ -276,7 +281,7 @@ impl Owner {
         for id in self.ledger.active().map(|ban| ban.id).collect::<Vec<_>>() {
             let Some(ban) = self.ledger.get(id).cloned() else { continue };
             let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
-            match self.install(ban.prefix, left, id) {
+            match self.install(&ban.target, left, id) {
                 Ok(enforced) => self.moved(id, enforced),
                 Err(error) => self.complain(now, &format!("cannot change ban {id} in the kernel: {error}")),
             }
@@ -287,8 +292,11 @@ impl Owner {
     pub(super) fn moved(&mut self, id: u32, enforced: Enforced) {
         let Some(ban) = self.ledger.active_mut(id) else { return };
         ban.enforced = enforced;
-        let (prefix, lease_end) = (ban.prefix, ban.lease_end);
-        if enforced == Enforced::Observed { self.deny.lift(prefix) } else { self.deny.ban(prefix, lease_end) }
+        if enforced == Enforced::Observed {
+            self.deny.lift(&ban.target);
+        } else {
+            self.deny.ban(&ban.target, ban.lease_end);
+        }
     }
 
     pub(super) fn now(&self) -> Now {

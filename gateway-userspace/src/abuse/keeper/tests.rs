@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use super::owner::Owner;
 use super::*;
 use crate::abuse::ban::{By, Now};
-use crate::abuse::enforcer::{Entry, NoKernel};
+use crate::abuse::enforcer::{Drops, Entry, Lease, NoKernel};
 use crate::abuse::signal::{Evidence, Kind, Signal};
 
 const ABUSER: &str = "203.0.113.9";
@@ -39,19 +39,13 @@ impl Enforcer for Maps {
     fn in_kernel(&self) -> bool {
         true
     }
-    fn install(
-        &mut self,
-        prefix: IpNet,
-        for_: Option<Duration>,
-        ban_id: u32,
-        observe: bool,
-    ) -> Result<(), String> {
-        let end = for_.map(|for_| for_ + *self.1.lock().unwrap());
+    fn install(&mut self, lease: &Lease) -> Result<(), String> {
+        let end = lease.left.map(|left| left + *self.1.lock().unwrap());
         let mut maps = self.0.lock().unwrap();
         if maps.broken {
             return Err("no space left on device".into());
         }
-        maps.deny.insert(prefix, (Some(ban_id), end, observe));
+        maps.deny.insert(lease.prefix, (Some(lease.ban_id), end, lease.observe));
         Ok(())
     }
     fn lift(&mut self, prefix: IpNet) -> Result<bool, String> {
@@ -68,8 +62,8 @@ impl Enforcer for Maps {
     fn allowed(&mut self) -> Vec<IpNet> {
         self.0.lock().unwrap().allow.iter().copied().collect()
     }
-    fn drops(&mut self, ban_id: u32) -> (u64, u64) {
-        (u64::from(ban_id) * 10, u64::from(ban_id) * 600)
+    fn drops(&mut self, ban_id: u32) -> Drops {
+        Drops { packets: u64::from(ban_id) * 10, bytes: u64::from(ban_id) * 600 }
     }
     fn entries(&mut self) -> Vec<Entry> {
         let now = *self.1.lock().unwrap();

@@ -11,7 +11,7 @@ fn the_twentieth_denial_bans_with_a_receipt_and_the_nineteenth_does_not() {
     assert_eq!(bench.maps.entry(ABUSER), Some((Some(1), Some(10 * MINUTE), false)));
     assert!(bench.refused_at_layer_7(ABUSER));
     let [ban] = &bench.bans(false)[..] else { panic!("one ban") };
-    assert_eq!((ban.id, ban.prefix, ban.offence), (1, net(ABUSER), 1));
+    assert_eq!((ban.id, ban.prefix, ban.offence), (1, Some(net(ABUSER)), 1));
     assert_eq!((ban.state.as_str(), ban.enforced.as_str(), ban.by.as_str()), ("active", "kernel", "rule"));
     assert_eq!(ban.reason, "20 denials in 10s: 20 rate-limited");
     assert_eq!((ban.left_s, ban.evidence.len(), ban.packets), (Some(600), 20, 10));
