@@ -3,5 +3,6 @@
 mod addresses;
 mod bans;
 mod budgets;
+mod crashes;
 mod floods;
 mod stage;
