@@ -88,6 +88,7 @@ const TABLE: &[Row] = {
         ("tcpdump", &[Test], || program("tcpdump", "--version", "tcpdump"), "seconds"),
         ("nft", &[Test], || program("nft", "--version", "nftables"), "seconds"),
         ("haproxy", &[Test, Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
+        ("nft", &[Bench], || program("nft", "--version", "nftables"), "seconds"),
         ("xdp-filter", &[Test, Boot, Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
         ("clippy", &[Lint], || component("clippy", || add_component("clippy")), "seconds"),
