@@ -36,6 +36,8 @@ pub struct Rule {
     pub denials: u32,
     /// Within this time.
     pub within: Duration,
+    /// Whether bans by it only count what they would drop.
+    pub observe: bool,
 }
 
 /// A rule that was met.

@@ -170,6 +170,9 @@ pub struct Ban {
     pub state: String,
     /// Where it is enforced: `kernel`, `gateway` (layer 7 only), or `observed` (counted, not enforced).
     pub enforced: String,
+    /// Whether it is a shadow ban: counted, whatever `[shield] mode` says.
+    #[serde(default)]
+    pub observed: bool,
     /// Why: the rule that was met, or what the operator wrote.
     pub reason: String,
     /// Who made it: `rule`, or `operator` with the user id.
@@ -205,6 +208,9 @@ pub struct BanPrefix {
     pub reason: String,
     /// Even when it covers an exempt address or is wider than /8 (IPv6: /19).
     pub force: bool,
+    /// Count what it would drop, and drop nothing.
+    #[serde(default)]
+    pub observe: bool,
     /// Say what would happen, and do not do it.
     pub dry_run: bool,
 }

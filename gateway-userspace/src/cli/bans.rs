@@ -123,6 +123,7 @@ mod tests {
             prefix: Some("203.0.113.9/32".parse().unwrap()),
             state: "active".into(),
             enforced: "kernel".into(),
+            observed: false,
             reason: "20 denials in 10s".into(),
             by: "rule".into(),
             since: "2026-11-22T05:20:00.000Z".into(),

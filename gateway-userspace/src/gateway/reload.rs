@@ -284,9 +284,11 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
     exempt.sort_unstable();
     exempt.dedup();
     Settings {
-        rule: shield
-            .and_then(|shield| shield.ban)
-            .map(|rule| score::Rule { denials: rule.denials, within: rule.within }),
+        rule: shield.and_then(|shield| shield.ban).map(|rule| score::Rule {
+            denials: rule.denials,
+            within: rule.within,
+            observe: false,
+        }),
         terms: shield.map_or(Terms { first: DEFAULT_BAN, up_to: LONGEST_BAN }, |shield| Terms {
             first: shield.ban_for,
             up_to: shield.ban_up_to,

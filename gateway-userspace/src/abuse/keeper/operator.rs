@@ -82,6 +82,7 @@ impl Owner {
             prefix: ban.target.prefix(),
             state: state.into(),
             enforced: enforced.into(),
+            observed: ban.observed,
             reason: ban.reason.to_string(),
             by: match &ban.by {
                 By::Rule => "rule".into(),
@@ -100,7 +101,7 @@ impl Owner {
             undo: if active {
                 format!("portcullis unban {}", ban.id)
             } else {
-                format!("portcullis ban {}", ban.target.argument())
+                format!("portcullis ban {}{}", ban.target.argument(), observe_flag(ban.observed))
             },
         }
     }
@@ -119,13 +120,20 @@ impl Owner {
         let before = self.ledger.exact(&target).map(|ban| ban.id);
         changes.extend(before.map(|id| format!("replaces ban {id} of the same prefix")));
         if request.dry_run {
-            changes.insert(0, format!("would ban {} {lasts}", display(prefix)));
+            changes.insert(
+                0,
+                format!(
+                    "would {} {} {lasts}",
+                    if request.observe { "observe" } else { "ban" },
+                    display(prefix)
+                ),
+            );
             return Ok(api::Changed { changes, undo: None });
         }
 
         let now = self.now();
         let id = self.ledger.take_id();
-        let enforced = self.install(&target, term, id).map_err(Refusal::Kernel)?;
+        let enforced = self.install(&target, term, id, request.observe).map_err(Refusal::Kernel)?;
         before.inspect(|before| self.replace(now, *before));
         self.counters.bans_by_operator.fetch_add(1, Relaxed);
         let lease_end = term.and_then(|term| now.instant.checked_add(term));
@@ -136,6 +144,7 @@ impl Owner {
             reason: clean(&request.reason).into(),
             by,
             enforced,
+            observed: request.observe,
             since: now.wall,
             until: lease_end.and(term).and_then(|term| now.wall.checked_add(term)),
             lease_end,
@@ -144,8 +153,11 @@ impl Owner {
             drops: Drops::default(),
         });
         self.flush();
-        changes.insert(0, format!("banned {} {lasts} (ban {id})", display(prefix)));
-        if enforced == Enforced::Gateway {
+        let done = if request.observe { "observing" } else { "banned" };
+        changes.insert(0, format!("{done} {} {lasts} (ban {id})", display(prefix)));
+        if request.observe {
+            changes.push("counted only: `portcullis bans --shadow` says what it would drop".into());
+        } else if enforced == Enforced::Gateway {
             changes.push("refused by the gateway only: the kernel stage is off".into());
         } else if enforced == Enforced::Observed {
             changes.push("counted only: the shield observes and does not enforce".into());
@@ -171,6 +183,11 @@ impl Owner {
         {
             return Err(Refusal::Covers { prefix, exempt, because });
         }
+        if request.observe
+            && let Some(held) = self.ledger.exact(&Target::Prefix(prefix)).filter(|ban| !ban.observed)
+        {
+            return Err(Refusal::Held { prefix, id: held.id });
+        }
         if self.ledger.is_full() && self.ledger.exact(&Target::Prefix(prefix)).is_none() {
             return Err(Refusal::Full(self.ledger.count()));
         }
@@ -180,7 +197,7 @@ impl Owner {
     }
 
     /// Ends a ban whose entry in the kernel was just overwritten by another's. It is not forgiven.
-    fn replace(&mut self, now: Now, id: u32) {
+    pub(super) fn replace(&mut self, now: Now, id: u32) {
         let Some(before) = self.ledger.get(id).cloned() else { return };
         let drops = self.enforcer.drops(id);
         let Drops { packets, bytes } = drops;
@@ -188,7 +205,7 @@ impl Owner {
         self.write(&Record::End { id, state: State::Lifted, at_ms, packets, bytes });
         self.ledger.end(id, now.wall, State::Lifted, drops);
         self.deny.lift(&before.target);
-        if before.by == By::Rule {
+        if before.counts_as_offence() {
             let (target, count) = (before.target, before.offence);
             self.ledger.offenders_mut().set(target.clone(), count, now.wall);
             self.write(&Record::Offender { target, count, until_ms: at_ms });
@@ -213,7 +230,8 @@ impl Owner {
             }
             self.end(*id, State::Lifted).map_err(Refusal::Kernel)?;
             changes.push(format!("lifted ban {id} of {target}"));
-            let wider = target.prefix().and_then(|prefix| self.ledger.covering(prefix).next());
+            let wider =
+                target.prefix().and_then(|prefix| self.ledger.covering(prefix).find(|ban| !ban.observed));
             if let Some(wider) = wider {
                 changes
                     .push(format!("{target} is still banned as part of {} (ban {})", wider.target, wider.id));
@@ -243,7 +261,7 @@ impl Owner {
         ids.sort_unstable();
         if let (true, false, Some(prefix)) = (ids.is_empty(), request.all, request.prefix) {
             let prefix = canonical(prefix);
-            return Err(match self.ledger.covering(prefix).next() {
+            return Err(match self.ledger.covering(prefix).find(|ban| !ban.observed) {
                 Some(ban) => Refusal::Wider { prefix, wider: ban.target.to_string(), id: ban.id },
                 None => Refusal::NotBanned(prefix),
             });
@@ -348,10 +366,15 @@ impl Owner {
         if let Some((entry, because)) = self.exempt.contains(host) {
             return format!("never banned: {} is on the list as {because}", display(entry));
         }
-        if let Some(ban) = self.ledger.covering(host).next() {
-            return format!("banned as {} (ban {}): {}", ban.target, ban.id, ban.reason);
+        let mut covering: Vec<&Ban> = self.ledger.covering(host).collect();
+        covering.sort_by_key(|ban| ban.observed);
+        match covering.first() {
+            Some(ban) if ban.observed => {
+                format!("observed as {} (ban {}), which drops nothing: {}", ban.target, ban.id, ban.reason)
+            }
+            Some(ban) => format!("banned as {} (ban {}): {}", ban.target, ban.id, ban.reason),
+            None => String::from("not banned"),
         }
-        String::from("not banned")
     }
 }
 
@@ -365,7 +388,11 @@ fn again(now: Now, ban: &Ban) -> String {
     let left =
         ban.lease_end.map(|end| end.saturating_duration_since(now.instant).max(Duration::from_secs(1)));
     let term = left.map_or_else(|| String::from("ever"), term::display);
-    format!("portcullis ban {} --for {term}", ban.target.argument())
+    format!("portcullis ban {} --for {term}{}", ban.target.argument(), observe_flag(ban.observed))
+}
+
+fn observe_flag(observed: bool) -> &'static str {
+    if observed { " --observe" } else { "" }
 }
 
 /// A reason without control characters, and not too long.

@@ -57,7 +57,7 @@ impl Owner {
             self.expire();
         }
         // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
-        if self.ledger.covering(host).next().is_some() {
+        if self.is_covered(host) {
             return;
         }
         let Some(scores) = &mut self.scores else { return };
@@ -93,7 +93,7 @@ impl Owner {
         let nth = self.ledger.next_offence(&target, now.wall);
         let duration = self.settings.terms.of(nth);
         let id = self.ledger.take_id();
-        let enforced = match self.install(&target, Some(duration), id) {
+        let enforced = match self.install(&target, Some(duration), id, rule.observe) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(
@@ -106,6 +106,7 @@ impl Owner {
         let latency = self.now().instant.saturating_duration_since(offence.last);
         let latency_us = (enforced == Enforced::Kernel).then(|| self.counters.latency.observe(latency));
         self.counters.bans_by_rule.fetch_add(1, Relaxed);
+        self.supersede(now, &target);
 
         let ban = Ban {
             id,
@@ -114,6 +115,7 @@ impl Owner {
             reason: reason(rule, &offence).into(),
             by: By::Rule,
             enforced,
+            observed: rule.observe,
             since: now.wall,
             until: now.wall.checked_add(duration),
             lease_end: now.instant.checked_add(duration),
@@ -133,8 +135,9 @@ impl Owner {
         target: &Target,
         left: Option<Duration>,
         ban_id: u32,
+        observed: bool,
     ) -> Result<Enforced, String> {
-        let observe = !self.settings.enforce;
+        let observe = observed || !self.settings.enforce;
         let in_kernel = target.prefix().is_some() && self.enforcer.in_kernel();
         if let Some(prefix) = target.prefix()
             && let Err(error) = self.enforcer.install(&Lease { prefix, left, ban_id, observe })
@@ -162,7 +165,10 @@ impl Owner {
 
     /// Ends a ban: in the state file first, so that a crash in between does not bring it back.
     pub(super) fn end(&mut self, id: u32, state: State) -> Result<(), String> {
-        let Some(target) = self.ledger.get(id).map(|ban| ban.target.clone()) else { return Ok(()) };
+        let Some((target, observed)) = self.ledger.get(id).map(|ban| (ban.target.clone(), ban.observed))
+        else {
+            return Ok(());
+        };
         let now = self.now();
         let drops = self.enforcer.drops(id);
         let Drops { packets, bytes } = drops;
@@ -172,7 +178,7 @@ impl Owner {
         self.ledger.end(id, now.wall, state, drops);
         self.forget_old();
         self.count_active();
-        if let (Some(scores), Some(prefix)) = (&mut self.scores, target.prefix()) {
+        if let (Some(scores), Some(prefix), false) = (&mut self.scores, target.prefix(), observed) {
             scores.forget(&source::of(prefix.addr()));
         }
         tracing::info!(target: "audit", ban = id, %target, packets, bytes, ?state, "ban ended");
@@ -281,7 +287,7 @@ impl Owner {
         for id in self.ledger.active().map(|ban| ban.id).collect::<Vec<_>>() {
             let Some(ban) = self.ledger.get(id).cloned() else { continue };
             let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
-            match self.install(&ban.target, left, id) {
+            match self.install(&ban.target, left, id, ban.observed) {
                 Ok(enforced) => self.moved(id, enforced),
                 Err(error) => self.complain(now, &format!("cannot change ban {id} in the kernel: {error}")),
             }

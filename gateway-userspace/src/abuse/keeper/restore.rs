@@ -131,6 +131,7 @@ impl Owner {
             reason: record.reason,
             by: record.by,
             enforced: record.enforced,
+            observed: record.observed,
             since,
             until,
             lease_end: left.and_then(|left| now.instant.checked_add(left)),
@@ -179,7 +180,7 @@ impl Owner {
             return;
         }
         // Also where the kernel has it: whether it drops or counts may have changed.
-        match self.install(&ban.target, left, ban.id) {
+        match self.install(&ban.target, left, ban.id, ban.observed) {
             Ok(enforced) => self.moved(ban.id, enforced),
             Err(error) => {
                 self.moved(ban.id, Enforced::Gateway);
@@ -200,7 +201,7 @@ impl Owner {
         }
         let id = entry.ban_id.filter(|id| *id != 0).unwrap_or_else(|| self.ledger.take_id());
         let target = Target::Prefix(prefix);
-        let enforced = match self.install(&target, entry.left, id) {
+        let enforced = match self.install(&target, entry.left, id, entry.observe) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(now, &format!("cannot take over {prefix} from the kernel's list: {error}"));
@@ -214,6 +215,8 @@ impl Owner {
             reason: "in the kernel's list when the gateway started, without a record of why".into(),
             by: By::Kernel,
             enforced,
+            // What counted goes on counting: nobody is banned because a file was lost.
+            observed: entry.observe,
             since: now.wall,
             until: entry.left.and_then(|left| now.wall.checked_add(left)),
             lease_end: entry.left.and_then(|left| now.instant.checked_add(left)),
@@ -233,6 +236,7 @@ impl Owner {
             reason: ban.reason.clone(),
             by: ban.by.clone(),
             enforced: ban.enforced,
+            observed: ban.observed,
             since_ms: to_ms(ban.since),
             until_ms: ban.until.map(to_ms),
             offence: ban.offence,

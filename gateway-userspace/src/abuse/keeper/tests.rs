@@ -3,6 +3,7 @@
 mod command;
 mod restart;
 mod rule;
+mod shadow;
 mod thread;
 
 use std::collections::BTreeMap;
@@ -67,11 +68,13 @@ impl Enforcer for Maps {
     }
     fn entries(&mut self) -> Vec<Entry> {
         let now = *self.1.lock().unwrap();
-        let entry = |(prefix, (ban_id, end, _)): (&IpNet, &(Option<u32>, Option<Duration>, bool))| Entry {
-            prefix: *prefix,
-            ban_id: *ban_id,
-            left: end.map(|end| end.saturating_sub(now)),
-        };
+        let entry =
+            |(prefix, (ban_id, end, observe)): (&IpNet, &(Option<u32>, Option<Duration>, bool))| Entry {
+                prefix: *prefix,
+                ban_id: *ban_id,
+                left: end.map(|end| end.saturating_sub(now)),
+                observe: *observe,
+            };
         self.0.lock().unwrap().deny.iter().map(entry).collect()
     }
     fn tick(&mut self) {}
@@ -107,7 +110,7 @@ impl Bench {
         let folder = std::env::temp_dir().join(format!("portcullis-keeper-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let settings = Settings {
-            rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10) }),
+            rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10), observe: false }),
             terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
             enforce: true,
             capacity: 1_000,
@@ -171,6 +174,18 @@ impl Bench {
         self.ban_with(prefix, Some(600), false, false)
     }
 
+    fn observe(&mut self, prefix: &str) -> Result<api::Changed, Refusal> {
+        let request = api::BanPrefix {
+            prefix: net(prefix),
+            for_s: Some(600),
+            reason: "who is that".into(),
+            force: false,
+            observe: true,
+            dry_run: false,
+        };
+        self.owner().ban(&request, By::Operator(1000))
+    }
+
     fn ban_with(
         &mut self,
         prefix: &str,
@@ -178,7 +193,14 @@ impl Bench {
         force: bool,
         dry_run: bool,
     ) -> Result<api::Changed, Refusal> {
-        let request = api::BanPrefix { prefix: net(prefix), for_s, reason: "scanner".into(), force, dry_run };
+        let request = api::BanPrefix {
+            prefix: net(prefix),
+            for_s,
+            reason: "scanner".into(),
+            force,
+            observe: false,
+            dry_run,
+        };
         self.owner().ban(&request, By::Operator(1000))
     }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::*;
 
-const RULE: Rule = Rule { denials: 20, within: Duration::from_secs(10) };
+const RULE: Rule = Rule { denials: 20, within: Duration::from_secs(10), observe: false };
 
 fn denial(source: impl Into<IpAddr>, at: Instant) -> Signal {
     Signal { source: source.into(), trusted_proxy: false, kind: Kind::RateLimited, at, evidence: None }

@@ -5,7 +5,7 @@ use crate::abuse::ban::By;
 
 fn spawn(enforcer: Box<dyn Enforcer>) -> Keeper {
     let settings = Settings {
-        rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10) }),
+        rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10), observe: false }),
         terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
         enforce: true,
         capacity: 262_144,
@@ -60,6 +60,7 @@ fn the_thread_ends_a_ban_by_itself_when_its_lease_is_over() {
         for_s: Some(1),
         reason: String::new(),
         force: false,
+        observe: false,
         dry_run: false,
     };
     handle.ask_blocking(move |owner| owner.ban(&short, By::Operator(0))).unwrap().unwrap();
