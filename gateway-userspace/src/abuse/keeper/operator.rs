@@ -84,6 +84,7 @@ impl Owner {
             enforced: enforced.into(),
             observed: ban.observed,
             reason: ban.reason.to_string(),
+            rule: ban.rule.as_deref().cloned(),
             by: match &ban.by {
                 By::Rule => "rule".into(),
                 By::Operator(uid) => format!("operator {uid}"),
@@ -142,6 +143,7 @@ impl Owner {
             target,
             state: State::Active,
             reason: clean(&request.reason).into(),
+            rule: None,
             by,
             enforced,
             observed: request.observe,
@@ -335,12 +337,8 @@ impl Owner {
     /// The sources with the highest scores, then the bans with the most drops.
     pub fn sources(&mut self, count: usize) -> Vec<api::SourceTop> {
         let now = self.now();
-        let scores = self.scores.as_ref().map(|scores| scores.top(now.instant, count)).unwrap_or_default();
-        let scored = scores.into_iter().map(|(source, denials)| api::SourceTop {
-            source,
-            score: f64::from(denials),
-            dropped: 0,
-            ban: None,
+        let scored = self.scores.top(now.instant, count).into_iter().map(|(source, denials)| {
+            api::SourceTop { source, score: f64::from(denials), dropped: 0, ban: None }
         });
         let prefixes = |ban: &Ban| Some((ban.id, ban.target.prefix()?));
         let mut newest: Vec<(u32, IpNet)> = self.ledger.active().filter_map(prefixes).collect();

@@ -67,7 +67,7 @@ impl Owner {
         exempt.configure(settings.exempt.clone());
         exempt.surround(surroundings());
         Owner {
-            scores: settings.rule.map(|rule| Scores::new(rule, now.instant)),
+            scores: Scores::new(settings.rules.clone(), now.instant),
             ledger: Ledger::new(settings.capacity),
             receipts: Receipts::default(),
             exempt,
@@ -129,6 +129,7 @@ impl Owner {
             target,
             state: State::Active,
             reason: record.reason,
+            rule: record.rule.map(Arc::new),
             by: record.by,
             enforced: record.enforced,
             observed: record.observed,
@@ -213,6 +214,7 @@ impl Owner {
             target,
             state: State::Active,
             reason: "in the kernel's list when the gateway started, without a record of why".into(),
+            rule: None,
             by: By::Kernel,
             enforced,
             // What counted goes on counting: nobody is banned because a file was lost.
@@ -241,6 +243,7 @@ impl Owner {
             until_ms: ban.until.map(to_ms),
             offence: ban.offence,
             latency_us: ban.latency_us,
+            rule: ban.rule.as_deref().cloned(),
             evidence: self.receipts.of(ban.id).to_vec(),
         }))
     }

@@ -4,13 +4,8 @@ use super::*;
 use crate::abuse::ban::By;
 
 fn spawn(enforcer: Box<dyn Enforcer>) -> Keeper {
-    let settings = Settings {
-        rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10), observe: false }),
-        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
-        enforce: true,
-        capacity: 262_144,
-        exempt: Vec::new(),
-    };
+    let settings =
+        Settings { rules: vec![rule("shield", 20)], enforce: true, capacity: 262_144, exempt: Vec::new() };
     Keeper::spawn(Options { settings, state: None }, enforcer).unwrap()
 }
 
