@@ -5,4 +5,5 @@ mod bans;
 mod budgets;
 mod crashes;
 mod floods;
+mod receipts;
 mod stage;
