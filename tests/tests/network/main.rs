@@ -5,5 +5,6 @@ mod bans;
 mod budgets;
 mod crashes;
 mod floods;
+mod matrix;
 mod receipts;
 mod stage;
