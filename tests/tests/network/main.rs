@@ -5,6 +5,7 @@ mod bans;
 mod budgets;
 mod crashes;
 mod floods;
+mod ipv6;
 mod matrix;
 mod receipts;
 mod stage;
