@@ -19,6 +19,7 @@ pub mod privilege;
 pub mod raw;
 pub mod receiver;
 pub mod request_bench;
+pub mod router;
 pub mod slowhttptest;
 pub mod stop;
 pub mod volume;

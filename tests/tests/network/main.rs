@@ -4,6 +4,7 @@ mod addresses;
 mod bans;
 mod budgets;
 mod crashes;
+mod crowd;
 mod floods;
 mod ipv6;
 mod matrix;
