@@ -9,6 +9,7 @@ pub mod echo;
 pub mod gateway;
 pub mod golden;
 pub mod haproxy;
+pub mod injector;
 pub mod kernel;
 pub mod load;
 pub mod nginx;

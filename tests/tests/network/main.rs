@@ -9,4 +9,5 @@ mod floods;
 mod ipv6;
 mod matrix;
 mod receipts;
+mod spoof;
 mod stage;
