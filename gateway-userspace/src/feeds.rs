@@ -3,5 +3,7 @@
 
 pub mod format;
 pub mod parse;
+pub mod write;
 
 pub use format::Format;
+pub use write::Export;
