@@ -3,6 +3,7 @@
 
 pub mod format;
 pub mod parse;
+pub mod schedule;
 pub mod write;
 
 pub use format::Format;
