@@ -5,6 +5,7 @@ pub mod boot;
 pub mod chromium;
 pub mod curl;
 pub mod echo;
+pub mod fail2ban;
 pub mod gateway;
 pub mod golden;
 pub mod haproxy;

@@ -3,5 +3,6 @@
 mod addresses;
 mod bans;
 mod budgets;
+mod fail2ban;
 mod floods;
 mod stage;

@@ -86,6 +86,7 @@ const TABLE: &[Row] = {
         ("python3", &[Test], decoder::look_for_python, "seconds"),
         ("OpenTelemetry's messages", &[Test], decoder::look, "seconds"),
         ("haproxy", &[Test, Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
+        ("fail2ban", &[Test], || program("fail2ban-client", "--version", "fail2ban"), "seconds"),
         ("xdp-filter", &[Test, Boot, Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
         ("clippy", &[Lint], || component("clippy", || add_component("clippy")), "seconds"),
