@@ -82,7 +82,8 @@ pub fn settle(mut items: Vec<Item>) -> Vec<Item> {
     items
 }
 
-/// Writes entries as [`settle`] leaves them.
+/// Writes entries as [`settle`] leaves them. Times are rounded up to what the format counts in, and none is less than one of
+/// those.
 pub fn write(entries: &[Item], to: Export, out: &mut dyn Write) -> io::Result<Written> {
     match to {
         Export::Text => text(entries, out),
@@ -133,11 +134,7 @@ fn nft(entries: &[Item], out: &mut dyn Write) -> io::Result<Written> {
             let before = if widest.is_none() { "\t\telements = { " } else { ",\n\t\t\t     " };
             write!(out, "{before}{}", Short(entry.prefix))?;
             if let Some(lasts) = entry.lasts {
-                let milliseconds = lasts.as_nanos().div_ceil(1_000_000);
-                match milliseconds % 1000 {
-                    0 => write!(out, " timeout {}s", milliseconds / 1000)?,
-                    rest => write!(out, " timeout {}s{rest}ms", milliseconds / 1000)?,
-                }
+                write!(out, " timeout {}", Units(lasts))?;
             }
             written.entries += 1;
             widest = Some(entry.prefix);
@@ -146,6 +143,24 @@ fn nft(entries: &[Item], out: &mut dyn Write) -> io::Result<Written> {
     }
     writeln!(out, "}}")?;
     Ok(written)
+}
+
+/// A time as nft reads it, in milliseconds and rounded up: eight digits at most of each unit.
+struct Units(Duration);
+
+impl fmt::Display for Units {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.as_nanos().div_ceil(1_000_000).max(1);
+        for (unit, milliseconds) in
+            [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
+        {
+            if rest >= milliseconds {
+                write!(f, "{}{unit}", rest / milliseconds)?;
+                rest %= milliseconds;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// In seconds: the kernel counts milliseconds in 32 bits, of which ipset takes half.
@@ -160,7 +175,8 @@ fn ipset(entries: &[Item], out: &mut dyn Write) -> io::Result<Written> {
         let most = (entries.len() + 1).max(65_536);
         writeln!(out, "create {set} hash:net family {family} maxelem {most} timeout 0")?;
         for entry in entries {
-            let seconds = entry.lasts.map_or(0, |lasts| lasts.as_nanos().div_ceil(1_000_000_000) as u64);
+            let seconds =
+                entry.lasts.map_or(0, |lasts| lasts.as_nanos().div_ceil(1_000_000_000).max(1) as u64);
             written.shortened += u64::from(seconds > IPSET_LONGEST);
             let seconds = seconds.min(IPSET_LONGEST);
             let halves = match entry.prefix.prefix_len() {
@@ -184,7 +200,7 @@ fn json(entries: &[Item], out: &mut dyn Write) -> io::Result<Written> {
         let scope = if is_host { "Ip" } else { "Range" };
         write!(out, "{between}\n{{")?;
         if let Some(lasts) = entry.lasts {
-            write!(out, "\"duration\":\"{}\",", Go(lasts))?;
+            write!(out, "\"duration\":\"{}\",", Go(lasts.max(Duration::from_nanos(1))))?;
         }
         write!(out, "\"id\":{id},\"origin\":\"portcullis\",\"scenario\":\"list\",\"scope\":\"{scope}\",")?;
         write!(out, "\"type\":\"ban\",\"value\":\"{}\"}}", Short(entry.prefix))?;

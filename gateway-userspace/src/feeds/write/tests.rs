@@ -139,7 +139,7 @@ fn what_a_format_has_no_word_for_is_counted() {
     assert_eq!(
         nft,
         "table inet portcullis {\n\tset deny4 {\n\t\ttype ipv4_addr\n\t\tflags interval,timeout\n\
-         \t\telements = { 0.0.0.0/0 timeout 3000000s }\n\t}\n\
+         \t\telements = { 0.0.0.0/0 timeout 34d17h20m }\n\t}\n\
          \tset deny6 {\n\t\ttype ipv6_addr\n\t\tflags interval,timeout\n\t\telements = { ::/0 }\n\t}\n}\n"
     );
     assert_eq!(count, Written { entries: 2, covered: 1, shortened: 0 });
