@@ -5,6 +5,7 @@ mod bans;
 mod budgets;
 mod crashes;
 mod crowd;
+mod fail2ban;
 mod floods;
 mod ipv6;
 mod matrix;
