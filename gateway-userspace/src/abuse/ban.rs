@@ -2,7 +2,7 @@
 //!
 //! Pure: time comes in, nothing goes out. The keeper writes to the kernel and to the state file what happens here.
 //! Two bans may overlap (an operator's /16 and a rule's /32 in it), but there is one ban for each target.
-//! Memory: about 250 bytes for each ban in force, of which there are at most `capacity`, and [`ENDED_MAX`] that are over.
+//! Memory: about 270 bytes for each ban in force, of which there are at most `capacity`, and [`ENDED_MAX`] that are over.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ipnet::IpNet;
 
+use super::crowd::Others;
 use super::enforcer::Drops;
 use super::offender::Offenders;
 use super::prefix_map::PrefixMap;
@@ -86,6 +87,8 @@ pub struct Ban {
     pub reason: Box<str>,
     /// The rule that was met, and by what; none for an operator's ban, and for one that a release before 2 made.
     pub rule: Option<Arc<RuleAtBan>>,
+    /// Who else was served there when it was made; none: nobody looked.
+    pub others: Option<Arc<Others>>,
     /// Who made it.
     pub by: By,
     /// Where it holds.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::abuse::crowd::Others;
 use crate::abuse::receipt::RuleAtBan;
 use crate::abuse::signal::Evidence;
 
@@ -176,6 +177,9 @@ pub struct Ban {
     /// The rule that was met, with what it had counted; none for an operator's ban.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleAtBan>,
+    /// The clients that were served at these addresses in the hour before; absent if that was not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<Others>,
     /// Who made it: `rule`, or `operator` with the user id.
     pub by: String,
     /// Since when, RFC 3339.

@@ -84,6 +84,7 @@ impl Owner {
             enforced: enforced.into(),
             reason: ban.reason.to_string(),
             rule: ban.rule.as_deref().cloned(),
+            others: ban.others.as_deref().cloned(),
             by: match &ban.by {
                 By::Rule => "rule".into(),
                 By::Operator(uid) => format!("operator {uid}"),
@@ -136,6 +137,7 @@ impl Owner {
             state: State::Active,
             reason: clean(&request.reason).into(),
             rule: None,
+            others: Some(self.crowds.others(prefix, None).into()),
             by,
             enforced,
             since: now.wall,

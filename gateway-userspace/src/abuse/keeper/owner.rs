@@ -10,9 +10,11 @@ use ipnet::IpNet;
 use super::Settings;
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
 use crate::abuse::counters::Counters;
+use crate::abuse::crowd::Crowds;
 use crate::abuse::enforcer::{Drops, Enforcer, Lease};
 use crate::abuse::exempt::{Because, Exempt};
 use crate::abuse::receipt::{self, Receipts, RuleAtBan};
+use crate::abuse::reporter::Seen;
 use crate::abuse::score::{Offence, Scores};
 use crate::abuse::signal::Signal;
 use crate::abuse::state::{self, Journal, Record};
@@ -30,6 +32,7 @@ pub struct Owner {
     pub(super) clock: Box<dyn Fn() -> Now + Send>,
     pub(super) surroundings: fn() -> Vec<(IpNet, Because)>,
     pub(super) scores: Scores,
+    pub(super) crowds: Crowds,
     pub(super) ledger: Ledger,
     pub(super) receipts: Receipts,
     pub(super) exempt: Exempt,
@@ -45,6 +48,12 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Takes note of a client that was served.
+    pub fn seen(&mut self, seen: &Seen) {
+        let now = self.now();
+        self.crowds.seen(now.instant, seen.source, &seen.who);
+    }
+
     /// Counts a refusal against its source, and bans the source if that meets the rule.
     pub fn signal(&mut self, mut signal: Signal) {
         self.counters.signals.fetch_add(1, Relaxed);
@@ -116,12 +125,14 @@ impl Owner {
         self.counters.bans_by_rule.fetch_add(1, Relaxed);
 
         let rule = RuleAtBan::of(&offence);
+        let others = target.prefix().map(|prefix| self.crowds.others(prefix, None).into());
         let ban = Ban {
             id,
             target,
             state: State::Active,
             reason: rule.reason().into(),
             rule: Some(rule.into()),
+            others,
             by: By::Rule,
             enforced,
             since: now.wall,
@@ -225,6 +236,7 @@ impl Owner {
             }
         }
         self.enforcer.tick();
+        self.crowds.turn(now.instant);
         self.ledger.offenders_mut().sweep(now.wall);
         self.flush();
         if self.journal.as_ref().is_some_and(Journal::wants_compaction) {

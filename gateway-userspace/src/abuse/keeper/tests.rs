@@ -1,6 +1,7 @@
 //! The keeper on a clock that the test moves, with maps and a state file that outlive it.
 
 mod command;
+mod crowd;
 mod restart;
 mod rule;
 mod thread;
