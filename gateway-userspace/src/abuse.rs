@@ -18,6 +18,7 @@ pub mod score;
 pub mod source;
 pub mod target;
 
+pub mod cdn;
 pub mod exempt;
 pub mod surroundings;
 

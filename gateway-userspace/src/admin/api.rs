@@ -266,7 +266,8 @@ pub struct Allowed {
 pub struct AllowedPrefix {
     /// What.
     pub prefix: IpNet,
-    /// Why: `operator`, `never`, `loopback`, `own address`, `next hop`, `trusted proxy`, `upstream`, `ssh session`.
+    /// Why: `operator`, `never`, `loopback`, `own address`, `next hop`, `trusted proxy`, `upstream`, `ssh session`,
+    /// `cdn`.
     pub because: String,
 }
 

@@ -390,6 +390,8 @@ pub struct Shield {
     pub ban: Option<Ban>,
     /// Prefixes that are never banned and never dropped.
     pub never: Vec<IpNet>,
+    /// Whether ranges of large CDNs are among them (default).
+    pub cdn: bool,
     /// TCP ports that the kernel stage never drops, default 22.
     pub management_ports: Vec<u16>,
     /// Where maps are pinned, default `/sys/fs/bpf/portcullis`.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::Gateway;
 use crate::abuse::ban::Terms;
+use crate::abuse::cdn;
 use crate::abuse::exempt::Because;
 use crate::abuse::keeper::Settings;
 use crate::abuse::score;
@@ -275,10 +276,12 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
     let proxies = &config.gateway.trusted_proxies;
     let targets = state.upstreams.endpoints();
     let upstreams = targets.iter().flat_map(|endpoint| endpoint.addresses().to_vec());
+    let with_cdns = shield.is_none_or(|shield| shield.cdn);
     let mut exempt: Vec<_> = never
         .iter()
         .map(|prefix| (*prefix, Because::Never))
         .chain(proxies.iter().map(|prefix| (*prefix, Because::TrustedProxy)))
+        .chain(cdn::ranges().filter(|_| with_cdns).map(|range| (range, Because::Cdn)))
         .chain(upstreams.map(|address| (address.ip().to_canonical().into(), Because::Upstream)))
         .collect();
     exempt.sort_unstable();

@@ -105,6 +105,12 @@ pub static SPEC: Spec = Spec {
              proxies, upstreams and the operator's SSH session always belong to it.",
         ),
         Key::new(
+            "cdn",
+            Takes::Value(value::BOOLEAN.describe),
+            Presence::Default("true"),
+            "Whether the published ranges of Cloudflare and Fastly belong to it too.",
+        ),
+        Key::new(
             "management-ports",
             Takes::Value(PORTS.describe),
             Presence::Default("[22]"),
@@ -138,6 +144,7 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
     let ban = f.get(d, "ban", &value::BAN_RULE);
     let terms = ban::terms(d, &f);
     let never = f.get(d, "never", &value::PREFIXES);
+    let cdn = f.get(d, "cdn", &value::BOOLEAN);
     let management_ports = f.get(d, "management-ports", &PORTS);
     let pins = f.get(d, "pins", &value::PATH);
     let capacity = f.number(d, "capacity");
@@ -153,6 +160,7 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         client_bandwidth,
         ban: ban.map(rule),
         never: never?,
+        cdn: cdn?,
         management_ports: management_ports?,
         pins: pins?,
         capacity: capacity?,
