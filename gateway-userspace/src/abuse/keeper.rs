@@ -1,7 +1,7 @@
 //! The one thread that decides about bans.
 //!
 //! It owns scores, ledger, exemptions, evidence, state file and the enforcer, so none of them needs a lock. It sleeps
-//! on one channel, through which signals and operators' questions come, and wakes for nothing else but the next ban's
+//! on one channel, through which signals, clients that were served and operators' questions come, and wakes for nothing else but the next ban's
 //! end and once a second for the housekeeping. From the denial that meets a rule to the entry in the kernel there is
 //! one wake-up of this thread and one map update.
 
@@ -12,6 +12,7 @@ mod restore;
 mod shadow;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +27,8 @@ use super::ban::By;
 use super::counters::Counters;
 use super::enforcer::Enforcer;
 use super::exempt::Because;
-use super::reporter::{InFlight, Reporter};
+use super::reporter::{InFlight, Reporter, Seen};
+use super::signal::Signal;
 use super::{deny, score, state};
 use crate::admin::api;
 
@@ -45,6 +47,8 @@ pub struct Settings {
     pub enforce: bool,
     /// Most bans in force.
     pub capacity: usize,
+    /// How many good clients a ban by rule may cut beside the one that it is meant for.
+    pub collateral: u32,
     /// Who is never banned: `never`, trusted proxies, upstream targets. Loopback and the surroundings come by themselves.
     pub exempt: Vec<(IpNet, Because)>,
 }
@@ -61,7 +65,9 @@ pub struct Options {
 /// What the keeper's channel carries.
 pub enum Message {
     /// A refusal.
-    Signal(InFlight),
+    Signal(InFlight<Signal>),
+    /// A client that was served.
+    Seen(InFlight<Seen>),
     /// A question or a command, which answers through what it captured.
     Ask(Box<dyn FnOnce(&mut Owner) + Send>),
     /// The end: write everything down and go.
@@ -121,6 +127,7 @@ fn run(mut owner: Owner, receiver: &mpsc::Receiver<Message>) {
         let wake = owner.next_end().map_or(next_tick, |end| end.min(next_tick));
         match receiver.recv_timeout(wake.saturating_duration_since(Instant::now())) {
             Ok(Message::Signal(in_flight)) => guarded(&mut owner, |owner| owner.signal(in_flight.arrive())),
+            Ok(Message::Seen(in_flight)) => guarded(&mut owner, |owner| owner.seen(&in_flight.arrive())),
             Ok(Message::Ask(question)) => guarded(&mut owner, question),
             Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Err(mpsc::RecvTimeoutError::Timeout) => guarded(&mut owner, Owner::expire),

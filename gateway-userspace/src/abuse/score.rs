@@ -47,10 +47,10 @@ pub struct Rule {
     pub kinds: Kinds,
     /// Only what was refused on this route; none: everything.
     pub route: Option<Arc<str>>,
-    /// How long a ban by it lasts.
-    pub terms: Terms,
     /// Whether bans by it only count what they would drop.
     pub observe: bool,
+    /// How long a ban by it lasts.
+    pub terms: Terms,
 }
 
 impl Rule {
@@ -69,7 +69,7 @@ impl Rule {
 
     /// Whether both count the same, whatever their bans are like.
     fn counts_like(&self, other: &Rule) -> bool {
-        let Rule { name, denials, within, kinds, route, terms: _, observe: _ } = self;
+        let Rule { name, denials, within, kinds, route, observe: _, terms: _ } = self;
         (name, denials, within, kinds, route)
             == (&other.name, &other.denials, &other.within, &other.kinds, &other.route)
     }

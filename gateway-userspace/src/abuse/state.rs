@@ -19,6 +19,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::ban::{By, Enforced, State};
+use super::crowd::Others;
 use super::receipt::RuleAtBan;
 use super::signal::Evidence;
 use super::target::Target;
@@ -68,6 +69,8 @@ pub struct BanRecord {
     pub latency_us: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleAtBan>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<Others>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
 }

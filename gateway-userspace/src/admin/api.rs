@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::abuse::crowd::Others;
 use crate::abuse::receipt::RuleAtBan;
 use crate::abuse::signal::Evidence;
+use crate::abuse::target::Subject;
 
 mod command;
 mod tables;
@@ -179,6 +181,9 @@ pub struct Ban {
     /// The rule that was met, with what it had counted; none for an operator's ban.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleAtBan>,
+    /// The clients that were served at these addresses in the hour before; absent if that was not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<Others>,
     /// Who made it: `rule`, or `operator` with the user id.
     pub by: String,
     /// Since when, RFC 3339.
@@ -201,16 +206,20 @@ pub struct Ban {
     pub undo: String,
 }
 
-/// `portcullis ban PREFIX`
+/// `portcullis ban [PREFIX] [--client AUTH/NAME]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BanPrefix {
-    /// What.
-    pub prefix: IpNet,
+    /// Which addresses; of a client, those from which it is refused, from everywhere if there are none.
+    #[serde(default)]
+    pub prefix: Option<IpNet>,
+    /// Only this client, at layer 7: `AUTH/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Subject>,
     /// How long, seconds; none: for ever.
     pub for_s: Option<u64>,
     /// Why.
     pub reason: String,
-    /// Even when it covers an exempt address or is wider than /8 (IPv6: /19).
+    /// Even when it covers an exempt address, is wider than /8 (IPv6: /19), or would cut good clients.
     pub force: bool,
     /// Count what it would drop, and drop nothing.
     #[serde(default)]
@@ -268,7 +277,8 @@ pub struct Allowed {
 pub struct AllowedPrefix {
     /// What.
     pub prefix: IpNet,
-    /// Why: `operator`, `never`, `loopback`, `own address`, `next hop`, `trusted proxy`, `upstream`, `ssh session`.
+    /// Why: `operator`, `never`, `loopback`, `own address`, `next hop`, `trusted proxy`, `upstream`, `ssh session`,
+    /// `cdn`.
     pub because: String,
 }
 

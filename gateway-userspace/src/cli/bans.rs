@@ -1,5 +1,6 @@
 //! `portcullis bans`: the list, or one ban with its receipt.
 
+use crate::abuse::crowd::Others;
 use crate::abuse::receipt::RuleAtBan;
 use crate::admin::api::{Ban, Bans, ListBans};
 use crate::config::units::show_duration;
@@ -80,6 +81,15 @@ fn rule(rule: &RuleAtBan) -> String {
     format!("{}: {}{route}, met in {seconds:.1}s by {}", rule.name, rule.when, kinds.join(", "))
 }
 
+/// `3 good clients there in the hour before: users/alice, users/bob, users/carol`
+fn others(others: &Others) -> String {
+    let clients = if others.good == 1 { "client" } else { "clients" };
+    let names = others.names.join(", ");
+    let colon = if names.is_empty() { "" } else { ": " };
+    let more = if others.names.len() < others.good as usize && !names.is_empty() { ", …" } else { "" };
+    format!("{} good {clients} there in the hour before{colon}{names}{more}", others.good)
+}
+
 fn left(ban: &Ban) -> String {
     match (ban.left_s, ban.state.as_str()) {
         (Some(seconds), "active") => show_duration(std::time::Duration::from_secs(seconds)),
@@ -94,6 +104,7 @@ fn receipt(ban: &Ban) -> String {
     for (name, value) in [
         ("reason", ban.reason.clone()),
         ("rule", ban.rule.as_ref().map_or_else(String::new, rule)),
+        ("others", ban.others.as_ref().map_or_else(String::new, others)),
         ("by", ban.by.clone()),
         ("since", ban.since.clone()),
         ("until", format!("{until} ({} left)", left(ban))),
@@ -151,6 +162,7 @@ mod tests {
                 kinds: vec![Counted { kind: Kind::RateLimited, count: 20 }],
                 span_ms: 3_210,
             }),
+            others: Some(Others { good: 3, names: vec!["users/alice".into(), "users/bob".into()] }),
             by: "rule".into(),
             since: "2026-11-22T05:20:00.000Z".into(),
             until: Some("2026-11-22T05:30:00.000Z".into()),
@@ -167,6 +179,7 @@ mod tests {
                 status: 429,
                 reason: "rate-limited".into(),
                 route: Some("users".into()),
+                auth: None,
                 principal: None,
                 ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".into()),
             }],
@@ -191,6 +204,8 @@ mod tests {
         let text = receipt(&ban());
         let rule = "  rule      login: 20 denials in 10s on route sessions, met in 3.2s by 20 rate-limited\n";
         assert!(text.contains(rule), "{text}");
+        let others = "  others    3 good clients there in the hour before: users/alice, users/bob, …\n";
+        assert!(text.contains(others), "{text}");
         assert!(text.contains("GET api.example.com/v1/\\u{1b}[31m"), "{text}");
         assert!(text.contains("429") && text.contains("t13d1516h2_8daaf6152771_e5627efa2ab1"), "{text}");
         assert!(text.ends_with("undo with: portcullis unban 203.0.113.9\n"), "{text}");

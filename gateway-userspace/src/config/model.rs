@@ -388,8 +388,12 @@ pub struct Shield {
     pub client_bandwidth: Option<Located<u64>>,
     /// The rule named `shield`, of `ban`, `for` and `up-to`.
     pub ban: Option<Ban>,
+    /// How many other good clients a ban by rule may cut, default none.
+    pub collateral: u32,
     /// Prefixes that are never banned and never dropped.
     pub never: Vec<IpNet>,
+    /// Whether ranges of large CDNs are among them (default).
+    pub cdn: bool,
     /// TCP ports that the kernel stage never drops, default 22.
     pub management_ports: Vec<u16>,
     /// Where maps are pinned, default `/sys/fs/bpf/portcullis`.
@@ -429,12 +433,12 @@ pub struct Ban {
     pub kinds: Kinds,
     /// Only those on this route; none: all.
     pub route: Option<Located<Arc<str>>>,
+    /// Whether its bans are only counted.
+    pub observe: bool,
     /// How long a first ban lasts, default 10 min; doubles on each return.
     pub first: Duration,
     /// How long a ban can get, default 24 h.
     pub up_to: Duration,
-    /// Whether its bans only count what they would drop.
-    pub observe: bool,
 }
 
 impl Ban {

@@ -139,6 +139,7 @@ impl Record {
             status: appearance.status,
             reason: appearance.reason.to_owned(),
             route: context.route.clone(),
+            auth: context.identity.as_ref().map(|identity| identity.auth.clone()),
             principal: context.identity.as_ref().map(|identity| identity.principal.clone()),
             ja4: context.peer.ja4().map(|ja4| ja4.as_str().into()),
         }
@@ -180,6 +181,10 @@ impl Record {
             duration,
             rejection: reason,
         });
+        if let Some(identity) = context.identity.as_ref().filter(|_| status < 400 && !context.peer.trusted) {
+            let source = context.peer.socket_address();
+            worker.reporter.seen(context.started, source, &identity.auth, &identity.principal);
+        }
         let limit = context.limit.as_ref().map(|state| &state.limit);
         if let Some(label) = limit.and_then(|name| view.labels.limits.get(name)) {
             worker.cells.limit_decided(*label, status == 429 && reason.is_some());

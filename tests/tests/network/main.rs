@@ -3,6 +3,7 @@
 mod addresses;
 mod bans;
 mod budgets;
+mod clients;
 mod crashes;
 mod crowd;
 mod fail2ban;

@@ -1,6 +1,7 @@
 //! What operators ask and command. Every change says how to undo it, and is on the disk before it is answered.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use ipnet::IpNet;
 use super::owner::Owner;
 use super::refusal::Refusal;
 use crate::abuse::ban::{Ban, By, Enforced, Now, State};
+use crate::abuse::crowd::Others;
 use crate::abuse::enforcer::Drops;
 use crate::abuse::exempt::{ALLOWED_MAX, Because};
 use crate::abuse::source::{canonical, display};
@@ -85,6 +87,7 @@ impl Owner {
             observed: ban.observed,
             reason: ban.reason.to_string(),
             rule: ban.rule.as_deref().cloned(),
+            others: ban.others.as_deref().cloned(),
             by: match &ban.by {
                 By::Rule => "rule".into(),
                 By::Operator(uid) => format!("operator {uid}"),
@@ -110,25 +113,21 @@ impl Owner {
     /// `portcullis ban`
     pub fn ban(&mut self, request: &api::BanPrefix, by: By) -> Result<api::Changed, Refusal> {
         self.expire();
-        let prefix = canonical(request.prefix);
-        let mut changes = self.check_ban(prefix, request)?;
+        let target = target_of(request).ok_or(Refusal::NoTarget)?;
+        let others = target.prefix().map(|prefix| self.crowds.others(prefix, None));
+        let mut changes = self.check_ban(&target, others.as_ref(), request)?;
         let term = request.for_s.map(|seconds| Duration::from_secs(seconds.min(LONGEST_S)));
         let lasts = term.map_or_else(
             || String::from("until it is lifted"),
             |term| format!("for {}", term::display(term)),
         );
-        let target = Target::Prefix(prefix);
         let before = self.ledger.exact(&target).map(|ban| ban.id);
-        changes.extend(before.map(|id| format!("replaces ban {id} of the same prefix")));
+        let is_client = target.prefix().is_none();
+        let same = if is_client { "client" } else { "prefix" };
+        changes.extend(before.map(|id| format!("replaces ban {id} of the same {same}")));
         if request.dry_run {
-            changes.insert(
-                0,
-                format!(
-                    "would {} {} {lasts}",
-                    if request.observe { "observe" } else { "ban" },
-                    display(prefix)
-                ),
-            );
+            let would = if request.observe { "observe" } else { "ban" };
+            changes.insert(0, format!("would {would} {target} {lasts}"));
             return Ok(api::Changed { changes, undo: None });
         }
 
@@ -137,6 +136,8 @@ impl Owner {
         let enforced = self.install(&target, term, id, request.observe).map_err(Refusal::Kernel)?;
         before.inspect(|before| self.replace(now, *before));
         self.counters.bans_by_operator.fetch_add(1, Relaxed);
+        let done = if request.observe { "observing" } else { "banned" };
+        changes.insert(0, format!("{done} {target} {lasts} (ban {id})"));
         let lease_end = term.and_then(|term| now.instant.checked_add(term));
         self.enact(Ban {
             id,
@@ -144,6 +145,7 @@ impl Owner {
             state: State::Active,
             reason: clean(&request.reason).into(),
             rule: None,
+            others: others.map(Arc::new),
             by,
             enforced,
             observed: request.observe,
@@ -155,10 +157,10 @@ impl Owner {
             drops: Drops::default(),
         });
         self.flush();
-        let done = if request.observe { "observing" } else { "banned" };
-        changes.insert(0, format!("{done} {} {lasts} (ban {id})", display(prefix)));
         if request.observe {
             changes.push("counted only: `portcullis bans --shadow` says what it would drop".into());
+        } else if is_client && enforced == Enforced::Gateway {
+            changes.push("refused by the gateway, on routes that ask who it is".into());
         } else if enforced == Enforced::Gateway {
             changes.push("refused by the gateway only: the kernel stage is off".into());
         } else if enforced == Enforced::Observed {
@@ -168,10 +170,38 @@ impl Owner {
     }
 
     /// Whether the ban may be made, and what the operator should know about it.
-    fn check_ban(&self, prefix: IpNet, request: &api::BanPrefix) -> Result<Vec<String>, Refusal> {
+    fn check_ban(
+        &self,
+        target: &Target,
+        others: Option<&Others>,
+        request: &api::BanPrefix,
+    ) -> Result<Vec<String>, Refusal> {
         if request.for_s == Some(0) {
             return Err(Refusal::NoTime);
         }
+        let mut notes = match target.prefix() {
+            Some(prefix) => self.check_prefix(prefix, request)?,
+            None => Vec::new(),
+        };
+        if request.observe
+            && let Some(held) = self.ledger.exact(target).filter(|ban| !ban.observed)
+        {
+            return Err(Refusal::Held { target: target.to_string(), id: held.id });
+        }
+        let cut = others.filter(|others| others.good > self.settings.collateral && !request.observe);
+        if let Some(others) = cut {
+            if !request.force {
+                return Err(Refusal::Collateral(others.clone()));
+            }
+            notes.push(format!("cuts {}", others.text()));
+        }
+        if self.ledger.is_full() && self.ledger.exact(target).is_none() {
+            return Err(Refusal::Full(self.ledger.count()));
+        }
+        Ok(notes)
+    }
+
+    fn check_prefix(&self, prefix: IpNet, request: &api::BanPrefix) -> Result<Vec<String>, Refusal> {
         if let Some((exempt, because)) = self.exempt.contains(prefix) {
             return Err(Refusal::Exempt { prefix, exempt, because });
         }
@@ -184,14 +214,6 @@ impl Owner {
             && !request.force
         {
             return Err(Refusal::Covers { prefix, exempt, because });
-        }
-        if request.observe
-            && let Some(held) = self.ledger.exact(&Target::Prefix(prefix)).filter(|ban| !ban.observed)
-        {
-            return Err(Refusal::Held { prefix, id: held.id });
-        }
-        if self.ledger.is_full() && self.ledger.exact(&Target::Prefix(prefix)).is_none() {
-            return Err(Refusal::Full(self.ledger.count()));
         }
         let stays =
             |(exempt, because): (IpNet, Because)| format!("{} still passes ({because})", display(exempt));
@@ -225,7 +247,7 @@ impl Owner {
         for id in &ids {
             let Some(ban) = self.ledger.get(*id).cloned() else { continue };
             let target = &ban.target;
-            undo = Some(again(now, &ban));
+            undo = Some(self.again(now, &ban));
             if request.dry_run {
                 changes.push(format!("would lift ban {id} of {target}"));
                 continue;
@@ -241,6 +263,16 @@ impl Owner {
         }
         self.flush();
         Ok(api::Changed { changes, undo: undo.filter(|_| ids.len() == 1 && !request.dry_run) })
+    }
+
+    /// The command that bans it again for the time it had left.
+    fn again(&self, now: Now, ban: &Ban) -> String {
+        let left =
+            ban.lease_end.map(|end| end.saturating_duration_since(now.instant).max(Duration::from_secs(1)));
+        let term = left.map_or_else(|| String::from("ever"), term::display);
+        let others = ban.target.prefix().map_or(0, |prefix| self.crowds.others(prefix, None).good);
+        let force = if others > self.settings.collateral && !ban.observed { " --force" } else { "" };
+        format!("portcullis ban {} --for {term}{force}{}", ban.target.argument(), observe_flag(ban.observed))
     }
 
     /// The bans in force that are meant, lowest id first.
@@ -381,12 +413,13 @@ fn widened(prefix: IpNet) -> IpNet {
     if prefix.prefix_len() == prefix.max_prefix_len() { source::of(prefix.addr()) } else { prefix }
 }
 
-/// The command that bans it again for the time it had left.
-fn again(now: Now, ban: &Ban) -> String {
-    let left =
-        ban.lease_end.map(|end| end.saturating_duration_since(now.instant).max(Duration::from_secs(1)));
-    let term = left.map_or_else(|| String::from("ever"), term::display);
-    format!("portcullis ban {} --for {term}{}", ban.target.argument(), observe_flag(ban.observed))
+/// Whom an operator wants to ban.
+fn target_of(request: &api::BanPrefix) -> Option<Target> {
+    let target = match (request.client.clone(), request.prefix) {
+        (Some(who), at) => Target::Subject { who, at },
+        (None, prefix) => Target::Prefix(prefix?),
+    };
+    Some(target.canonical())
 }
 
 fn observe_flag(observed: bool) -> &'static str {

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use super::owner::Owner;
 use super::{Options, Settings};
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
+use crate::abuse::crowd::Crowds;
 use crate::abuse::enforcer::{Drops, Enforcer, Entry};
 use crate::abuse::exempt::{ALLOWED_MAX, Because, Exempt};
 use crate::abuse::receipt::Receipts;
@@ -68,6 +69,7 @@ impl Owner {
         exempt.surround(surroundings());
         Owner {
             scores: Scores::new(settings.rules.clone(), now.instant),
+            crowds: Crowds::new(now.instant),
             ledger: Ledger::new(settings.capacity),
             receipts: Receipts::default(),
             exempt,
@@ -130,6 +132,7 @@ impl Owner {
             state: State::Active,
             reason: record.reason,
             rule: record.rule.map(Arc::new),
+            others: record.others.map(Arc::new),
             by: record.by,
             enforced: record.enforced,
             observed: record.observed,
@@ -215,6 +218,7 @@ impl Owner {
             state: State::Active,
             reason: "in the kernel's list when the gateway started, without a record of why".into(),
             rule: None,
+            others: None,
             by: By::Kernel,
             enforced,
             // What counted goes on counting: nobody is banned because a file was lost.
@@ -244,6 +248,7 @@ impl Owner {
             offence: ban.offence,
             latency_us: ban.latency_us,
             rule: ban.rule.as_deref().cloned(),
+            others: ban.others.as_deref().cloned(),
             evidence: self.receipts.of(ban.id).to_vec(),
         }))
     }

@@ -1,6 +1,7 @@
 //! The keeper on a clock that the test moves, with maps and a state file that outlive it.
 
 mod command;
+mod crowd;
 mod restart;
 mod rule;
 mod shadow;
@@ -113,6 +114,7 @@ impl Bench {
             rules: vec![rule("shield", 20)],
             enforce: true,
             capacity: 1_000,
+            collateral: 0,
             exempt: vec![
                 (net("192.0.2.10/32"), Because::Upstream),
                 (net("10.0.0.0/8"), Because::TrustedProxy),
@@ -175,7 +177,8 @@ impl Bench {
 
     fn observe(&mut self, prefix: &str) -> Result<api::Changed, Refusal> {
         let request = api::BanPrefix {
-            prefix: net(prefix),
+            prefix: Some(net(prefix)),
+            client: None,
             for_s: Some(600),
             reason: "who is that".into(),
             force: false,
@@ -193,7 +196,8 @@ impl Bench {
         dry_run: bool,
     ) -> Result<api::Changed, Refusal> {
         let request = api::BanPrefix {
-            prefix: net(prefix),
+            prefix: Some(net(prefix)),
+            client: None,
             for_s,
             reason: "scanner".into(),
             force,
@@ -235,8 +239,8 @@ fn rule(name: &str, denials: u32) -> score::Rule {
         within: Duration::from_secs(10),
         kinds: Kinds::USUAL,
         route: None,
-        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
         observe: false,
+        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
     }
 }
 
@@ -250,6 +254,7 @@ fn signal(source: &str, at: Instant, nth: usize) -> Signal {
         status: 429,
         reason: "rate-limited".into(),
         route: Some("users".into()),
+        auth: None,
         principal: None,
         ja4: None,
     };

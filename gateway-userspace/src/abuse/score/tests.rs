@@ -12,8 +12,8 @@ fn rule(denials: u32) -> Rule {
         within: Duration::from_secs(10),
         kinds: Kinds::USUAL,
         route: None,
-        terms: Terms { first: Duration::from_secs(600), up_to: Duration::from_secs(86_400) },
         observe: false,
+        terms: Terms { first: Duration::from_secs(600), up_to: Duration::from_secs(86_400) },
     }
 }
 
@@ -43,6 +43,7 @@ fn with_evidence(source: impl Into<IpAddr>, at: Instant, request_id: &str) -> Si
         status: 429,
         reason: "rate-limited".into(),
         route: None,
+        auth: None,
         principal: None,
         ja4: None,
     };

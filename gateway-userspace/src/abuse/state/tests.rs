@@ -54,6 +54,7 @@ fn samples() -> Vec<Record> {
             kinds: vec![Counted { kind: Kind::RateLimited, count: 20 }],
             span_ms: 3_200,
         }),
+        others: Some(Others { good: 3, names: vec!["users/alice".into()] }),
         evidence: Vec::new(),
     };
     vec![

@@ -266,7 +266,9 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         syns,
         client_bandwidth,
         ban,
+        collateral,
         never,
+        cdn,
         management_ports,
         pins,
         capacity,
@@ -285,12 +287,14 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         pair("packets", budget(packets)),
         pair("syns", budget(syns)),
         pair("client-bandwidth", joined(client_bandwidth.iter().map(|bits| show_bit_rate(bits.value)))),
+        pair("collateral", collateral),
         pair("never", joined(never)),
+        pair("cdn", cdn),
         pair("management-ports", joined(management_ports)),
         pair("pins", pins.display()),
         pair("capacity", capacity),
     ];
-    if let Some(Ban { name: _, when, kinds: _, route: _, first, up_to, observe: _ }) = ban {
+    if let Some(Ban { name: _, when, kinds: _, route: _, observe: _, first, up_to }) = ban {
         values.extend([
             pair("ban", show_rule(when)),
             pair("for", show_duration(*first)),
@@ -302,14 +306,14 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
 
 /// Of `[ban.NAME]`.
 pub fn of_ban(ban: &Ban) -> Vec<(String, String)> {
-    let Ban { name: _, when, kinds, route, first, up_to, observe } = ban;
+    let Ban { name: _, when, kinds, route, observe, first, up_to } = ban;
     vec![
         pair("when", show_rule(when)),
         pair("kinds", joined(kinds.iter().map(Kind::as_str))),
         pair("route", joined(route.iter().map(|route| &route.value))),
+        pair("mode", if *observe { "observe" } else { "enforce" }),
         pair("for", show_duration(*first)),
         pair("up-to", show_duration(*up_to)),
-        pair("mode", if *observe { "observe" } else { "enforce" }),
     ]
 }
 

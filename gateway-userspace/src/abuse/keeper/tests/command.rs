@@ -155,7 +155,8 @@ fn a_reason_cannot_forge_a_line_of_the_log() {
     let mut bench = Bench::new("reason");
     let reason = format!("bad\nguy\x1b[31m{}", "é".repeat(600));
     let request = api::BanPrefix {
-        prefix: net(ABUSER),
+        prefix: Some(net(ABUSER)),
+        client: None,
         for_s: None,
         reason,
         force: false,
