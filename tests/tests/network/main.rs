@@ -5,4 +5,5 @@ mod bans;
 mod budgets;
 mod fail2ban;
 mod floods;
+mod lists;
 mod stage;

@@ -86,6 +86,8 @@ const TABLE: &[Row] = {
         ("python3", &[Test], decoder::look_for_python, "seconds"),
         ("OpenTelemetry's messages", &[Test], decoder::look, "seconds"),
         ("haproxy", &[Test, Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
+        ("nft", &[Test], || program("nft", "--version", "nftables"), "seconds"),
+        ("ipset", &[Test], || program("ipset", "--version", "ipset"), "seconds"),
         ("fail2ban", &[Test], || program("fail2ban-client", "--version", "fail2ban"), "seconds"),
         ("xdp-filter", &[Test, Boot, Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
