@@ -2,7 +2,7 @@
 //!
 //! [`signal`] is what the request path says, [`reporter`] carries it without waiting, and [`keeper`] is the one thread
 //! that owns everything behind it: [`score`] counts denials, [`exempt`] says who is never banned, [`ban`] is the
-//! ledger, [`receipt`] keeps the evidence, [`state`] keeps it over a restart, and an [`enforcer`] drops the packets.
+//! ledger of what holds for which [`target`], [`receipt`] keeps the evidence, [`state`] keeps it over a restart, and an [`enforcer`] drops the packets.
 //! [`deny`] is the same verdict for the request path, for what the kernel does not or cannot drop.
 
 pub mod counters;
@@ -13,6 +13,7 @@ pub mod offender;
 pub mod prefix_map;
 pub mod score;
 pub mod source;
+pub mod target;
 
 pub mod exempt;
 pub mod surroundings;

@@ -1,7 +1,7 @@
 //! The ledger of bans: which are in force, which are over, and how long the next one of a source will be.
 //!
 //! Pure: time comes in, nothing goes out. The keeper writes to the kernel and to the state file what happens here.
-//! Two bans may overlap (an operator's /16 and a rule's /32 in it), but there is one ban for each exact prefix.
+//! Two bans may overlap (an operator's /16 and a rule's /32 in it), but there is one ban for each target.
 //! Memory: about 250 bytes for each ban in force, of which there are at most `capacity`, and [`ENDED_MAX`] that are over.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -10,8 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ipnet::IpNet;
 
+use super::enforcer::Drops;
 use super::offender::Offenders;
 use super::prefix_map::PrefixMap;
+use super::receipt::RuleAtBan;
+use super::target::Target;
 
 /// Bans that are over and can still be looked at.
 pub const ENDED_MAX: usize = 1_024;
@@ -75,16 +78,20 @@ pub enum Enforced {
 pub struct Ban {
     /// Never used twice.
     pub id: u32,
-    /// What.
-    pub prefix: IpNet,
+    /// Whom it keeps out.
+    pub target: Target,
     /// Whether it is in force.
     pub state: State,
     /// Why, for people.
     pub reason: Box<str>,
+    /// The rule that was met, and by what; none for an operator's ban, and for one that a release before 2 made.
+    pub rule: Option<Arc<RuleAtBan>>,
     /// Who made it.
     pub by: By,
     /// Where it holds.
     pub enforced: Enforced,
+    /// Whether it only counts what it would drop, whatever `[shield] mode` says: a shadow ban.
+    pub observed: bool,
     /// Since when.
     pub since: SystemTime,
     /// Until when, by the wall clock; for one that is over, when it ended. None: for ever.
@@ -95,8 +102,15 @@ pub struct Ban {
     pub offence: u32,
     /// From the last denial to the entry in the kernel.
     pub latency_us: Option<u64>,
-    /// Packets and bytes dropped, once it is over; before that the kernel counts them.
-    pub drops: (u64, u64),
+    /// What it dropped, once it is over; before that the kernel counts.
+    pub drops: Drops,
+}
+
+impl Ban {
+    /// Whether it makes the target's next ban longer: one by rule does, unless nobody felt it.
+    pub fn counts_as_offence(&self) -> bool {
+        self.by == By::Rule && !self.observed
+    }
 }
 
 /// How long bans by rule last.
@@ -121,6 +135,8 @@ impl Terms {
 pub struct Ledger {
     active: HashMap<u32, Ban>,
     by_prefix: PrefixMap<u32>,
+    /// Those that hold for one client at layer 7.
+    by_client: HashMap<Target, u32>,
     leases: BTreeSet<(Instant, u32)>,
     ended: VecDeque<Ban>,
     offenders: Offenders,
@@ -134,6 +150,7 @@ impl Ledger {
         Ledger {
             active: HashMap::new(),
             by_prefix: PrefixMap::default(),
+            by_client: HashMap::new(),
             leases: BTreeSet::new(),
             ended: VecDeque::new(),
             offenders: Offenders::default(),
@@ -169,21 +186,24 @@ impl Ledger {
         self.next_id = self.next_id.max(next_id);
     }
 
-    /// Which offence of the source the next one is, from 1.
-    pub fn next_offence(&self, source: &IpNet, now: SystemTime) -> u32 {
-        self.offenders.count(source, now).saturating_add(1)
+    /// Which offence of the target the next one is, from 1.
+    pub fn next_offence(&self, target: &Target, now: SystemTime) -> u32 {
+        self.offenders.count(target, now).saturating_add(1)
     }
 
-    /// Puts a ban in force. One for the same prefix must have been ended before.
+    /// Puts a ban in force. One for the same target must have been ended before.
     pub fn enact(&mut self, ban: Ban) {
         self.reserve_ids(ban.id.saturating_add(1));
-        if ban.by == By::Rule
+        if ban.counts_as_offence()
             && let Some(until) = ban.until
         {
-            self.offenders.set(ban.prefix, ban.offence, until);
+            self.offenders.set(ban.target.clone(), ban.offence, until);
         }
-        let replaced = self.by_prefix.insert(ban.prefix, ban.id);
-        debug_assert!(replaced.is_none_or(|id| id == ban.id), "one ban for each prefix");
+        let replaced = match ban.target.prefix() {
+            Some(prefix) => self.by_prefix.insert(prefix, ban.id),
+            None => self.by_client.insert(ban.target.clone(), ban.id),
+        };
+        debug_assert!(replaced.is_none_or(|id| id == ban.id), "one ban for each target");
         if let Some(end) = ban.lease_end {
             self.leases.insert((end, ban.id));
         }
@@ -192,14 +212,17 @@ impl Ledger {
 
     /// Ends a ban, with what it dropped. A ban by rule that is lifted was a mistake or is forgiven: it does not make
     /// the source's next one longer.
-    pub fn end(&mut self, id: u32, now: SystemTime, state: State, drops: (u64, u64)) -> Option<&Ban> {
+    pub fn end(&mut self, id: u32, now: SystemTime, state: State, drops: Drops) -> Option<&Ban> {
         let mut ban = self.active.remove(&id)?;
-        self.by_prefix.remove(&ban.prefix);
+        match ban.target.prefix() {
+            Some(prefix) => self.by_prefix.remove(&prefix),
+            None => self.by_client.remove(&ban.target),
+        };
         if let Some(end) = ban.lease_end {
             self.leases.remove(&(end, id));
         }
-        if state == State::Lifted && ban.by == By::Rule {
-            self.offenders.set(ban.prefix, ban.offence.saturating_sub(1), now);
+        if state == State::Lifted && ban.counts_as_offence() {
+            self.offenders.set(ban.target.clone(), ban.offence.saturating_sub(1), now);
         }
         (ban.state, ban.until, ban.drops) = (state, Some(now), drops);
         self.remember(ban);
@@ -237,9 +260,13 @@ impl Ledger {
         self.by_prefix.inside(prefix).filter_map(|(_, id)| self.active.get(id))
     }
 
-    /// The ban in force for exactly this prefix.
-    pub fn exact(&self, prefix: &IpNet) -> Option<&Ban> {
-        self.by_prefix.get(prefix).and_then(|id| self.active.get(id))
+    /// The ban in force for exactly this target.
+    pub fn exact(&self, target: &Target) -> Option<&Ban> {
+        let id = match target.prefix() {
+            Some(prefix) => self.by_prefix.get(&prefix),
+            None => self.by_client.get(target),
+        };
+        id.and_then(|id| self.active.get(id))
     }
 
     /// A ban by its id, in force or over.
@@ -252,7 +279,7 @@ impl Ledger {
         self.active.values()
     }
 
-    /// A ban in force, to note where it holds. Prefix, id and lease must stay as they are.
+    /// A ban in force, to note where it holds. Target, id and lease must stay as they are.
     pub fn active_mut(&mut self, id: u32) -> Option<&mut Ban> {
         self.active.get_mut(&id)
     }

@@ -1,5 +1,6 @@
 //! The bans in force, for the request path: what the kernel does not drop (there is no kernel stage, the packet was
-//! already past it) or cannot drop (a client behind a trusted proxy, known by a header only).
+//! already past it) or cannot drop (a client behind a trusted proxy, known by a header only; one client among several
+//! behind an address, known by its key or token).
 //!
 //! Each worker has its own copy, so a request takes no lock: it reads one generation number, and while nobody is banned
 //! that is all. The keeper writes changes to a short log; a worker that sees a new generation applies what it missed,
@@ -7,8 +8,8 @@
 //! the list. Memory: about 64 bytes for each ban and worker. Every entry carries its lease, so even a keeper that died
 //! leaves no ban in force for longer than it was meant.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::cell::{RefCell, RefMut};
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,7 @@ use ipnet::IpNet;
 
 use super::prefix_map::PrefixMap;
 use super::source;
+use super::target::Target;
 
 /// Changes that the log holds; a worker that is further behind copies the whole list.
 const LOG_MAX: usize = 1_024;
@@ -26,14 +28,24 @@ const LOG_MAX: usize = 1_024;
 #[derive(Debug, Clone, Default)]
 struct List {
     banned: PrefixMap<Option<Instant>>,
+    /// By the name of the principal.
+    clients: HashMap<Arc<str>, Vec<Client>>,
     exempt: Arc<[IpNet]>,
+}
+
+/// A ban of one client.
+#[derive(Debug, Clone)]
+struct Client {
+    auth: Arc<str>,
+    at: Option<IpNet>,
+    lease_end: Option<Instant>,
 }
 
 /// One change of the list.
 #[derive(Debug, Clone)]
 enum Change {
-    Ban { prefix: IpNet, lease_end: Option<Instant> },
-    Lift { prefix: IpNet },
+    Ban { target: Target, lease_end: Option<Instant> },
+    Lift { target: Target },
     Exempt { prefixes: Arc<[IpNet]> },
 }
 
@@ -70,12 +82,12 @@ impl Shared {
         Reader { shared: self.clone(), own: RefCell::new(Own { generation: 0, list: List::default() }) }
     }
 
-    pub(super) fn ban(&self, prefix: IpNet, lease_end: Option<Instant>) {
-        self.change(Change::Ban { prefix, lease_end });
+    pub(super) fn ban(&self, target: &Target, lease_end: Option<Instant>) {
+        self.change(Change::Ban { target: target.clone(), lease_end });
     }
 
-    pub(super) fn lift(&self, prefix: IpNet) {
-        self.change(Change::Lift { prefix });
+    pub(super) fn lift(&self, target: &Target) {
+        self.change(Change::Lift { target: target.clone() });
     }
 
     /// Replaces what is never refused.
@@ -106,12 +118,25 @@ impl Reader {
     /// One atomic load, and if anybody is banned one hash probe for each prefix length in use. A worker that has to
     /// catch up takes the lock for at most [`LOG_MAX`] changes or one copy of the list.
     pub fn is_banned(&self, address: IpAddr) -> bool {
+        let list = self.current();
+        !list.banned.is_empty() && list.is_banned(address)
+    }
+
+    /// Whether the client whom `auth` knows as `principal` is banned now when it comes from the address.
+    ///
+    /// Costs as much as [`Reader::is_banned`] and one hash probe, if any client is banned.
+    pub fn is_client_banned(&self, auth: &str, principal: &str, address: IpAddr) -> bool {
+        let list = self.current();
+        !list.clients.is_empty() && list.is_client_banned(auth, principal, address)
+    }
+
+    fn current(&self) -> RefMut<'_, List> {
         let generation = self.shared.generation.load(Ordering::Acquire);
         let mut own = self.own.borrow_mut();
         if own.generation != generation {
             own.catch_up(&self.shared);
         }
-        !own.list.banned.is_empty() && own.list.is_banned(address)
+        RefMut::map(own, |own| &mut own.list)
     }
 }
 
@@ -135,11 +160,23 @@ impl Own {
 impl List {
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Ban { prefix, lease_end } => {
+            Change::Ban { target: Target::Prefix(prefix), lease_end } => {
                 self.banned.insert(prefix, lease_end);
             }
-            Change::Lift { prefix } => {
+            Change::Ban { target: Target::Subject { who, at }, lease_end } => {
+                let bans = self.clients.entry(who.principal).or_default();
+                bans.retain(|ban| ban.auth != who.auth || ban.at != at);
+                bans.push(Client { auth: who.auth, at, lease_end });
+            }
+            Change::Lift { target: Target::Prefix(prefix) } => {
                 self.banned.remove(&prefix);
+            }
+            Change::Lift { target: Target::Subject { who, at } } => {
+                let Some(bans) = self.clients.get_mut(&who.principal) else { return };
+                bans.retain(|ban| ban.auth != who.auth || ban.at != at);
+                if bans.is_empty() {
+                    self.clients.remove(&who.principal);
+                }
             }
             Change::Exempt { prefixes } => self.exempt = prefixes,
         }
@@ -147,10 +184,20 @@ impl List {
 
     fn is_banned(&self, address: IpAddr) -> bool {
         let host = source::canonical(address.into());
-        let in_force =
-            |(_, lease_end): (IpNet, &Option<Instant>)| lease_end.is_none_or(|end| end > Instant::now());
-        self.banned.covering(host).any(in_force) && !self.exempt.iter().any(|prefix| prefix.contains(&host))
+        self.banned.covering(host).any(|(_, lease_end)| in_force(lease_end))
+            && !self.exempt.iter().any(|prefix| prefix.contains(&host))
     }
+
+    fn is_client_banned(&self, auth: &str, principal: &str, address: IpAddr) -> bool {
+        let host = source::canonical(address.into());
+        self.clients.get(principal).into_iter().flatten().any(|ban| {
+            *ban.auth == *auth && ban.at.is_none_or(|at| at.contains(&host)) && in_force(&ban.lease_end)
+        })
+    }
+}
+
+fn in_force(lease_end: &Option<Instant>) -> bool {
+    lease_end.is_none_or(|end| end > Instant::now())
 }
 
 #[cfg(test)]
@@ -158,9 +205,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::abuse::target::Subject;
 
     fn net(text: &str) -> IpNet {
         text.parse().unwrap()
+    }
+
+    fn target(prefix: &str) -> Target {
+        Target::Prefix(net(prefix))
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -173,28 +225,52 @@ mod tests {
         let readers = [shared.reader(), shared.reader()];
         let banned = |address: &str| readers.each_ref().map(|reader| reader.is_banned(ip(address)));
         assert_eq!(banned("203.0.113.9"), [false; 2]);
-        shared.ban(net("203.0.113.9/32"), None);
-        shared.ban(net("2001:db8::/64"), Some(Instant::now() + Duration::from_secs(60)));
+        shared.ban(&target("203.0.113.9/32"), None);
+        shared.ban(&target("2001:db8::/64"), Some(Instant::now() + Duration::from_secs(60)));
         assert_eq!(banned("203.0.113.9"), [true; 2]);
         assert_eq!(banned("::ffff:203.0.113.9"), [true; 2]);
         assert_eq!(banned("2001:db8::77"), [true; 2]);
         assert_eq!(banned("203.0.113.8"), [false; 2]);
-        shared.lift(net("203.0.113.9/32"));
+        shared.lift(&target("203.0.113.9/32"));
         assert_eq!(banned("203.0.113.9"), [false; 2]);
     }
 
     #[test]
     fn a_lease_that_is_over_holds_nobody_even_if_nobody_lifts_it() {
         let shared = Arc::new(Shared::default());
-        shared.ban(net("203.0.113.9/32"), Some(Instant::now()));
+        shared.ban(&target("203.0.113.9/32"), Some(Instant::now()));
         assert!(!shared.reader().is_banned(ip("203.0.113.9")));
+    }
+
+    #[test]
+    fn one_client_is_banned_and_the_others_at_its_address_are_not() {
+        let shared = Arc::new(Shared::default());
+        let reader = shared.reader();
+        let who = Subject { auth: "users".into(), principal: "alice".into() };
+        let here = Target::Subject { who: who.clone(), at: Some(net("203.0.113.9/32")) };
+        let banned = |auth, principal, address| reader.is_client_banned(auth, principal, ip(address));
+        shared.ban(&here, None);
+        assert!(banned("users", "alice", "203.0.113.9"));
+        assert!(!banned("users", "alice", "203.0.113.8"));
+        assert!(!banned("users", "bob", "203.0.113.9"));
+        assert!(!banned("partners", "alice", "203.0.113.9"));
+        assert!(!reader.is_banned(ip("203.0.113.9")));
+        let everywhere = Target::Subject { who, at: None };
+        shared.ban(&everywhere, Some(Instant::now() + Duration::from_secs(60)));
+        assert!(banned("users", "alice", "203.0.113.8"));
+        shared.lift(&everywhere);
+        assert!(!banned("users", "alice", "203.0.113.8"));
+        assert!(banned("users", "alice", "203.0.113.9"));
+        shared.lift(&here);
+        assert!(!banned("users", "alice", "203.0.113.9"));
+        assert!(shared.state().list.clients.is_empty());
     }
 
     #[test]
     fn what_is_allowed_inside_a_banned_prefix_passes() {
         let shared = Arc::new(Shared::default());
         let reader = shared.reader();
-        shared.ban(net("10.0.0.0/8"), None);
+        shared.ban(&target("10.0.0.0/8"), None);
         shared.exempt(vec![net("10.1.0.0/16")]);
         assert!(!reader.is_banned(ip("10.1.2.3")));
         assert!(reader.is_banned(ip("10.2.2.3")));
@@ -209,10 +285,10 @@ mod tests {
         let address = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
         let count = 3 * LOG_MAX as u32;
         for n in 0..count {
-            shared.ban(address(n).into(), None);
+            shared.ban(&Target::Prefix(address(n).into()), None);
             assert!(prompt.is_banned(address(n)));
             if n % 3 == 0 {
-                shared.lift(address(n).into());
+                shared.lift(&Target::Prefix(address(n).into()));
             }
         }
         for n in 0..count {

@@ -15,6 +15,30 @@ pub struct Entry {
     pub ban_id: Option<u32>,
     /// Time left; none: for ever. An entry that has expired may be left out.
     pub left: Option<Duration>,
+    /// Whether it only counts.
+    pub observe: bool,
+}
+
+/// What is to be dropped, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// What.
+    pub prefix: IpNet,
+    /// Time left; none: for ever.
+    pub left: Option<Duration>,
+    /// The ban it belongs to.
+    pub ban_id: u32,
+    /// Count what would be dropped, and pass it.
+    pub observe: bool,
+}
+
+/// What was dropped (or counted) for a ban.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes, Ethernet header included.
+    pub bytes: u64,
 }
 
 /// The kernel's denylist and allowlist. Called by the keeper's thread only, so it may take its time with `tick`, but
@@ -22,14 +46,8 @@ pub struct Entry {
 pub trait Enforcer: Send {
     /// Whether bans reach the kernel at all; otherwise they hold at layer 7 only.
     fn in_kernel(&self) -> bool;
-    /// Adds or replaces the entry for exactly this prefix; with `observe` it counts and does not drop.
-    fn install(
-        &mut self,
-        prefix: IpNet,
-        for_: Option<Duration>,
-        ban_id: u32,
-        observe: bool,
-    ) -> Result<(), String>;
+    /// Adds or replaces the entry for exactly this prefix.
+    fn install(&mut self, lease: &Lease) -> Result<(), String>;
     /// Removes the entry for exactly this prefix; whether there was one.
     fn lift(&mut self, prefix: IpNet) -> Result<bool, String>;
     /// Never drops this prefix, whatever else says so.
@@ -38,8 +56,8 @@ pub trait Enforcer: Send {
     fn disallow(&mut self, prefix: IpNet) -> Result<(), String>;
     /// The allowlist, as it was left by this process or the one before.
     fn allowed(&mut self) -> Vec<IpNet>;
-    /// Packets and bytes dropped (or counted) for this ban.
-    fn drops(&mut self, ban_id: u32) -> (u64, u64);
+    /// What was dropped (or counted) for this ban.
+    fn drops(&mut self, ban_id: u32) -> Drops;
     /// The denylist, as it was left by this process or the one before.
     fn entries(&mut self) -> Vec<Entry>;
     /// Sweeps what has expired and looks for drift; called about every second.
@@ -64,7 +82,7 @@ impl Enforcer for NoKernel {
         false
     }
 
-    fn install(&mut self, _: IpNet, _: Option<Duration>, _: u32, _: bool) -> Result<(), String> {
+    fn install(&mut self, _: &Lease) -> Result<(), String> {
         Ok(())
     }
 
@@ -84,8 +102,8 @@ impl Enforcer for NoKernel {
         Vec::new()
     }
 
-    fn drops(&mut self, _: u32) -> (u64, u64) {
-        (0, 0)
+    fn drops(&mut self, _: u32) -> Drops {
+        Drops::default()
     }
 
     fn entries(&mut self) -> Vec<Entry> {

@@ -9,6 +9,7 @@ mod operator;
 mod owner;
 mod refusal;
 mod restore;
+mod shadow;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 
-use super::ban::{By, Terms};
+use super::ban::By;
 use super::counters::Counters;
 use super::enforcer::Enforcer;
 use super::exempt::Because;
@@ -38,10 +39,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// What a reload may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// When a source is banned; none: never by rule.
-    pub rule: Option<score::Rule>,
-    /// How long.
-    pub terms: Terms,
+    /// When a source is banned; none: never by rule. At most [`score::RULES_MAX`].
+    pub rules: Vec<score::Rule>,
     /// Whether bans drop; otherwise they are counted only.
     pub enforce: bool,
     /// Most bans in force.

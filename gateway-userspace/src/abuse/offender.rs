@@ -1,23 +1,23 @@
 //! Who was banned before, so that a ban gets longer with each return.
 //!
-//! An offence is remembered for [`MEMORY`] after its ban's end. At most [`OFFENDERS_MAX`] sources (about 12 MiB); above
+//! An offence is remembered for [`MEMORY`] after its ban's end. At most [`OFFENDERS_MAX`] targets (about 20 MiB); above
 //! that the one that would be forgotten first is forgotten now.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
 
-use ipnet::IpNet;
+use super::target::Target;
 
 /// How long after the end of its last ban a source is remembered.
 pub const MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Most sources that are remembered.
+/// Most targets that are remembered.
 pub const OFFENDERS_MAX: usize = 65_536;
 
-/// How often each source was banned by rule.
+/// How often each target was banned by rule.
 #[derive(Debug, Default)]
 pub struct Offenders {
-    by_source: HashMap<IpNet, Past, foldhash::quality::RandomState>,
-    by_time: BTreeSet<(SystemTime, IpNet)>,
+    by_target: HashMap<Target, Past, foldhash::quality::RandomState>,
+    by_time: BTreeSet<(SystemTime, Target)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -27,23 +27,23 @@ struct Past {
 }
 
 impl Offenders {
-    /// How many offences are remembered for the source.
-    pub fn count(&self, source: &IpNet, now: SystemTime) -> u32 {
-        self.by_source.get(source).filter(|past| past.forget_at > now).map_or(0, |past| past.count)
+    /// How many offences are remembered for the target.
+    pub fn count(&self, target: &Target, now: SystemTime) -> u32 {
+        self.by_target.get(target).filter(|past| past.forget_at > now).map_or(0, |past| past.count)
     }
 
-    /// Sets how many there were, the last of which ends at `until`; none forgets the source.
-    pub fn set(&mut self, source: IpNet, count: u32, until: SystemTime) {
-        if let Some(past) = self.by_source.remove(&source) {
-            self.by_time.remove(&(past.forget_at, source));
+    /// Sets how many there were, the last of which ends at `until`; none forgets the target.
+    pub fn set(&mut self, target: Target, count: u32, until: SystemTime) {
+        if let Some((target, past)) = self.by_target.remove_entry(&target) {
+            self.by_time.remove(&(past.forget_at, target));
         }
         if count == 0 {
             return;
         }
         let forget_at = until.checked_add(MEMORY).unwrap_or(until);
-        self.by_source.insert(source, Past { count, forget_at });
-        self.by_time.insert((forget_at, source));
-        while self.by_source.len() > OFFENDERS_MAX {
+        self.by_time.insert((forget_at, target.clone()));
+        self.by_target.insert(target, Past { count, forget_at });
+        while self.by_target.len() > OFFENDERS_MAX {
             self.forget_first();
         }
     }
@@ -55,14 +55,14 @@ impl Offenders {
         }
     }
 
-    /// Every source, how often it was banned, and when its last ban ends.
-    pub fn iter(&self) -> impl Iterator<Item = (IpNet, u32, SystemTime)> {
-        self.by_source.iter().map(|(source, past)| (*source, past.count, past.forget_at - MEMORY))
+    /// Every target, how often it was banned, and when its last ban ends.
+    pub fn iter(&self) -> impl Iterator<Item = (&Target, u32, SystemTime)> {
+        self.by_target.iter().map(|(target, past)| (target, past.count, past.forget_at - MEMORY))
     }
 
     fn forget_first(&mut self) {
-        if let Some((_, source)) = self.by_time.pop_first() {
-            self.by_source.remove(&source);
+        if let Some((_, target)) = self.by_time.pop_first() {
+            self.by_target.remove(&target);
         }
     }
 }
@@ -71,17 +71,21 @@ impl Offenders {
 mod tests {
     use super::*;
 
+    fn target(address: [u8; 4]) -> Target {
+        Target::Prefix(std::net::IpAddr::from(address).into())
+    }
+
     #[test]
     fn a_source_is_remembered_for_a_day_after_its_ban_and_then_forgotten() {
-        let source: IpNet = "203.0.113.9/32".parse().unwrap();
+        let source = target([203, 0, 113, 9]);
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let mut offenders = Offenders::default();
-        offenders.set(source, 1, end);
-        offenders.set(source, 2, end);
+        offenders.set(source.clone(), 1, end);
+        offenders.set(source.clone(), 2, end);
         assert_eq!(offenders.count(&source, end + MEMORY - Duration::from_secs(1)), 2);
         assert_eq!(offenders.count(&source, end + MEMORY), 0);
         offenders.sweep(end + MEMORY - Duration::from_secs(1));
-        assert_eq!(offenders.iter().collect::<Vec<_>>(), [(source, 2, end)]);
+        assert_eq!(offenders.iter().collect::<Vec<_>>(), [(&source, 2, end)]);
         offenders.sweep(end + MEMORY);
         assert_eq!(offenders.iter().count(), 0);
         assert!(offenders.by_time.is_empty());
@@ -90,12 +94,12 @@ mod tests {
     #[test]
     fn when_it_is_full_the_one_to_be_forgotten_first_goes() {
         let end = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let source = |n: u32| IpNet::from(std::net::IpAddr::from(n.to_be_bytes()));
+        let source = |n: u32| target(n.to_be_bytes());
         let mut offenders = Offenders::default();
         for n in 0..=OFFENDERS_MAX as u32 {
             offenders.set(source(n), 1, end(u64::from(n)));
         }
-        assert_eq!(offenders.by_source.len(), OFFENDERS_MAX);
+        assert_eq!(offenders.by_target.len(), OFFENDERS_MAX);
         assert_eq!(offenders.by_time.len(), OFFENDERS_MAX);
         assert_eq!(offenders.count(&source(0), end(0)), 0);
         assert_eq!(offenders.count(&source(1), end(0)), 1);

@@ -19,7 +19,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::ban::{By, Enforced, State};
+use super::receipt::RuleAtBan;
 use super::signal::Evidence;
+use super::target::Target;
 
 /// Longest line: a ban with its evidence needs about 45 KiB with the longest texts.
 const LINE_BYTES_MAX: usize = 256 << 10;
@@ -40,28 +42,38 @@ pub enum Record {
     Allow { prefix: IpNet },
     /// … or took it off the list.
     Disallow { prefix: IpNet },
-    /// A source that was banned by rule so many times, the last of which ends at `until_ms`.
-    Offender { source: IpNet, count: u32, until_ms: u64 },
+    /// Who was banned by rule so many times, the last of which ends at `until_ms`.
+    Offender {
+        #[serde(flatten)]
+        target: Target,
+        count: u32,
+        until_ms: u64,
+    },
 }
 
 /// A ban as it was made. Times are milliseconds of Unix time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BanRecord {
     pub id: u32,
-    pub prefix: IpNet,
+    #[serde(flatten)]
+    pub target: Target,
     pub reason: Box<str>,
     pub by: By,
     pub enforced: Enforced,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
     pub since_ms: u64,
     pub until_ms: Option<u64>,
     pub offence: u32,
     pub latency_us: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleAtBan>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
 }
 
-/// The version of the file that this code writes.
-pub const VERSION: u32 = 1;
+/// The version of the file that this code writes. It reads the first one too, which knew bans of prefixes only.
+pub const VERSION: u32 = 2;
 
 /// Why the state file cannot be used.
 #[derive(Debug, thiserror::Error)]

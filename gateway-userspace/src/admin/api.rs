@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::abuse::receipt::RuleAtBan;
 use crate::abuse::signal::Evidence;
 
 mod command;
@@ -162,14 +163,22 @@ pub struct Bans {
 pub struct Ban {
     /// Its id, also in the kernel's entry.
     pub id: u32,
-    /// What is banned.
-    pub prefix: IpNet,
+    /// Whom it keeps out: addresses, or a client at layer 7.
+    pub target: String,
+    /// The addresses; none for a client.
+    pub prefix: Option<IpNet>,
     /// `active`, `expired` or `lifted`.
     pub state: String,
     /// Where it is enforced: `kernel`, `gateway` (layer 7 only), or `observed` (counted, not enforced).
     pub enforced: String,
+    /// Whether it is a shadow ban: counted, whatever `[shield] mode` says.
+    #[serde(default)]
+    pub observed: bool,
     /// Why: the rule that was met, or what the operator wrote.
     pub reason: String,
+    /// The rule that was met, with what it had counted; none for an operator's ban.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleAtBan>,
     /// Who made it: `rule`, or `operator` with the user id.
     pub by: String,
     /// Since when, RFC 3339.
@@ -203,6 +212,9 @@ pub struct BanPrefix {
     pub reason: String,
     /// Even when it covers an exempt address or is wider than /8 (IPv6: /19).
     pub force: bool,
+    /// Count what it would drop, and drop nothing.
+    #[serde(default)]
+    pub observe: bool,
     /// Say what would happen, and do not do it.
     pub dry_run: bool,
 }

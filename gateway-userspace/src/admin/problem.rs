@@ -165,6 +165,7 @@ impl From<Refusal> for Problem {
             | Refusal::Exempt { .. }
             | Refusal::TooWide { .. }
             | Refusal::Over(_)
+            | Refusal::Held { .. }
             | Refusal::Wider { .. }
             | Refusal::Full(_)
             | Refusal::AllowedFull(_)

@@ -240,6 +240,8 @@ struct NewBan {
     #[serde(default)]
     force: bool,
     #[serde(default)]
+    observe: bool,
+    #[serde(default)]
     dry_run: bool,
 }
 
@@ -252,7 +254,7 @@ enum Term {
 }
 
 fn new_ban(body: &[u8]) -> Result<api::BanPrefix, Problem> {
-    let NewBan { address, term, reason, force, dry_run } = decode_json(body)?;
+    let NewBan { address, term, reason, force, observe, dry_run } = decode_json(body)?;
     let for_s = match term {
         None => None,
         Some(Term::Seconds(seconds)) => Some(seconds),
@@ -263,7 +265,7 @@ fn new_ban(body: &[u8]) -> Result<api::BanPrefix, Problem> {
             Some(term::parse(&text).ok_or_else(wrong)?.as_secs())
         }
     };
-    Ok(api::BanPrefix { prefix: prefix(&address)?, for_s, reason, force, dry_run })
+    Ok(api::BanPrefix { prefix: prefix(&address)?, for_s, reason, force, observe, dry_run })
 }
 
 /// `/v1/bans/7` or `/v1/bans/203.0.113.9`

@@ -26,6 +26,9 @@ pub struct BanArguments {
     /// Even if it covers an address that is never to be dropped, or is very wide.
     #[arg(long)]
     force: bool,
+    /// Count what it would drop, and drop nothing: `bans --shadow` says what that was.
+    #[arg(long)]
+    observe: bool,
     /// Only say what would happen.
     #[arg(long)]
     dry_run: bool,
@@ -72,6 +75,7 @@ pub fn ban(common: &Common, output: &Output, arguments: &BanArguments) -> Exit {
         },
         reason: arguments.reason.clone(),
         force: arguments.force,
+        observe: arguments.observe,
         dry_run: arguments.dry_run,
     };
     output.ask(common, &command, |reply| changed(reply, arguments.dry_run))

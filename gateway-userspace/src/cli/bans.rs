@@ -1,5 +1,6 @@
 //! `portcullis bans`: the list, or one ban with its receipt.
 
+use crate::abuse::receipt::RuleAtBan;
 use crate::admin::api::{Ban, Bans, ListBans};
 use crate::config::units::show_duration;
 
@@ -49,20 +50,34 @@ fn list(bans: &Bans) -> String {
     if bans.bans.is_empty() {
         return "nobody is banned\n".into();
     }
-    let mut table = Table::new(&["id", "prefix", "state", "left", "by", "where", "dropped", "reason"]);
+    let mut table = Table::new(&["id", "target", "state", "left", "by", "where", "dropped", "reason"]);
     for ban in &bans.bans {
         table.row([
             ban.id.to_string(),
-            ban.prefix.to_string(),
+            ban.target.clone(),
             ban.state.clone(),
             left(ban),
-            ban.by.clone(),
+            by(ban),
             ban.enforced.clone(),
             ban.packets.to_string(),
             ban.reason.clone(),
         ]);
     }
     table.text()
+}
+
+/// `rule`, or the name of a rule of its own.
+fn by(ban: &Ban) -> String {
+    ban.rule.as_ref().map_or_else(|| ban.by.clone(), |rule| format!("rule {}", rule.name))
+}
+
+/// `scan: 20 denials in 10s on route login, met in 3.2s by 20 not-found`
+fn rule(rule: &RuleAtBan) -> String {
+    let route = rule.route.as_ref().map_or_else(String::new, |route| format!(" on route {route}"));
+    let kinds: Vec<String> =
+        rule.kinds.iter().map(|counted| format!("{} {}", counted.count, counted.kind.as_str())).collect();
+    let seconds = rule.span_ms as f64 / 1e3;
+    format!("{}: {}{route}, met in {seconds:.1}s by {}", rule.name, rule.when, kinds.join(", "))
 }
 
 fn left(ban: &Ban) -> String {
@@ -74,10 +89,11 @@ fn left(ban: &Ban) -> String {
 }
 
 fn receipt(ban: &Ban) -> String {
-    let mut text = format!("ban {} of {}, {}\n", ban.id, ban.prefix, ban.state);
+    let mut text = format!("ban {} of {}, {}\n", ban.id, clean(&ban.target), ban.state);
     let until = ban.until.as_deref().unwrap_or("for ever");
     for (name, value) in [
         ("reason", ban.reason.clone()),
+        ("rule", ban.rule.as_ref().map_or_else(String::new, rule)),
         ("by", ban.by.clone()),
         ("since", ban.since.clone()),
         ("until", format!("{until} ({} left)", left(ban))),
@@ -85,7 +101,9 @@ fn receipt(ban: &Ban) -> String {
         ("enforced", ban.enforced.clone()),
         ("dropped", format!("{} packets, {} bytes", ban.packets, ban.bytes)),
     ] {
-        text.push_str(&format!("  {name:<9} {}\n", clean(&value)));
+        if !value.is_empty() {
+            text.push_str(&format!("  {name:<9} {}\n", clean(&value)));
+        }
     }
     if let Some(latency) = ban.latency_us {
         text.push_str(&format!("  {:<9} {latency} µs from the last denial to the kernel\n", "latency"));
@@ -106,7 +124,7 @@ fn receipt(ban: &Ban) -> String {
         text.push_str(&format!("the requests that led to it:\n{}", table.text()));
     }
     if ban.state == "active" {
-        text.push_str(&format!("undo with: {}\n", ban.undo));
+        text.push_str(&format!("undo with: {}\n", clean(&ban.undo)));
     }
     text
 }
@@ -114,15 +132,25 @@ fn receipt(ban: &Ban) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abuse::signal::Evidence;
+    use crate::abuse::receipt::Counted;
+    use crate::abuse::signal::{Evidence, Kind};
 
     fn ban() -> Ban {
         Ban {
             id: 7,
-            prefix: "203.0.113.9/32".parse().unwrap(),
+            target: "203.0.113.9".into(),
+            prefix: Some("203.0.113.9/32".parse().unwrap()),
             state: "active".into(),
             enforced: "kernel".into(),
+            observed: false,
             reason: "20 denials in 10s".into(),
+            rule: Some(RuleAtBan {
+                name: "login".into(),
+                when: "20 denials in 10s".into(),
+                route: Some("sessions".into()),
+                kinds: vec![Counted { kind: Kind::RateLimited, count: 20 }],
+                span_ms: 3_210,
+            }),
             by: "rule".into(),
             since: "2026-11-22T05:20:00.000Z".into(),
             until: Some("2026-11-22T05:30:00.000Z".into()),
@@ -152,8 +180,8 @@ mod tests {
         let text = list(&Bans { bans: vec![ban()] });
         assert_eq!(
             text,
-            "id  prefix          state   left  by    where   dropped  reason\n \
-             7  203.0.113.9/32  active  9m    rule  kernel     1234  20 denials in 10s\n"
+            "id  target       state   left  by          where   dropped  reason\n \
+             7  203.0.113.9  active  9m    rule login  kernel     1234  20 denials in 10s\n"
         );
         assert_eq!(list(&Bans { bans: vec![] }), "nobody is banned\n");
     }
@@ -161,6 +189,8 @@ mod tests {
     #[test]
     fn the_receipt_shows_the_requests_and_the_undo() {
         let text = receipt(&ban());
+        let rule = "  rule      login: 20 denials in 10s on route sessions, met in 3.2s by 20 rate-limited\n";
+        assert!(text.contains(rule), "{text}");
         assert!(text.contains("GET api.example.com/v1/\\u{1b}[31m"), "{text}");
         assert!(text.contains("429") && text.contains("t13d1516h2_8daaf6152771_e5627efa2ab1"), "{text}");
         assert!(text.ends_with("undo with: portcullis unban 203.0.113.9\n"), "{text}");

@@ -47,8 +47,10 @@ impl Table {
     }
 }
 
+/// An address, which has more than one point, is none.
 fn is_number(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'%'))
+    text.matches('.').count() < 2
+        && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'%'))
 }
 
 /// Text from outside, safe for a terminal.

@@ -86,7 +86,7 @@ impl<'a> Play<'a> {
         self.screen.step(&format!(
             "{DENIALS} denials filled the rule: ban {} of {} was in the kernel {} after the last of them",
             ban.id,
-            ban.prefix,
+            ban.target,
             ban.latency_us.map_or_else(|| String::from("at once"), |latency| format!("{latency} µs")),
         ));
 
@@ -232,10 +232,9 @@ impl<'a> Play<'a> {
             &Address::Socket(self.stage.socket()),
             &ListBans { ended: true, ..ListBans::default() },
         )?;
-        Ok(bans
-            .bans
-            .into_iter()
-            .find(|ban| ban.prefix.contains(&std::net::IpAddr::V4(self.stage.abuser.address))))
+        Ok(bans.bans.into_iter().find(|ban| {
+            ban.prefix.is_some_and(|prefix| prefix.contains(&std::net::IpAddr::V4(self.stage.abuser.address)))
+        }))
     }
 
     fn show(&mut self, last: bool) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use gateway_common::verdict::Reason;
 use ipnet::IpNet;
 
-use crate::abuse::enforcer::{Enforcer, Entry, NoKernel};
+use crate::abuse::enforcer::{Drops, Enforcer, Entry, Lease, NoKernel};
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
 use crate::dataplane::{
@@ -166,14 +166,9 @@ impl Enforcer for KernelEnforcer {
         true
     }
 
-    fn install(
-        &mut self,
-        prefix: IpNet,
-        for_: Option<Duration>,
-        ban_id: u32,
-        observe: bool,
-    ) -> Result<(), String> {
-        let entry = for_.map_or_else(|| DenyEntry::forever(ban_id), |time| DenyEntry::lasting(time, ban_id));
+    fn install(&mut self, lease: &Lease) -> Result<(), String> {
+        let Lease { prefix, left, ban_id, observe } = *lease;
+        let entry = left.map_or_else(|| DenyEntry::forever(ban_id), |time| DenyEntry::lasting(time, ban_id));
         let entry = if observe { entry.observed() } else { entry };
         lock(&self.dataplane).deny(prefix, entry).map_err(told)
     }
@@ -194,13 +189,13 @@ impl Enforcer for KernelEnforcer {
         lock(&self.dataplane).allowed().collect()
     }
 
-    fn drops(&mut self, ban_id: u32) -> (u64, u64) {
+    fn drops(&mut self, ban_id: u32) -> Drops {
         match lock(&self.dataplane).ban_counters(ban_id) {
-            Ok(Some(counters)) => (counters.packets, counters.bytes),
-            Ok(None) => (0, 0),
+            Ok(Some(counters)) => Drops { packets: counters.packets, bytes: counters.bytes },
+            Ok(None) => Drops::default(),
             Err(error) => {
                 tracing::warn!(ban = ban_id, error = told(error), "cannot read what a ban has dropped");
-                (0, 0)
+                Drops::default()
             }
         }
     }
@@ -213,6 +208,7 @@ impl Enforcer for KernelEnforcer {
             prefix,
             ban_id: (entry.ban_id != 0).then_some(entry.ban_id),
             left: entry.until_ns.map(|until_ns| Duration::from_nanos(until_ns.saturating_sub(now_ns))),
+            observe: entry.observe,
         })
         .collect()
     }

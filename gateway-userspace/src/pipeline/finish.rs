@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::abuse::signal::{Evidence, Signal};
+use crate::abuse::signal::{Evidence, Kind, Signal};
 use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
 use crate::header::Value;
@@ -113,7 +113,9 @@ impl Record {
         if let Rejection::BadCredential(_, fault) = rejection {
             self.detail = Some(fault.as_str());
         }
-        if let Some(kind) = rejection.signal() {
+        let route = self.context.route.as_deref();
+        let counts = |kind: &Kind| self.view.shared.config.ban_rules().any(|rule| rule.counts(*kind, route));
+        if let Some(kind) = rejection.signal().filter(counts) {
             self.worker.reporter.report(Signal {
                 source: self.context.peer.socket_address(),
                 trusted_proxy: self.context.peer.trusted,

@@ -3,7 +3,13 @@
 mod addresses;
 mod bans;
 mod budgets;
+mod crashes;
+mod crowd;
 mod fail2ban;
 mod floods;
+mod ipv6;
 mod lists;
+mod matrix;
+mod receipts;
+mod spoof;
 mod stage;

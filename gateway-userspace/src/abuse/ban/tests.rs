@@ -10,17 +10,19 @@ fn ban(ledger: &mut Ledger, prefix: &str, now: Now, offence: u32, term: Duration
     let id = ledger.take_id();
     ledger.enact(Ban {
         id,
-        prefix: net(prefix),
+        target: Target::Prefix(net(prefix)),
         state: State::Active,
         reason: "test".into(),
+        rule: None,
         by: if offence == 0 { By::Operator(0) } else { By::Rule },
         enforced: Enforced::Kernel,
+        observed: false,
         since: now.wall,
         until: Some(now.wall + term),
         lease_end: Some(now.instant + term),
         offence,
         latency_us: None,
-        drops: (0, 0),
+        drops: Drops::default(),
     });
     id
 }
@@ -42,12 +44,12 @@ fn a_ban_doubles_with_each_return_up_to_the_longest() {
 #[test]
 fn a_return_within_a_day_of_the_end_counts_and_a_later_one_does_not() {
     let now = Now::system();
-    let source = net("203.0.113.9/32");
+    let source = Target::Prefix(net("203.0.113.9/32"));
     let mut ledger = Ledger::new(10);
     assert_eq!(ledger.next_offence(&source, now.wall), 1);
     let id = ban(&mut ledger, "203.0.113.9/32", now, 1, TEN_MINUTES);
     let end = now.wall + TEN_MINUTES;
-    ledger.end(id, end, State::Expired, (0, 0)).unwrap();
+    ledger.end(id, end, State::Expired, Drops::default()).unwrap();
     assert_eq!(ledger.next_offence(&source, end + Duration::from_secs(86_399)), 2);
     assert_eq!(ledger.next_offence(&source, end + Duration::from_secs(86_400)), 1);
 }
@@ -55,15 +57,15 @@ fn a_return_within_a_day_of_the_end_counts_and_a_later_one_does_not() {
 #[test]
 fn a_lifted_ban_is_forgiven_and_an_operators_ban_is_no_offence() {
     let now = Now::system();
-    let source = net("203.0.113.9/32");
+    let source = Target::Prefix(net("203.0.113.9/32"));
     let mut ledger = Ledger::new(10);
     for (offence, after) in [(1, 1), (2, 2)] {
         let id = ban(&mut ledger, "203.0.113.9/32", now, offence, TEN_MINUTES);
-        ledger.end(id, now.wall, State::Lifted, (0, 0)).unwrap();
+        ledger.end(id, now.wall, State::Lifted, Drops::default()).unwrap();
         assert_eq!(ledger.next_offence(&source, now.wall), after);
     }
     let id = ban(&mut ledger, "203.0.113.9/32", now, 0, TEN_MINUTES);
-    ledger.end(id, now.wall, State::Expired, (0, 0)).unwrap();
+    ledger.end(id, now.wall, State::Expired, Drops::default()).unwrap();
     assert_eq!(ledger.next_offence(&source, now.wall), 2);
 }
 
@@ -73,17 +75,17 @@ fn a_ban_is_due_at_its_lease_and_not_before() {
     let mut ledger = Ledger::new(10);
     let long = ban(&mut ledger, "203.0.113.1/32", now, 1, 2 * TEN_MINUTES);
     let short = ban(&mut ledger, "203.0.113.2/32", now, 1, TEN_MINUTES);
-    let end = now.instant + TEN_MINUTES;
+    let (end, dropped) = (now.instant + TEN_MINUTES, Drops { packets: 7, bytes: 420 });
     assert_eq!(ledger.next_end(), Some(end));
     assert!(ledger.due(end - Duration::from_nanos(1)).is_empty());
     assert_eq!(ledger.due(end), [short]);
-    ledger.end(short, now.wall + TEN_MINUTES, State::Expired, (7, 420)).unwrap();
+    ledger.end(short, now.wall + TEN_MINUTES, State::Expired, dropped).unwrap();
     assert!(ledger.due(end).is_empty());
     assert_eq!(ledger.count(), 1);
     let over = ledger.get(short).unwrap();
-    assert_eq!((over.state, over.drops), (State::Expired, (7, 420)));
+    assert_eq!((over.state, over.drops), (State::Expired, dropped));
     assert_eq!(ledger.get(long).unwrap().state, State::Active);
-    assert!(ledger.end(short, now.wall, State::Lifted, (0, 0)).is_none(), "it is over");
+    assert!(ledger.end(short, now.wall, State::Lifted, Drops::default()).is_none(), "it is over");
 }
 
 #[test]
@@ -96,7 +98,7 @@ fn overlapping_bans_live_and_end_apart() {
         |ledger: &Ledger| ledger.covering(net("203.0.113.9/32")).map(|ban| ban.id).collect::<Vec<_>>();
     assert_eq!(covering(&ledger), [narrow, wide]);
     assert_eq!(ledger.inside(net("203.0.113.0/25")).map(|ban| ban.id).collect::<Vec<_>>(), [narrow]);
-    ledger.end(narrow, now.wall, State::Lifted, (0, 0));
+    ledger.end(narrow, now.wall, State::Lifted, Drops::default());
     assert_eq!(covering(&ledger), [wide]);
 }
 
@@ -119,7 +121,7 @@ fn what_is_over_is_remembered_up_to_a_limit() {
     let mut forgotten = Vec::new();
     for _ in 0..ENDED_MAX + 3 {
         let id = ban(&mut ledger, "203.0.113.1/32", now, 0, TEN_MINUTES);
-        ledger.end(id, now.wall, State::Lifted, (0, 0));
+        ledger.end(id, now.wall, State::Lifted, Drops::default());
         forgotten.extend(std::iter::from_fn(|| ledger.forget()).map(|ban| ban.id));
     }
     assert_eq!(forgotten, [1, 2, 3]);
@@ -135,6 +137,6 @@ fn it_is_full_at_its_capacity() {
     assert!(!ledger.is_full());
     let id = ban(&mut ledger, "203.0.113.1/32", now, 1, TEN_MINUTES);
     assert!(ledger.is_full());
-    ledger.end(id, now.wall, State::Expired, (0, 0));
+    ledger.end(id, now.wall, State::Expired, Drops::default());
     assert!(!ledger.is_full());
 }

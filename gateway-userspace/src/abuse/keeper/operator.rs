@@ -9,9 +9,11 @@ use ipnet::IpNet;
 use super::owner::Owner;
 use super::refusal::Refusal;
 use crate::abuse::ban::{Ban, By, Enforced, Now, State};
+use crate::abuse::enforcer::Drops;
 use crate::abuse::exempt::{ALLOWED_MAX, Because};
 use crate::abuse::source::{canonical, display};
 use crate::abuse::state::{Record, to_ms};
+use crate::abuse::target::Target;
 use crate::abuse::{source, term};
 use crate::admin::api;
 use crate::observe::timestamp;
@@ -62,7 +64,7 @@ impl Owner {
 
     fn view(&mut self, now: Now, ban: &Ban) -> api::Ban {
         let active = ban.state == State::Active;
-        let (packets, bytes) = if active { self.enforcer.drops(ban.id) } else { ban.drops };
+        let Drops { packets, bytes } = if active { self.enforcer.drops(ban.id) } else { ban.drops };
         let left = ban.lease_end.filter(|_| active).map(|end| end.saturating_duration_since(now.instant));
         let enforced = match ban.enforced {
             Enforced::Kernel => "kernel",
@@ -76,10 +78,13 @@ impl Owner {
         };
         api::Ban {
             id: ban.id,
-            prefix: ban.prefix,
+            target: ban.target.to_string(),
+            prefix: ban.target.prefix(),
             state: state.into(),
             enforced: enforced.into(),
+            observed: ban.observed,
             reason: ban.reason.to_string(),
+            rule: ban.rule.as_deref().cloned(),
             by: match &ban.by {
                 By::Rule => "rule".into(),
                 By::Operator(uid) => format!("operator {uid}"),
@@ -97,7 +102,7 @@ impl Owner {
             undo: if active {
                 format!("portcullis unban {}", ban.id)
             } else {
-                format!("portcullis ban {}", display(ban.prefix))
+                format!("portcullis ban {}{}", ban.target.argument(), observe_flag(ban.observed))
             },
         }
     }
@@ -112,36 +117,49 @@ impl Owner {
             || String::from("until it is lifted"),
             |term| format!("for {}", term::display(term)),
         );
-        let before = self.ledger.exact(&prefix).map(|ban| ban.id);
+        let target = Target::Prefix(prefix);
+        let before = self.ledger.exact(&target).map(|ban| ban.id);
         changes.extend(before.map(|id| format!("replaces ban {id} of the same prefix")));
         if request.dry_run {
-            changes.insert(0, format!("would ban {} {lasts}", display(prefix)));
+            changes.insert(
+                0,
+                format!(
+                    "would {} {} {lasts}",
+                    if request.observe { "observe" } else { "ban" },
+                    display(prefix)
+                ),
+            );
             return Ok(api::Changed { changes, undo: None });
         }
 
         let now = self.now();
         let id = self.ledger.take_id();
-        let enforced = self.install(prefix, term, id).map_err(Refusal::Kernel)?;
+        let enforced = self.install(&target, term, id, request.observe).map_err(Refusal::Kernel)?;
         before.inspect(|before| self.replace(now, *before));
         self.counters.bans_by_operator.fetch_add(1, Relaxed);
         let lease_end = term.and_then(|term| now.instant.checked_add(term));
         self.enact(Ban {
             id,
-            prefix,
+            target,
             state: State::Active,
             reason: clean(&request.reason).into(),
+            rule: None,
             by,
             enforced,
+            observed: request.observe,
             since: now.wall,
             until: lease_end.and(term).and_then(|term| now.wall.checked_add(term)),
             lease_end,
             offence: 0,
             latency_us: None,
-            drops: (0, 0),
+            drops: Drops::default(),
         });
         self.flush();
-        changes.insert(0, format!("banned {} {lasts} (ban {id})", display(prefix)));
-        if enforced == Enforced::Gateway {
+        let done = if request.observe { "observing" } else { "banned" };
+        changes.insert(0, format!("{done} {} {lasts} (ban {id})", display(prefix)));
+        if request.observe {
+            changes.push("counted only: `portcullis bans --shadow` says what it would drop".into());
+        } else if enforced == Enforced::Gateway {
             changes.push("refused by the gateway only: the kernel stage is off".into());
         } else if enforced == Enforced::Observed {
             changes.push("counted only: the shield observes and does not enforce".into());
@@ -167,7 +185,12 @@ impl Owner {
         {
             return Err(Refusal::Covers { prefix, exempt, because });
         }
-        if self.ledger.is_full() && self.ledger.exact(&prefix).is_none() {
+        if request.observe
+            && let Some(held) = self.ledger.exact(&Target::Prefix(prefix)).filter(|ban| !ban.observed)
+        {
+            return Err(Refusal::Held { prefix, id: held.id });
+        }
+        if self.ledger.is_full() && self.ledger.exact(&Target::Prefix(prefix)).is_none() {
             return Err(Refusal::Full(self.ledger.count()));
         }
         let stays =
@@ -176,17 +199,18 @@ impl Owner {
     }
 
     /// Ends a ban whose entry in the kernel was just overwritten by another's. It is not forgiven.
-    fn replace(&mut self, now: Now, id: u32) {
+    pub(super) fn replace(&mut self, now: Now, id: u32) {
         let Some(before) = self.ledger.get(id).cloned() else { return };
-        let (packets, bytes) = self.enforcer.drops(id);
+        let drops = self.enforcer.drops(id);
+        let Drops { packets, bytes } = drops;
         let at_ms = to_ms(now.wall);
         self.write(&Record::End { id, state: State::Lifted, at_ms, packets, bytes });
-        self.ledger.end(id, now.wall, State::Lifted, (packets, bytes));
-        self.deny.lift(before.prefix);
-        if before.by == By::Rule {
-            let (source, count) = (before.prefix, before.offence);
-            self.ledger.offenders_mut().set(source, count, now.wall);
-            self.write(&Record::Offender { source, count, until_ms: at_ms });
+        self.ledger.end(id, now.wall, State::Lifted, drops);
+        self.deny.lift(&before.target);
+        if before.counts_as_offence() {
+            let (target, count) = (before.target, before.offence);
+            self.ledger.offenders_mut().set(target.clone(), count, now.wall);
+            self.write(&Record::Offender { target, count, until_ms: at_ms });
         }
         self.forget_old();
     }
@@ -200,19 +224,19 @@ impl Owner {
         let mut undo = None;
         for id in &ids {
             let Some(ban) = self.ledger.get(*id).cloned() else { continue };
-            let address = display(ban.prefix);
+            let target = &ban.target;
             undo = Some(again(now, &ban));
             if request.dry_run {
-                changes.push(format!("would lift ban {id} of {address}"));
+                changes.push(format!("would lift ban {id} of {target}"));
                 continue;
             }
             self.end(*id, State::Lifted).map_err(Refusal::Kernel)?;
-            changes.push(format!("lifted ban {id} of {address}"));
-            if let Some(wider) = self.ledger.covering(ban.prefix).next() {
-                changes.push(format!(
-                    "{address} is still banned as part of {} (ban {})",
-                    wider.prefix, wider.id
-                ));
+            changes.push(format!("lifted ban {id} of {target}"));
+            let wider =
+                target.prefix().and_then(|prefix| self.ledger.covering(prefix).find(|ban| !ban.observed));
+            if let Some(wider) = wider {
+                changes
+                    .push(format!("{target} is still banned as part of {} (ban {})", wider.target, wider.id));
             }
         }
         self.flush();
@@ -231,7 +255,7 @@ impl Owner {
             (None, Some(prefix)) => {
                 let prefix = canonical(prefix);
                 let inside: Vec<u32> = self.ledger.inside(prefix).map(|ban| ban.id).collect();
-                let own = self.ledger.exact(&widened(prefix)).map(|ban| ban.id);
+                let own = self.ledger.exact(&Target::Prefix(widened(prefix))).map(|ban| ban.id);
                 if inside.is_empty() { own.into_iter().collect() } else { inside }
             }
             (None, None) => return Err(Refusal::Nothing),
@@ -239,8 +263,8 @@ impl Owner {
         ids.sort_unstable();
         if let (true, false, Some(prefix)) = (ids.is_empty(), request.all, request.prefix) {
             let prefix = canonical(prefix);
-            return Err(match self.ledger.covering(prefix).next() {
-                Some(ban) => Refusal::Wider { prefix, wider: ban.prefix, id: ban.id },
+            return Err(match self.ledger.covering(prefix).find(|ban| !ban.observed) {
+                Some(ban) => Refusal::Wider { prefix, wider: ban.target.to_string(), id: ban.id },
                 None => Refusal::NotBanned(prefix),
             });
         }
@@ -258,14 +282,15 @@ impl Owner {
         if !listed && self.exempt.allowed_by_operator().len() >= ALLOWED_MAX {
             return Err(Refusal::AllowedFull(ALLOWED_MAX));
         }
-        let lifted: Vec<(u32, IpNet)> = self.ledger.inside(prefix).map(|ban| (ban.id, ban.prefix)).collect();
+        let lifted: Vec<(u32, String)> =
+            self.ledger.inside(prefix).map(|ban| (ban.id, ban.target.to_string())).collect();
         let will = if request.dry_run { "would be " } else { "" };
         let mut changes = vec![if listed {
             format!("{address} was allowed already")
         } else {
             format!("{address} {will}allowed: never banned, never dropped")
         }];
-        changes.extend(lifted.iter().map(|(id, ban)| format!("ban {id} of {} {will}lifted", display(*ban))));
+        changes.extend(lifted.iter().map(|(id, ban)| format!("ban {id} of {ban} {will}lifted")));
         if request.dry_run {
             return Ok(api::Changed { changes, undo: None });
         }
@@ -312,14 +337,11 @@ impl Owner {
     /// The sources with the highest scores, then the bans with the most drops.
     pub fn sources(&mut self, count: usize) -> Vec<api::SourceTop> {
         let now = self.now();
-        let scores = self.scores.as_ref().map(|scores| scores.top(now.instant, count)).unwrap_or_default();
-        let scored = scores.into_iter().map(|(source, denials)| api::SourceTop {
-            source,
-            score: f64::from(denials),
-            dropped: 0,
-            ban: None,
+        let scored = self.scores.top(now.instant, count).into_iter().map(|(source, denials)| {
+            api::SourceTop { source, score: f64::from(denials), dropped: 0, ban: None }
         });
-        let mut newest: Vec<(u32, IpNet)> = self.ledger.active().map(|ban| (ban.id, ban.prefix)).collect();
+        let prefixes = |ban: &Ban| Some((ban.id, ban.target.prefix()?));
+        let mut newest: Vec<(u32, IpNet)> = self.ledger.active().filter_map(prefixes).collect();
         newest.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
         newest.truncate(TOP_BANS_MAX);
         let mut banned: Vec<api::SourceTop> = newest
@@ -327,7 +349,7 @@ impl Owner {
             .map(|(id, source)| api::SourceTop {
                 source,
                 score: 0.0,
-                dropped: self.enforcer.drops(id).0,
+                dropped: self.enforcer.drops(id).packets,
                 ban: Some(id),
             })
             .collect();
@@ -342,10 +364,15 @@ impl Owner {
         if let Some((entry, because)) = self.exempt.contains(host) {
             return format!("never banned: {} is on the list as {because}", display(entry));
         }
-        if let Some(ban) = self.ledger.covering(host).next() {
-            return format!("banned as {} (ban {}): {}", display(ban.prefix), ban.id, ban.reason);
+        let mut covering: Vec<&Ban> = self.ledger.covering(host).collect();
+        covering.sort_by_key(|ban| ban.observed);
+        match covering.first() {
+            Some(ban) if ban.observed => {
+                format!("observed as {} (ban {}), which drops nothing: {}", ban.target, ban.id, ban.reason)
+            }
+            Some(ban) => format!("banned as {} (ban {}): {}", ban.target, ban.id, ban.reason),
+            None => String::from("not banned"),
         }
-        String::from("not banned")
     }
 }
 
@@ -359,7 +386,11 @@ fn again(now: Now, ban: &Ban) -> String {
     let left =
         ban.lease_end.map(|end| end.saturating_duration_since(now.instant).max(Duration::from_secs(1)));
     let term = left.map_or_else(|| String::from("ever"), term::display);
-    format!("portcullis ban {} --for {term}", display(ban.prefix))
+    format!("portcullis ban {} --for {term}{}", ban.target.argument(), observe_flag(ban.observed))
+}
+
+fn observe_flag(observed: bool) -> &'static str {
+    if observed { " --observe" } else { "" }
 }
 
 /// A reason without control characters, and not too long.

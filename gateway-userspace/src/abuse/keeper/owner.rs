@@ -10,12 +10,13 @@ use ipnet::IpNet;
 use super::Settings;
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
 use crate::abuse::counters::Counters;
-use crate::abuse::enforcer::Enforcer;
+use crate::abuse::enforcer::{Drops, Enforcer, Lease};
 use crate::abuse::exempt::{Because, Exempt};
-use crate::abuse::receipt::{self, Receipts};
-use crate::abuse::score::{Offence, Rule, Scores};
+use crate::abuse::receipt::{self, Receipts, RuleAtBan};
+use crate::abuse::score::{Offence, Scores};
 use crate::abuse::signal::Signal;
 use crate::abuse::state::{self, Journal, Record};
+use crate::abuse::target::Target;
 use crate::abuse::{deny, source, term};
 
 /// How often the machine's addresses and routes are looked at again.
@@ -28,7 +29,7 @@ pub struct Owner {
     pub(super) settings: Settings,
     pub(super) clock: Box<dyn Fn() -> Now + Send>,
     pub(super) surroundings: fn() -> Vec<(IpNet, Because)>,
-    pub(super) scores: Option<Scores>,
+    pub(super) scores: Scores,
     pub(super) ledger: Ledger,
     pub(super) receipts: Receipts,
     pub(super) exempt: Exempt,
@@ -56,19 +57,27 @@ impl Owner {
             self.expire();
         }
         // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
-        if self.ledger.covering(host).next().is_some() {
+        if self.is_covered(host, false) {
             return;
         }
-        let Some(scores) = &mut self.scores else { return };
         if let Some(evidence) = &mut signal.evidence {
             receipt::clamp(evidence);
         }
-        let Some(offence) = scores.step(now.instant, signal) else { return };
-        let rule = scores.rule();
+        for offence in self.scores.step(now.instant, signal) {
+            // One denial may meet several rules; one ban is enough.
+            if self.is_covered(host, offence.rule.observe) {
+                continue;
+            }
+            self.judge(now, host, offence);
+        }
+    }
+
+    /// Bans whom a rule was met by, or says why not.
+    fn judge(&mut self, now: Now, host: IpNet, offence: Offence) {
         // The /64 of an address on our own network holds our own address too; then the one address must do.
         let candidates = [offence.source, host];
         match candidates.into_iter().find(|prefix| self.exempt.covers(*prefix).is_none()) {
-            Some(prefix) => self.punish(now, rule, prefix, offence),
+            Some(prefix) => self.punish(now, Target::Prefix(prefix), offence),
             None => self.spare(now, host),
         }
     }
@@ -84,15 +93,15 @@ impl Owner {
     }
 
     /// Kernel first: that is what the abuser's next packet meets. Then layer 7, the ledger and the state file.
-    fn punish(&mut self, now: Now, rule: Rule, prefix: IpNet, offence: Offence) {
+    fn punish(&mut self, now: Now, target: Target, offence: Offence) {
         if self.ledger.is_full() {
             self.complain(now, "no room for another ban: shield.capacity is reached");
             return;
         }
-        let nth = self.ledger.next_offence(&prefix, now.wall);
-        let duration = self.settings.terms.of(nth);
+        let nth = self.ledger.next_offence(&target, now.wall);
+        let duration = offence.rule.terms.of(nth);
         let id = self.ledger.take_id();
-        let enforced = match self.install(prefix, Some(duration), id) {
+        let enforced = match self.install(&target, Some(duration), id, offence.rule.observe) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(
@@ -105,40 +114,48 @@ impl Owner {
         let latency = self.now().instant.saturating_duration_since(offence.last);
         let latency_us = (enforced == Enforced::Kernel).then(|| self.counters.latency.observe(latency));
         self.counters.bans_by_rule.fetch_add(1, Relaxed);
+        self.supersede(now, &target);
 
+        let rule = RuleAtBan::of(&offence);
         let ban = Ban {
             id,
-            prefix,
+            target,
             state: State::Active,
-            reason: reason(rule, &offence).into(),
+            reason: rule.reason().into(),
+            rule: Some(rule.into()),
             by: By::Rule,
             enforced,
+            observed: offence.rule.observe,
             since: now.wall,
             until: now.wall.checked_add(duration),
             lease_end: now.instant.checked_add(duration),
             offence: nth,
             latency_us,
-            drops: (0, 0),
+            drops: Drops::default(),
         };
-        let (address, lasts) = (source::display(ban.prefix), term::display(duration));
-        tracing::info!(target: "audit", by = "rule", ban = id, %address, %lasts, reason = %ban.reason, "banned");
+        let (target, lasts) = (&ban.target, term::display(duration));
+        tracing::info!(target: "audit", by = "rule", rule = %offence.rule.name, ban = id, %target, %lasts, reason = %ban.reason, "banned");
         self.receipts.file(id, offence.evidence);
         self.enact(ban);
     }
 
-    /// Puts a prefix into the kernel's denylist and says where the ban holds now.
+    /// Puts a target into the kernel's denylist, if it is one for the kernel, and says where the ban holds now.
     pub(super) fn install(
         &mut self,
-        prefix: IpNet,
-        duration: Option<Duration>,
-        id: u32,
+        target: &Target,
+        left: Option<Duration>,
+        ban_id: u32,
+        observed: bool,
     ) -> Result<Enforced, String> {
-        let observe = !self.settings.enforce;
-        if let Err(error) = self.enforcer.install(prefix, duration, id, observe) {
+        let observe = observed || !self.settings.enforce;
+        let in_kernel = target.prefix().is_some() && self.enforcer.in_kernel();
+        if let Some(prefix) = target.prefix()
+            && let Err(error) = self.enforcer.install(&Lease { prefix, left, ban_id, observe })
+        {
             self.counters.enforcer_failures.fetch_add(1, Relaxed);
             return Err(error);
         }
-        Ok(match (observe, self.enforcer.in_kernel()) {
+        Ok(match (observe, in_kernel) {
             (true, _) => Enforced::Observed,
             (false, true) => Enforced::Kernel,
             (false, false) => Enforced::Gateway,
@@ -148,7 +165,7 @@ impl Owner {
     /// Everything that a new ban means outside the kernel.
     pub(super) fn enact(&mut self, ban: Ban) {
         if ban.enforced != Enforced::Observed {
-            self.deny.ban(ban.prefix, ban.lease_end);
+            self.deny.ban(&ban.target, ban.lease_end);
         }
         let record = self.record_of(&ban);
         self.ledger.enact(ban);
@@ -158,20 +175,23 @@ impl Owner {
 
     /// Ends a ban: in the state file first, so that a crash in between does not bring it back.
     pub(super) fn end(&mut self, id: u32, state: State) -> Result<(), String> {
-        let Some(prefix) = self.ledger.get(id).map(|ban| ban.prefix) else { return Ok(()) };
+        let Some((target, observed)) = self.ledger.get(id).map(|ban| (ban.target.clone(), ban.observed))
+        else {
+            return Ok(());
+        };
         let now = self.now();
-        let (packets, bytes) = self.enforcer.drops(id);
+        let drops = self.enforcer.drops(id);
+        let Drops { packets, bytes } = drops;
         self.write(&Record::End { id, state, at_ms: state::to_ms(now.wall), packets, bytes });
-        let lifted = self.enforcer.lift(prefix);
-        self.deny.lift(prefix);
-        self.ledger.end(id, now.wall, state, (packets, bytes));
+        let lifted = target.prefix().map_or(Ok(false), |prefix| self.enforcer.lift(prefix));
+        self.deny.lift(&target);
+        self.ledger.end(id, now.wall, state, drops);
         self.forget_old();
         self.count_active();
-        if let Some(scores) = &mut self.scores {
-            scores.forget(&source::of(prefix.addr()));
+        if let (Some(prefix), false) = (target.prefix(), observed) {
+            self.scores.forget(&source::of(prefix.addr()));
         }
-        let address = source::display(prefix);
-        tracing::info!(target: "audit", ban = id, %address, packets, bytes, ?state, "ban ended");
+        tracing::info!(target: "audit", ban = id, %target, packets, bytes, ?state, "ban ended");
         if lifted.is_err() {
             self.counters.enforcer_failures.fetch_add(1, Relaxed);
         }
@@ -223,13 +243,10 @@ impl Owner {
         self.flush();
     }
 
-    /// Takes over what a reload changed. Scores stay if the rule did.
+    /// Takes over what a reload changed. Scores stay if the rules did.
     pub fn configure(&mut self, settings: Settings) {
         let now = self.now();
-        let same_rule = self.settings.rule == settings.rule;
-        if !same_rule {
-            self.scores = settings.rule.map(|rule| Scores::new(rule, now.instant));
-        }
+        self.scores.configure(settings.rules.clone(), now.instant);
         let rearmed = self.settings.enforce != settings.enforce;
         self.ledger.set_capacity(settings.capacity);
         self.exempt.configure(settings.exempt.clone());
@@ -261,7 +278,8 @@ impl Owner {
             }
         }
         self.deny.exempt(wanted.into_iter().collect());
-        let exempt = |ban: &&Ban| self.exempt.contains(ban.prefix).is_some();
+        let exempt =
+            |ban: &&Ban| ban.target.prefix().is_some_and(|prefix| self.exempt.contains(prefix).is_some());
         let spared: Vec<u32> = self.ledger.active().filter(exempt).map(|ban| ban.id).collect();
         for id in spared {
             if let Err(error) = self.end(id, State::Lifted) {
@@ -276,7 +294,7 @@ impl Owner {
         for id in self.ledger.active().map(|ban| ban.id).collect::<Vec<_>>() {
             let Some(ban) = self.ledger.get(id).cloned() else { continue };
             let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
-            match self.install(ban.prefix, left, id) {
+            match self.install(&ban.target, left, id, ban.observed) {
                 Ok(enforced) => self.moved(id, enforced),
                 Err(error) => self.complain(now, &format!("cannot change ban {id} in the kernel: {error}")),
             }
@@ -287,8 +305,11 @@ impl Owner {
     pub(super) fn moved(&mut self, id: u32, enforced: Enforced) {
         let Some(ban) = self.ledger.active_mut(id) else { return };
         ban.enforced = enforced;
-        let (prefix, lease_end) = (ban.prefix, ban.lease_end);
-        if enforced == Enforced::Observed { self.deny.lift(prefix) } else { self.deny.ban(prefix, lease_end) }
+        if enforced == Enforced::Observed {
+            self.deny.lift(&ban.target);
+        } else {
+            self.deny.ban(&ban.target, ban.lease_end);
+        }
     }
 
     pub(super) fn now(&self) -> Now {
@@ -336,11 +357,4 @@ fn due(last: &mut Option<Instant>, now: Instant) -> bool {
         *last = Some(now);
     }
     due
-}
-
-/// `20 denials in 10s: 18 rate-limited, 2 unauthenticated`
-fn reason(rule: Rule, offence: &Offence) -> String {
-    let kinds: Vec<String> =
-        offence.kinds.iter().map(|(kind, count)| format!("{count} {}", kind.as_str())).collect();
-    format!("{} denials in {}: {}", rule.denials, term::display(rule.within), kinds.join(", "))
 }

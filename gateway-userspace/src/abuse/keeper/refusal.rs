@@ -36,12 +36,18 @@ pub enum Refusal {
     /// Banned only by a wider ban.
     #[error(
         "{} is banned only as part of {} (ban {id}); `portcullis unban {id}` lifts that one, \
-         `portcullis allow {}` lets it alone pass", display(*prefix), display(*wider), display(*prefix)
+         `portcullis allow {}` lets it alone pass", display(*prefix), wider, display(*prefix)
     )]
-    Wider { prefix: IpNet, wider: IpNet, id: u32 },
+    Wider { prefix: IpNet, wider: String, id: u32 },
     /// None of prefix, id and all was given.
     #[error("say which ban: a prefix, an id, or all")]
     Nothing,
+    /// An operator would observe what is banned.
+    #[error(
+        "{} is banned (ban {id}), so what is dropped cannot be observed; `portcullis unban {id}` first",
+        display(*prefix)
+    )]
+    Held { prefix: IpNet, id: u32 },
     /// The list of bans is full.
     #[error("there are {0} bans in force already, as many as shield.capacity allows")]
     Full(usize),

@@ -14,11 +14,12 @@ use ipnet::IpNet;
 use super::owner::Owner;
 use super::{Options, Settings};
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
-use crate::abuse::enforcer::{Enforcer, Entry};
+use crate::abuse::enforcer::{Drops, Enforcer, Entry};
 use crate::abuse::exempt::{ALLOWED_MAX, Because, Exempt};
 use crate::abuse::receipt::Receipts;
 use crate::abuse::score::Scores;
 use crate::abuse::state::{self, BanRecord, Journal, Record, from_ms, to_ms};
+use crate::abuse::target::Target;
 use crate::abuse::{source, surroundings};
 
 impl Owner {
@@ -66,7 +67,7 @@ impl Owner {
         exempt.configure(settings.exempt.clone());
         exempt.surround(surroundings());
         Owner {
-            scores: settings.rule.map(|rule| Scores::new(rule, now.instant)),
+            scores: Scores::new(settings.rules.clone(), now.instant),
             ledger: Ledger::new(settings.capacity),
             receipts: Receipts::default(),
             exempt,
@@ -92,7 +93,7 @@ impl Owner {
                 Record::Begin { next_id, .. } => self.ledger.reserve_ids(next_id),
                 Record::Ban(record) => self.replay_ban(now, *record),
                 Record::End { id, state, at_ms, packets, bytes } => {
-                    self.ledger.end(id, from_ms(at_ms), state, (packets, bytes));
+                    self.ledger.end(id, from_ms(at_ms), state, Drops { packets, bytes });
                     self.forget_old();
                 }
                 Record::Allow { prefix } if self.exempt.allowed_by_operator().len() < ALLOWED_MAX => {
@@ -102,8 +103,8 @@ impl Owner {
                 Record::Disallow { prefix } => {
                     self.exempt.disallow(&source::canonical(prefix));
                 }
-                Record::Offender { source, count, until_ms } => {
-                    self.ledger.offenders_mut().set(source::canonical(source), count, from_ms(until_ms));
+                Record::Offender { target, count, until_ms } => {
+                    self.ledger.offenders_mut().set(target.canonical(), count, from_ms(until_ms));
                 }
             }
         }
@@ -111,10 +112,10 @@ impl Owner {
     }
 
     fn replay_ban(&mut self, now: Now, record: BanRecord) {
-        let prefix = source::canonical(record.prefix);
-        // Two bans of one prefix without an end between them: the line of the first one's end is lost.
-        if let Some(id) = self.ledger.exact(&prefix).map(|ban| ban.id) {
-            self.ledger.end(id, now.wall, State::Lifted, (0, 0));
+        let target = record.target.canonical();
+        // Two bans of one target without an end between them: the line of the first one's end is lost.
+        if let Some(id) = self.ledger.exact(&target).map(|ban| ban.id) {
+            self.ledger.end(id, now.wall, State::Lifted, Drops::default());
         }
         let (since, until) = (from_ms(record.since_ms), record.until_ms.map(from_ms));
         // Never longer than it was meant, should the clock have gone back (a machine that boots in 1970).
@@ -125,17 +126,19 @@ impl Owner {
         self.receipts.file(record.id, record.evidence);
         self.ledger.enact(Ban {
             id: record.id,
-            prefix,
+            target,
             state: State::Active,
             reason: record.reason,
+            rule: record.rule.map(Arc::new),
             by: record.by,
             enforced: record.enforced,
+            observed: record.observed,
             since,
             until,
             lease_end: left.and_then(|left| now.instant.checked_add(left)),
             offence: record.offence,
             latency_us: record.latency_us,
-            drops: (0, 0),
+            drops: Drops::default(),
         });
     }
 
@@ -153,11 +156,12 @@ impl Owner {
         self.ledger.reserve_ids(highest.saturating_add(1));
         let known: Vec<Ban> = self.ledger.active().cloned().collect();
         for ban in known {
-            self.resume(now, &ban, held.get(&ban.prefix));
+            let held = ban.target.prefix().and_then(|prefix| held.get(&prefix));
+            self.resume(now, &ban, held);
         }
         self.expire();
         for (prefix, entry) in held {
-            if self.ledger.exact(&prefix).is_none() {
+            if self.ledger.exact(&Target::Prefix(prefix)).is_none() {
                 self.adopt(now, prefix, entry);
             }
         }
@@ -177,7 +181,7 @@ impl Owner {
             return;
         }
         // Also where the kernel has it: whether it drops or counts may have changed.
-        match self.install(ban.prefix, left, ban.id) {
+        match self.install(&ban.target, left, ban.id, ban.observed) {
             Ok(enforced) => self.moved(ban.id, enforced),
             Err(error) => {
                 self.moved(ban.id, Enforced::Gateway);
@@ -197,7 +201,8 @@ impl Owner {
             return;
         }
         let id = entry.ban_id.filter(|id| *id != 0).unwrap_or_else(|| self.ledger.take_id());
-        let enforced = match self.install(prefix, entry.left, id) {
+        let target = Target::Prefix(prefix);
+        let enforced = match self.install(&target, entry.left, id, entry.observe) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(now, &format!("cannot take over {prefix} from the kernel's list: {error}"));
@@ -206,19 +211,22 @@ impl Owner {
         };
         let ban = Ban {
             id,
-            prefix,
+            target,
             state: State::Active,
             reason: "in the kernel's list when the gateway started, without a record of why".into(),
+            rule: None,
             by: By::Kernel,
             enforced,
+            // What counted goes on counting: nobody is banned because a file was lost.
+            observed: entry.observe,
             since: now.wall,
             until: entry.left.and_then(|left| now.wall.checked_add(left)),
             lease_end: entry.left.and_then(|left| now.instant.checked_add(left)),
             offence: 0,
             latency_us: None,
-            drops: (0, 0),
+            drops: Drops::default(),
         };
-        tracing::info!(target: "audit", by = "kernel", ban = id, address = %source::display(prefix), "ban adopted");
+        tracing::info!(target: "audit", by = "kernel", ban = id, target = %ban.target, "ban adopted");
         self.enact(ban);
     }
 
@@ -226,14 +234,16 @@ impl Owner {
     pub(super) fn record_of(&self, ban: &Ban) -> Record {
         Record::Ban(Box::new(BanRecord {
             id: ban.id,
-            prefix: ban.prefix,
+            target: ban.target.clone(),
             reason: ban.reason.clone(),
             by: ban.by.clone(),
             enforced: ban.enforced,
+            observed: ban.observed,
             since_ms: to_ms(ban.since),
             until_ms: ban.until.map(to_ms),
             offence: ban.offence,
             latency_us: ban.latency_us,
+            rule: ban.rule.as_deref().cloned(),
             evidence: self.receipts.of(ban.id).to_vec(),
         }))
     }
@@ -246,13 +256,13 @@ impl Owner {
             self.exempt.allowed_by_operator().iter().map(|prefix| Record::Allow { prefix: *prefix });
         let ended = self.ledger.ended().flat_map(|ban| {
             let at_ms = to_ms(ban.until.unwrap_or(ban.since));
-            let (packets, bytes) = ban.drops;
+            let Drops { packets, bytes } = ban.drops;
             [self.record_of(ban), Record::End { id: ban.id, state: ban.state, at_ms, packets, bytes }]
         });
         let active = self.ledger.active().map(|ban| self.record_of(ban));
         // After the bans, which would set them too: a ban that was lifted since does not count.
-        let offenders = self.ledger.offenders().iter().map(|(source, count, until)| Record::Offender {
-            source,
+        let offenders = self.ledger.offenders().iter().map(|(target, count, until)| Record::Offender {
+            target: target.clone(),
             count,
             until_ms: to_ms(until),
         });

@@ -3,6 +3,7 @@
 mod command;
 mod restart;
 mod rule;
+mod shadow;
 mod thread;
 
 use std::collections::BTreeMap;
@@ -13,9 +14,9 @@ use std::time::SystemTime;
 
 use super::owner::Owner;
 use super::*;
-use crate::abuse::ban::{By, Now};
-use crate::abuse::enforcer::{Entry, NoKernel};
-use crate::abuse::signal::{Evidence, Kind, Signal};
+use crate::abuse::ban::{By, Now, Terms};
+use crate::abuse::enforcer::{Drops, Entry, Lease, NoKernel};
+use crate::abuse::signal::{Evidence, Kind, Kinds, Signal};
 
 const ABUSER: &str = "203.0.113.9";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -39,19 +40,13 @@ impl Enforcer for Maps {
     fn in_kernel(&self) -> bool {
         true
     }
-    fn install(
-        &mut self,
-        prefix: IpNet,
-        for_: Option<Duration>,
-        ban_id: u32,
-        observe: bool,
-    ) -> Result<(), String> {
-        let end = for_.map(|for_| for_ + *self.1.lock().unwrap());
+    fn install(&mut self, lease: &Lease) -> Result<(), String> {
+        let end = lease.left.map(|left| left + *self.1.lock().unwrap());
         let mut maps = self.0.lock().unwrap();
         if maps.broken {
             return Err("no space left on device".into());
         }
-        maps.deny.insert(prefix, (Some(ban_id), end, observe));
+        maps.deny.insert(lease.prefix, (Some(lease.ban_id), end, lease.observe));
         Ok(())
     }
     fn lift(&mut self, prefix: IpNet) -> Result<bool, String> {
@@ -68,16 +63,18 @@ impl Enforcer for Maps {
     fn allowed(&mut self) -> Vec<IpNet> {
         self.0.lock().unwrap().allow.iter().copied().collect()
     }
-    fn drops(&mut self, ban_id: u32) -> (u64, u64) {
-        (u64::from(ban_id) * 10, u64::from(ban_id) * 600)
+    fn drops(&mut self, ban_id: u32) -> Drops {
+        Drops { packets: u64::from(ban_id) * 10, bytes: u64::from(ban_id) * 600 }
     }
     fn entries(&mut self) -> Vec<Entry> {
         let now = *self.1.lock().unwrap();
-        let entry = |(prefix, (ban_id, end, _)): (&IpNet, &(Option<u32>, Option<Duration>, bool))| Entry {
-            prefix: *prefix,
-            ban_id: *ban_id,
-            left: end.map(|end| end.saturating_sub(now)),
-        };
+        let entry =
+            |(prefix, (ban_id, end, observe)): (&IpNet, &(Option<u32>, Option<Duration>, bool))| Entry {
+                prefix: *prefix,
+                ban_id: *ban_id,
+                left: end.map(|end| end.saturating_sub(now)),
+                observe: *observe,
+            };
         self.0.lock().unwrap().deny.iter().map(entry).collect()
     }
     fn tick(&mut self) {}
@@ -113,8 +110,7 @@ impl Bench {
         let folder = std::env::temp_dir().join(format!("portcullis-keeper-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let settings = Settings {
-            rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10) }),
-            terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
+            rules: vec![rule("shield", 20)],
             enforce: true,
             capacity: 1_000,
             exempt: vec![
@@ -177,6 +173,18 @@ impl Bench {
         self.ban_with(prefix, Some(600), false, false)
     }
 
+    fn observe(&mut self, prefix: &str) -> Result<api::Changed, Refusal> {
+        let request = api::BanPrefix {
+            prefix: net(prefix),
+            for_s: Some(600),
+            reason: "who is that".into(),
+            force: false,
+            observe: true,
+            dry_run: false,
+        };
+        self.owner().ban(&request, By::Operator(1000))
+    }
+
     fn ban_with(
         &mut self,
         prefix: &str,
@@ -184,7 +192,14 @@ impl Bench {
         force: bool,
         dry_run: bool,
     ) -> Result<api::Changed, Refusal> {
-        let request = api::BanPrefix { prefix: net(prefix), for_s, reason: "scanner".into(), force, dry_run };
+        let request = api::BanPrefix {
+            prefix: net(prefix),
+            for_s,
+            reason: "scanner".into(),
+            force,
+            observe: false,
+            dry_run,
+        };
         self.owner().ban(&request, By::Operator(1000))
     }
 
@@ -210,6 +225,19 @@ impl Drop for Bench {
 
 fn net(text: &str) -> IpNet {
     text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).unwrap()
+}
+
+/// So many denials in 10 s.
+fn rule(name: &str, denials: u32) -> score::Rule {
+    score::Rule {
+        name: name.into(),
+        denials,
+        within: Duration::from_secs(10),
+        kinds: Kinds::USUAL,
+        route: None,
+        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
+        observe: false,
+    }
 }
 
 fn signal(source: &str, at: Instant, nth: usize) -> Signal {

@@ -4,6 +4,8 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::abuse::receipt::Counted;
+use crate::abuse::signal::Kind;
 
 /// A folder of its own for each test, removed afterwards.
 struct Folder(PathBuf);
@@ -36,14 +38,22 @@ fn net(text: &str) -> IpNet {
 fn samples() -> Vec<Record> {
     let ban = BanRecord {
         id: 7,
-        prefix: net("203.0.113.9/32"),
+        target: Target::Prefix(net("203.0.113.9/32")),
         reason: "20 denials in 10s; quote \" and newline \n".into(),
         by: By::Rule,
         enforced: Enforced::Kernel,
+        observed: false,
         since_ms: 1_795_324_800_000,
         until_ms: Some(1_795_325_400_000),
         offence: 1,
         latency_us: Some(120),
+        rule: Some(RuleAtBan {
+            name: "login".into(),
+            when: "20 denials in 10s".into(),
+            route: None,
+            kinds: vec![Counted { kind: Kind::RateLimited, count: 20 }],
+            span_ms: 3_200,
+        }),
         evidence: Vec::new(),
     };
     vec![
@@ -51,7 +61,11 @@ fn samples() -> Vec<Record> {
         Record::Ban(Box::new(ban)),
         Record::Allow { prefix: net("198.51.100.0/24") },
         Record::End { id: 7, state: State::Lifted, at_ms: 1_795_324_900_000, packets: 3, bytes: 180 },
-        Record::Offender { source: net("2001:db8::/64"), count: 2, until_ms: 1_795_324_900_000 },
+        Record::Offender {
+            target: Target::Prefix(net("2001:db8::/64")),
+            count: 2,
+            until_ms: 1_795_324_900_000,
+        },
         Record::Disallow { prefix: net("198.51.100.0/24") },
     ]
 }
@@ -164,7 +178,7 @@ fn a_second_gateway_a_later_version_and_a_planted_link_are_refused() {
     drop(journal);
 
     std::fs::write(folder.log(), line(&Record::Begin { version: VERSION + 1, next_id: 1 })).unwrap();
-    assert!(matches!(Journal::open(&folder.0), Err(Error::TooNew { found: 2, .. })));
+    assert!(matches!(Journal::open(&folder.0), Err(Error::TooNew { found: 3, .. })));
 
     let victim = folder.0.join("victim");
     std::fs::write(&victim, b"precious").unwrap();
@@ -179,4 +193,23 @@ fn times_survive_the_round_trip_to_the_millisecond() {
     let time = from_ms(1_795_324_800_007);
     assert_eq!(to_ms(time), 1_795_324_800_007);
     assert_eq!(crate::observe::timestamp::format(from_ms(u64::MAX)), "9999-01-01T00:00:00.000Z");
+}
+
+#[test]
+fn a_file_of_the_first_version_is_read_and_half_a_target_is_damage() {
+    let folder = Folder::new();
+    let lines = [
+        r#"{"begin":{"version":1,"next_id":8}}"#,
+        r#"{"ban":{"id":7,"prefix":"203.0.113.9/32","reason":"r","by":"rule","enforced":"kernel","since_ms":1,"until_ms":2,"offence":1,"latency_us":null}}"#,
+        r#"{"offender":{"source":"2001:db8::/64","count":2,"until_ms":3}}"#,
+        r#"{"offender":{"principal":"alice","count":2,"until_ms":3}}"#,
+    ];
+    std::fs::write(folder.log(), lines.join("\n") + "\n").unwrap();
+    let (_, records, damage) = Journal::open(&folder.0).unwrap();
+    assert_eq!(damage, Damage { cut_bytes: 0, lines_skipped: 1 });
+    let [Record::Begin { .. }, Record::Ban(ban), Record::Offender { target, .. }] = &records[..] else {
+        panic!("{records:?}")
+    };
+    assert_eq!(ban.target, Target::Prefix(net("203.0.113.9/32")));
+    assert_eq!(*target, Target::Prefix(net("2001:db8::/64")));
 }

@@ -94,7 +94,7 @@ fn unban_finds_what_lies_in_the_prefix_and_names_what_is_wider() {
     bench.deny("2001:db8::7", 20);
     bench.deny("198.51.100.7", 20);
     let refusal = bench.unban(Some(ABUSER), None).unwrap_err();
-    assert_eq!(refusal, Refusal::Wider { prefix: net(ABUSER), wider: net("203.0.112.0/23"), id: 1 });
+    assert_eq!(refusal, Refusal::Wider { prefix: net(ABUSER), wider: "203.0.112.0/23".into(), id: 1 });
     assert_eq!(bench.unban(Some("192.0.2.1"), None).unwrap_err(), Refusal::NotBanned(net("192.0.2.1")));
     assert_eq!(bench.unban(None, None).unwrap_err(), Refusal::Nothing);
     let changed = bench.unban(Some("2001:db8::1"), None).unwrap();
@@ -154,7 +154,14 @@ fn a_reload_that_exempts_somebody_lifts_his_ban() {
 fn a_reason_cannot_forge_a_line_of_the_log() {
     let mut bench = Bench::new("reason");
     let reason = format!("bad\nguy\x1b[31m{}", "é".repeat(600));
-    let request = api::BanPrefix { prefix: net(ABUSER), for_s: None, reason, force: false, dry_run: false };
+    let request = api::BanPrefix {
+        prefix: net(ABUSER),
+        for_s: None,
+        reason,
+        force: false,
+        observe: false,
+        dry_run: false,
+    };
     bench.owner().ban(&request, By::Operator(0)).unwrap();
     let reason = bench.bans(false).remove(0).reason;
     assert!(reason.starts_with("badguy[31mé") && reason.len() <= 512, "{reason}");

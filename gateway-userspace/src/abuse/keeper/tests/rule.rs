@@ -11,7 +11,7 @@ fn the_twentieth_denial_bans_with_a_receipt_and_the_nineteenth_does_not() {
     assert_eq!(bench.maps.entry(ABUSER), Some((Some(1), Some(10 * MINUTE), false)));
     assert!(bench.refused_at_layer_7(ABUSER));
     let [ban] = &bench.bans(false)[..] else { panic!("one ban") };
-    assert_eq!((ban.id, ban.prefix, ban.offence), (1, net(ABUSER), 1));
+    assert_eq!((ban.id, ban.prefix, ban.offence), (1, Some(net(ABUSER)), 1));
     assert_eq!((ban.state.as_str(), ban.enforced.as_str(), ban.by.as_str()), ("active", "kernel", "rule"));
     assert_eq!(ban.reason, "20 denials in 10s: 20 rate-limited");
     assert_eq!((ban.left_s, ban.evidence.len(), ban.packets), (Some(600), 20, 10));
@@ -137,4 +137,23 @@ fn the_ticket_of_any_denial_finds_the_ban_also_when_it_is_over() {
     assert_eq!(by_ticket(&mut bench, unknown), Err(Refusal::UnknownTicket("xy".into())));
     bench.unban(None, Some(id)).unwrap();
     assert_eq!(by_ticket(&mut bench, "request-19"), Ok(vec![id]));
+}
+
+#[test]
+fn a_ban_tells_its_rule_and_what_that_had_counted_also_after_a_restart() {
+    let mut bench = Bench::new("named");
+    let scan = score::Rule { kinds: [Kind::NotFound].into_iter().collect(), ..rule("scan", 3) };
+    bench.settings.rules.push(score::Rule { terms: Terms { first: MINUTE, up_to: MINUTE }, ..scan });
+    bench.restart();
+    bench.deny(ABUSER, 19);
+    let at = bench.owner().now().instant;
+    for nth in 0..3 {
+        bench.owner().signal(Signal { kind: Kind::NotFound, ..signal(ABUSER, at, nth) });
+    }
+    bench.restart();
+    let [ban] = &bench.bans(false)[..] else { panic!("one ban") };
+    let rule = ban.rule.as_ref().expect("it is by a rule");
+    assert_eq!((&*rule.name, &*rule.when, ban.left_s), ("scan", "3 denials in 10s", Some(60)));
+    assert_eq!(ban.reason, "3 denials in 10s: 3 not-found");
+    assert_eq!((rule.kinds[0].kind, rule.kinds[0].count), (Kind::NotFound, 3));
 }

@@ -4,13 +4,8 @@ use super::*;
 use crate::abuse::ban::By;
 
 fn spawn(enforcer: Box<dyn Enforcer>) -> Keeper {
-    let settings = Settings {
-        rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10) }),
-        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
-        enforce: true,
-        capacity: 262_144,
-        exempt: Vec::new(),
-    };
+    let settings =
+        Settings { rules: vec![rule("shield", 20)], enforce: true, capacity: 262_144, exempt: Vec::new() };
     Keeper::spawn(Options { settings, state: None }, enforcer).unwrap()
 }
 
@@ -60,6 +55,7 @@ fn the_thread_ends_a_ban_by_itself_when_its_lease_is_over() {
         for_s: Some(1),
         reason: String::new(),
         force: false,
+        observe: false,
         dry_run: false,
     };
     handle.ask_blocking(move |owner| owner.ban(&short, By::Operator(0))).unwrap().unwrap();

@@ -108,7 +108,8 @@ fn the_time_for_an_answer_begins_at_the_end_of_a_slow_upload() {
         let address = upstream(|_number, mut stream| async move {
             read_head(&mut stream).await;
             sleep(SHORT * 4).await;
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.ok();
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer).await.ok();
         })
         .await;
         let mut config = config(&[address]);
