@@ -1,6 +1,6 @@
 //! The command line: arguments in, an [`Exit`] out.
 //!
-//! Verbs either work on files (`check`, `fmt`, `diff OLD NEW`, `explain C014`, `key create`, `budget suggest`) or ask the running gateway over its admin socket.
+//! Verbs either work on files (`check`, `fmt`, `diff OLD NEW`, `explain C014`, `key create`, `budget suggest`, `deny convert`) or ask the running gateway over its admin socket.
 //! Every verb that changes something prints the command that undoes it.
 
 mod allow;
@@ -12,6 +12,7 @@ mod check;
 mod completions;
 mod config;
 mod demo;
+mod deny;
 mod diff;
 mod doctor;
 mod exit;
@@ -136,6 +137,8 @@ enum Verb {
     Bans(bans::Arguments),
     /// Never drop anything from an address or a network.
     Allow(allow::Arguments),
+    /// Read lists of addresses, and write them in other formats.
+    Deny(deny::Arguments),
     /// Propose budgets of packets and SYNs that fit the rest of the configuration.
     Budget(budget::Arguments),
     /// Make, list or revoke API keys.
@@ -188,6 +191,7 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Unban(arguments) => ban::unban(common, output, &arguments),
         Verb::Bans(arguments) => bans::run(common, output, &arguments),
         Verb::Allow(arguments) => allow::run(common, output, &arguments),
+        Verb::Deny(arguments) => deny::run(common, output, &arguments),
         Verb::Budget(arguments) => budget::run(common, output, &arguments),
         Verb::Key(arguments) => key::run(common, output, &arguments),
         Verb::Status => status::run(common, output),

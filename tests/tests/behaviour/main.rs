@@ -16,6 +16,7 @@ mod forwarding;
 mod history;
 mod hostile;
 mod limits;
+mod lists;
 mod observability;
 mod operation;
 mod paths;

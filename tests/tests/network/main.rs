@@ -9,6 +9,7 @@ mod crowd;
 mod fail2ban;
 mod floods;
 mod ipv6;
+mod lists;
 mod matrix;
 mod receipts;
 mod spoof;

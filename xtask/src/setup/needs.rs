@@ -88,6 +88,7 @@ const TABLE: &[Row] = {
         ("tcpdump", &[Test], || program("tcpdump", "--version", "tcpdump"), "seconds"),
         ("nft", &[Test, Bench], || program("nft", "--version", "nftables"), "seconds"),
         ("haproxy", &[Test, Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
+        ("ipset", &[Test], || program("ipset", "--version", "ipset"), "seconds"),
         ("fail2ban", &[Test], || program("fail2ban-client", "--version", "fail2ban"), "seconds"),
         ("xdp-filter", &[Test, Boot, Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
