@@ -2,7 +2,7 @@
 //!
 //! [`signal`] is what the request path says, [`reporter`] carries it without waiting, and [`keeper`] is the one thread
 //! that owns everything behind it: [`score`] counts denials, [`crowd`] knows who else is behind an address, [`exempt`] says
-//! who is never banned, [`ban`] is the
+//! who is never banned, [`ladder`] whom an offence leads to a ban of, [`ban`] is the
 //! ledger of what holds for which [`target`], [`receipt`] keeps the evidence, [`state`] keeps it over a restart, and an [`enforcer`] drops the packets.
 //! [`deny`] is the same verdict for the request path, for what the kernel does not or cannot drop.
 
@@ -12,6 +12,7 @@ pub mod signal;
 pub mod told;
 
 pub mod crowd;
+pub mod ladder;
 pub mod offender;
 pub mod prefix_map;
 pub mod score;

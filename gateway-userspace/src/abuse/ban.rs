@@ -15,7 +15,7 @@ use super::enforcer::Drops;
 use super::offender::Offenders;
 use super::prefix_map::PrefixMap;
 use super::receipt::RuleAtBan;
-use super::target::Target;
+use super::target::{Subject, Target};
 
 /// Bans that are over and can still be looked at.
 pub const ENDED_MAX: usize = 1_024;
@@ -129,8 +129,8 @@ impl Terms {
 pub struct Ledger {
     active: HashMap<u32, Ban>,
     by_prefix: PrefixMap<u32>,
-    /// Those that hold for one client at layer 7.
-    by_client: HashMap<Target, u32>,
+    /// Those that hold for one client at layer 7, from these addresses or from everywhere.
+    by_client: HashMap<Subject, Vec<(Option<IpNet>, u32)>>,
     leases: BTreeSet<(Instant, u32)>,
     ended: VecDeque<Ban>,
     offenders: Offenders,
@@ -193,11 +193,15 @@ impl Ledger {
         {
             self.offenders.set(ban.target.clone(), ban.offence, until);
         }
-        let replaced = match ban.target.prefix() {
-            Some(prefix) => self.by_prefix.insert(prefix, ban.id),
-            None => self.by_client.insert(ban.target.clone(), ban.id),
-        };
-        debug_assert!(replaced.is_none_or(|id| id == ban.id), "one ban for each target");
+        debug_assert!(self.exact(&ban.target).is_none(), "one ban for each target");
+        match &ban.target {
+            Target::Prefix(prefix) => {
+                self.by_prefix.insert(*prefix, ban.id);
+            }
+            Target::Subject { who, at } => {
+                self.by_client.entry(who.clone()).or_default().push((*at, ban.id));
+            }
+        }
         if let Some(end) = ban.lease_end {
             self.leases.insert((end, ban.id));
         }
@@ -208,10 +212,19 @@ impl Ledger {
     /// the source's next one longer.
     pub fn end(&mut self, id: u32, now: SystemTime, state: State, drops: Drops) -> Option<&Ban> {
         let mut ban = self.active.remove(&id)?;
-        match ban.target.prefix() {
-            Some(prefix) => self.by_prefix.remove(&prefix),
-            None => self.by_client.remove(&ban.target),
-        };
+        match &ban.target {
+            Target::Prefix(prefix) => {
+                self.by_prefix.remove(prefix);
+            }
+            Target::Subject { who, .. } => {
+                if let Some(bans) = self.by_client.get_mut(who) {
+                    bans.retain(|(_, ban)| *ban != id);
+                    if bans.is_empty() {
+                        self.by_client.remove(who);
+                    }
+                }
+            }
+        }
         if let Some(end) = ban.lease_end {
             self.leases.remove(&(end, id));
         }
@@ -256,11 +269,20 @@ impl Ledger {
 
     /// The ban in force for exactly this target.
     pub fn exact(&self, target: &Target) -> Option<&Ban> {
-        let id = match target.prefix() {
-            Some(prefix) => self.by_prefix.get(&prefix),
-            None => self.by_client.get(target),
+        let id = match target {
+            Target::Prefix(prefix) => self.by_prefix.get(prefix).copied(),
+            Target::Subject { who, at } => {
+                self.by_client.get(who)?.iter().find(|(place, _)| place == at).map(|(_, id)| *id)
+            }
         };
-        id.and_then(|id| self.active.get(id))
+        self.active.get(&id?)
+    }
+
+    /// The ban in force that keeps this client out when it comes from the host.
+    pub fn of_client(&self, who: &Subject, host: IpNet) -> Option<&Ban> {
+        let bans = self.by_client.get(who)?;
+        let (_, id) = bans.iter().find(|(at, _)| at.is_none_or(|at| at.contains(&host)))?;
+        self.active.get(id)
     }
 
     /// A ban by its id, in force or over.

@@ -11,6 +11,7 @@ mod refusal;
 mod restore;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub enforce: bool,
     /// Most bans in force.
     pub capacity: usize,
+    /// How many good clients a ban by rule may cut beside the one that it is meant for.
+    pub collateral: u32,
     /// Who is never banned: `never`, trusted proxies, upstream targets. Loopback and the surroundings come by themselves.
     pub exempt: Vec<(IpNet, Because)>,
 }

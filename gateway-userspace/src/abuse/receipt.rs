@@ -124,6 +124,10 @@ pub fn clamp(evidence: &mut Evidence) {
     }
     // A longer fingerprint can only come from a state file that somebody wrote.
     evidence.ja4.take_if(|ja4| ja4.len() > 64);
+    // A name that is cut would be somebody else's.
+    if evidence.principal.as_ref().is_some_and(|principal| principal.len() > 256) {
+        evidence.auth = None;
+    }
     for shared in [&mut evidence.route, &mut evidence.principal].into_iter().flatten() {
         if shared.len() > 256 {
             *shared = shared[..shared.floor_char_boundary(256)].into();
@@ -147,6 +151,7 @@ mod tests {
             status: 401,
             reason: "no-token".into(),
             route: None,
+            auth: None,
             principal: None,
             ja4: None,
         }

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::target::Subject;
+
 /// What a client did. Rules say which kinds they count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -110,11 +112,22 @@ pub struct Evidence {
     pub reason: String,
     /// Route, if one was found.
     pub route: Option<Arc<str>>,
+    /// The `[auth.NAME]` that knew the client, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Arc<str>>,
     /// Who the client was, if known.
     pub principal: Option<Arc<str>>,
     /// The TLS client's fingerprint, if it was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ja4: Option<Box<str>>,
+}
+
+impl Evidence {
+    /// The client, if it was known, by a name that is whole.
+    pub fn who(&self) -> Option<Subject> {
+        let (auth, principal) = self.auth.clone().zip(self.principal.clone())?;
+        (!principal.is_empty()).then_some(Subject { auth, principal })
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::abuse::crowd::Others;
 use crate::abuse::receipt::RuleAtBan;
 use crate::abuse::signal::Evidence;
+use crate::abuse::target::Subject;
 
 mod command;
 mod tables;
@@ -202,16 +203,20 @@ pub struct Ban {
     pub undo: String,
 }
 
-/// `portcullis ban PREFIX`
+/// `portcullis ban [PREFIX] [--client AUTH/NAME]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BanPrefix {
-    /// What.
-    pub prefix: IpNet,
+    /// Which addresses; of a client, those from which it is refused, from everywhere if there are none.
+    #[serde(default)]
+    pub prefix: Option<IpNet>,
+    /// Only this client, at layer 7: `AUTH/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Subject>,
     /// How long, seconds; none: for ever.
     pub for_s: Option<u64>,
     /// Why.
     pub reason: String,
-    /// Even when it covers an exempt address or is wider than /8 (IPv6: /19).
+    /// Even when it covers an exempt address, is wider than /8 (IPv6: /19), or would cut good clients.
     pub force: bool,
     /// Say what would happen, and do not do it.
     pub dry_run: bool,

@@ -160,10 +160,11 @@ impl From<Refusal> for Problem {
             | Refusal::UnknownTicket(_)
             | Refusal::NotBanned(_)
             | Refusal::NotAllowed(_) => Problem::not_found(detail),
-            Refusal::NoTime | Refusal::Nothing => Problem::bad_request(detail),
+            Refusal::NoTime | Refusal::Nothing | Refusal::NoTarget => Problem::bad_request(detail),
             Refusal::Covers { .. }
             | Refusal::Exempt { .. }
             | Refusal::TooWide { .. }
+            | Refusal::Collateral(_)
             | Refusal::Over(_)
             | Refusal::Wider { .. }
             | Refusal::Full(_)

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::api::{self, Command, Signature};
 use super::problem::Problem;
+use crate::abuse::target::Subject;
 use crate::abuse::term;
 
 mod tables;
@@ -220,7 +221,7 @@ fn bans(method: &str, query: &str, body: &[u8]) -> Result<Call, Problem> {
         }
         "POST" => {
             let value: serde_json::Value = decode_json(body)?;
-            let new = value.get("address").or_else(|| value.get("prefix")).is_some();
+            let new = ["address", "prefix", "client"].iter().any(|key| value.get(key).is_some());
             if new { new_ban(body).map(Call::Ban) } else { decode_json(body).map(Call::Bans) }
         }
         _ => Err(Problem::method_not_allowed("GET, POST")),
@@ -231,8 +232,10 @@ fn bans(method: &str, query: &str, body: &[u8]) -> Result<Call, Problem> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewBan {
-    #[serde(alias = "prefix")]
-    address: String,
+    #[serde(alias = "prefix", default)]
+    address: Option<String>,
+    #[serde(default)]
+    client: Option<Subject>,
     #[serde(rename = "for")]
     term: Option<Term>,
     #[serde(default)]
@@ -252,7 +255,7 @@ enum Term {
 }
 
 fn new_ban(body: &[u8]) -> Result<api::BanPrefix, Problem> {
-    let NewBan { address, term, reason, force, dry_run } = decode_json(body)?;
+    let NewBan { address, client, term, reason, force, dry_run } = decode_json(body)?;
     let for_s = match term {
         None => None,
         Some(Term::Seconds(seconds)) => Some(seconds),
@@ -263,7 +266,8 @@ fn new_ban(body: &[u8]) -> Result<api::BanPrefix, Problem> {
             Some(term::parse(&text).ok_or_else(wrong)?.as_secs())
         }
     };
-    Ok(api::BanPrefix { prefix: prefix(&address)?, for_s, reason, force, dry_run })
+    let prefix = address.as_deref().map(prefix).transpose()?;
+    Ok(api::BanPrefix { prefix, client, for_s, reason, force, dry_run })
 }
 
 /// `/v1/bans/7` or `/v1/bans/203.0.113.9`

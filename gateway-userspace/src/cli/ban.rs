@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::abuse::target::Subject;
 use crate::admin::api::{BanPrefix, Unban};
 use crate::config::{units, value};
 
@@ -14,15 +15,18 @@ use super::{Common, Exit, Output};
 #[derive(Debug, clap::Args)]
 pub struct BanArguments {
     /// An address, or a network such as 203.0.113.0/24.
-    #[arg(value_name = "PREFIX", value_parser = prefix)]
-    prefix: IpNet,
+    #[arg(value_name = "PREFIX", value_parser = prefix, required_unless_present = "client")]
+    prefix: Option<IpNet>,
+    /// Only this client, by the `[auth.AUTH]` that knows it and its name there; from PREFIX alone if that is given.
+    #[arg(long, value_name = "AUTH/NAME")]
+    client: Option<Subject>,
     /// How long, such as 10m or 1h30m; `ever` until it is lifted.
     #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = time)]
     time: Time,
     /// Why, for those who look at it later.
     #[arg(long, default_value = "by hand")]
     reason: String,
-    /// Even if it covers an address that is never to be dropped, or is very wide.
+    /// Even if it covers an address that is never to be dropped, is very wide, or would cut good clients.
     #[arg(long)]
     force: bool,
     /// Only say what would happen.
@@ -62,6 +66,7 @@ enum Target {
 pub fn ban(common: &Common, output: &Output, arguments: &BanArguments) -> Exit {
     let command = BanPrefix {
         prefix: arguments.prefix,
+        client: arguments.client.clone(),
         for_s: match arguments.time {
             Time::For(time) => Some(time.as_secs().max(1)),
             Time::Ever => None,
@@ -124,5 +129,35 @@ mod tests {
         assert_eq!(time("10m"), Ok(Time::For(Duration::from_secs(600))));
         assert_eq!(time("ever"), Ok(Time::Ever));
         assert_eq!(time("10"), Err("`10` has no unit; write `\"10s\"`".into()));
+    }
+
+    #[test]
+    fn what_is_printed_to_undo_a_lift_is_taken_as_it_is() {
+        use clap::Parser;
+
+        use crate::abuse::target::Target;
+
+        #[derive(Debug, Parser)]
+        struct Line {
+            #[command(flatten)]
+            ban: BanArguments,
+        }
+        let who: Subject = "users/alice".parse().unwrap();
+        let at = Some("203.0.113.9/32".parse().unwrap());
+        for target in [
+            Target::Subject { who: who.clone(), at: None },
+            Target::Subject { who, at },
+            Target::Prefix("203.0.113.0/24".parse().unwrap()),
+        ] {
+            let line = format!("ban {} --for 9m --force", target.argument());
+            let Line { ban } = Line::try_parse_from(line.split(' ')).expect(&line);
+            let said = match ban.client {
+                Some(who) => Target::Subject { who, at: ban.prefix },
+                None => Target::Prefix(ban.prefix.expect("one of them")),
+            };
+            assert_eq!(said, target, "{line}");
+        }
+        assert!(Line::try_parse_from(["ban"]).is_err());
+        assert!(Line::try_parse_from(["ban", "--client", "alice"]).is_err());
     }
 }

@@ -178,6 +178,7 @@ mod tests {
                 status: 429,
                 reason: "rate-limited".into(),
                 route: Some("users".into()),
+                auth: None,
                 principal: None,
                 ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".into()),
             }],

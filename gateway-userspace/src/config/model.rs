@@ -388,6 +388,8 @@ pub struct Shield {
     pub client_bandwidth: Option<Located<u64>>,
     /// The rule named `shield`, of `ban`, `for` and `up-to`.
     pub ban: Option<Ban>,
+    /// How many other good clients a ban by rule may cut, default none.
+    pub collateral: u32,
     /// Prefixes that are never banned and never dropped.
     pub never: Vec<IpNet>,
     /// Whether ranges of large CDNs are among them (default).

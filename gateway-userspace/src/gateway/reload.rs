@@ -290,6 +290,7 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
         rules: config.ban_rules().map(rule).collect(),
         enforce: shield.is_none_or(|shield| shield.enforce),
         capacity: shield.map_or(DEFAULT_CAPACITY, |shield: &Shield| shield.capacity as usize),
+        collateral: shield.map_or(0, |shield| shield.collateral),
         exempt,
     }
 }

@@ -139,6 +139,7 @@ impl Record {
             status: appearance.status,
             reason: appearance.reason.to_owned(),
             route: context.route.clone(),
+            auth: context.identity.as_ref().map(|identity| identity.auth.clone()),
             principal: context.identity.as_ref().map(|identity| identity.principal.clone()),
             ja4: context.peer.ja4().map(|ja4| ja4.as_str().into()),
         }

@@ -95,7 +95,7 @@ pub async fn judge(
     }
 }
 
-/// What comes after authentication: limits of the identity, and the route's action.
+/// What comes after authentication: whether the client is banned, limits of the identity, and the route's action.
 fn act(
     view: &View,
     found: &Found<'_>,
@@ -105,6 +105,11 @@ fn act(
     body: Incoming,
 ) -> Result<Step<impl Future<Output = Forwarded> + use<>>, Rejection> {
     let route = &view.shared.routes[found.route];
+    if let Some(identity) = &record.context.identity
+        && record.worker().deny.is_client_banned(&identity.auth, &identity.principal, record.context.client)
+    {
+        return Err(Rejection::Banned);
+    }
     let context = &mut record.context;
     let limit = route.policies.identity_limits.check(context, &head, context.started)?;
     context.limit = tighter(context.limit.take(), limit);

@@ -219,8 +219,7 @@ fn refuse(
 /// and with it the last one that the client sees.
 fn may_lead_to_a_ban(view: &View, record: &Record, rejection: &Rejection) -> bool {
     let context = &record.context;
-    let Some(kind) = rejection.signal().filter(|_| !context.peer.trusted && *rejection != Rejection::Banned)
-    else {
+    let Some(kind) = rejection.signal().filter(|_| !context.peer.trusted) else {
         return false;
     };
     view.shared.config.ban_rules().any(|rule| rule.counts(kind, context.route.as_deref()))

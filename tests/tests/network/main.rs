@@ -3,5 +3,6 @@
 mod addresses;
 mod bans;
 mod budgets;
+mod crowd;
 mod floods;
 mod stage;

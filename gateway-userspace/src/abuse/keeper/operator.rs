@@ -1,6 +1,7 @@
 //! What operators ask and command. Every change says how to undo it, and is on the disk before it is answered.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use ipnet::IpNet;
 use super::owner::Owner;
 use super::refusal::Refusal;
 use crate::abuse::ban::{Ban, By, Enforced, Now, State};
+use crate::abuse::crowd::Others;
 use crate::abuse::enforcer::Drops;
 use crate::abuse::exempt::{ALLOWED_MAX, Because};
 use crate::abuse::source::{canonical, display};
@@ -110,18 +112,20 @@ impl Owner {
     /// `portcullis ban`
     pub fn ban(&mut self, request: &api::BanPrefix, by: By) -> Result<api::Changed, Refusal> {
         self.expire();
-        let prefix = canonical(request.prefix);
-        let mut changes = self.check_ban(prefix, request)?;
+        let target = target_of(request).ok_or(Refusal::NoTarget)?;
+        let others = target.prefix().map(|prefix| self.crowds.others(prefix, None));
+        let mut changes = self.check_ban(&target, others.as_ref(), request)?;
         let term = request.for_s.map(|seconds| Duration::from_secs(seconds.min(LONGEST_S)));
         let lasts = term.map_or_else(
             || String::from("until it is lifted"),
             |term| format!("for {}", term::display(term)),
         );
-        let target = Target::Prefix(prefix);
         let before = self.ledger.exact(&target).map(|ban| ban.id);
-        changes.extend(before.map(|id| format!("replaces ban {id} of the same prefix")));
+        let is_client = target.prefix().is_none();
+        let same = if is_client { "client" } else { "prefix" };
+        changes.extend(before.map(|id| format!("replaces ban {id} of the same {same}")));
         if request.dry_run {
-            changes.insert(0, format!("would ban {} {lasts}", display(prefix)));
+            changes.insert(0, format!("would ban {target} {lasts}"));
             return Ok(api::Changed { changes, undo: None });
         }
 
@@ -130,6 +134,7 @@ impl Owner {
         let enforced = self.install(&target, term, id).map_err(Refusal::Kernel)?;
         before.inspect(|before| self.replace(now, *before));
         self.counters.bans_by_operator.fetch_add(1, Relaxed);
+        changes.insert(0, format!("banned {target} {lasts} (ban {id})"));
         let lease_end = term.and_then(|term| now.instant.checked_add(term));
         self.enact(Ban {
             id,
@@ -137,7 +142,7 @@ impl Owner {
             state: State::Active,
             reason: clean(&request.reason).into(),
             rule: None,
-            others: Some(self.crowds.others(prefix, None).into()),
+            others: others.map(Arc::new),
             by,
             enforced,
             since: now.wall,
@@ -148,8 +153,9 @@ impl Owner {
             drops: Drops::default(),
         });
         self.flush();
-        changes.insert(0, format!("banned {} {lasts} (ban {id})", display(prefix)));
-        if enforced == Enforced::Gateway {
+        if is_client && enforced == Enforced::Gateway {
+            changes.push("refused by the gateway, on routes that ask who it is".into());
+        } else if enforced == Enforced::Gateway {
             changes.push("refused by the gateway only: the kernel stage is off".into());
         } else if enforced == Enforced::Observed {
             changes.push("counted only: the shield observes and does not enforce".into());
@@ -158,10 +164,32 @@ impl Owner {
     }
 
     /// Whether the ban may be made, and what the operator should know about it.
-    fn check_ban(&self, prefix: IpNet, request: &api::BanPrefix) -> Result<Vec<String>, Refusal> {
+    fn check_ban(
+        &self,
+        target: &Target,
+        others: Option<&Others>,
+        request: &api::BanPrefix,
+    ) -> Result<Vec<String>, Refusal> {
         if request.for_s == Some(0) {
             return Err(Refusal::NoTime);
         }
+        let mut notes = match target.prefix() {
+            Some(prefix) => self.check_prefix(prefix, request)?,
+            None => Vec::new(),
+        };
+        if let Some(others) = others.filter(|others| others.good > self.settings.collateral) {
+            if !request.force {
+                return Err(Refusal::Collateral(others.clone()));
+            }
+            notes.push(format!("cuts {}", others.text()));
+        }
+        if self.ledger.is_full() && self.ledger.exact(target).is_none() {
+            return Err(Refusal::Full(self.ledger.count()));
+        }
+        Ok(notes)
+    }
+
+    fn check_prefix(&self, prefix: IpNet, request: &api::BanPrefix) -> Result<Vec<String>, Refusal> {
         if let Some((exempt, because)) = self.exempt.contains(prefix) {
             return Err(Refusal::Exempt { prefix, exempt, because });
         }
@@ -174,9 +202,6 @@ impl Owner {
             && !request.force
         {
             return Err(Refusal::Covers { prefix, exempt, because });
-        }
-        if self.ledger.is_full() && self.ledger.exact(&Target::Prefix(prefix)).is_none() {
-            return Err(Refusal::Full(self.ledger.count()));
         }
         let stays =
             |(exempt, because): (IpNet, Because)| format!("{} still passes ({because})", display(exempt));
@@ -210,7 +235,7 @@ impl Owner {
         for id in &ids {
             let Some(ban) = self.ledger.get(*id).cloned() else { continue };
             let target = &ban.target;
-            undo = Some(again(now, &ban));
+            undo = Some(self.again(now, &ban));
             if request.dry_run {
                 changes.push(format!("would lift ban {id} of {target}"));
                 continue;
@@ -225,6 +250,16 @@ impl Owner {
         }
         self.flush();
         Ok(api::Changed { changes, undo: undo.filter(|_| ids.len() == 1 && !request.dry_run) })
+    }
+
+    /// The command that bans it again for the time it had left.
+    fn again(&self, now: Now, ban: &Ban) -> String {
+        let left =
+            ban.lease_end.map(|end| end.saturating_duration_since(now.instant).max(Duration::from_secs(1)));
+        let term = left.map_or_else(|| String::from("ever"), term::display);
+        let others = ban.target.prefix().map_or(0, |prefix| self.crowds.others(prefix, None).good);
+        let force = if others > self.settings.collateral { " --force" } else { "" };
+        format!("portcullis ban {} --for {term}{force}", ban.target.argument())
     }
 
     /// The bans in force that are meant, lowest id first.
@@ -360,12 +395,13 @@ fn widened(prefix: IpNet) -> IpNet {
     if prefix.prefix_len() == prefix.max_prefix_len() { source::of(prefix.addr()) } else { prefix }
 }
 
-/// The command that bans it again for the time it had left.
-fn again(now: Now, ban: &Ban) -> String {
-    let left =
-        ban.lease_end.map(|end| end.saturating_duration_since(now.instant).max(Duration::from_secs(1)));
-    let term = left.map_or_else(|| String::from("ever"), term::display);
-    format!("portcullis ban {} --for {term}", ban.target.argument())
+/// Whom an operator wants to ban.
+fn target_of(request: &api::BanPrefix) -> Option<Target> {
+    let target = match (request.client.clone(), request.prefix) {
+        (Some(who), at) => Target::Subject { who, at },
+        (None, prefix) => Target::Prefix(prefix?),
+    };
+    Some(target.canonical())
 }
 
 /// A reason without control characters, and not too long.

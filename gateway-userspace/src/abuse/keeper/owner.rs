@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::Settings;
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
 use crate::abuse::counters::Counters;
-use crate::abuse::crowd::Crowds;
+use crate::abuse::crowd::{Crowds, Others};
 use crate::abuse::enforcer::{Drops, Enforcer, Lease};
 use crate::abuse::exempt::{Because, Exempt};
 use crate::abuse::receipt::{self, Receipts, RuleAtBan};
@@ -66,7 +66,7 @@ impl Owner {
             self.expire();
         }
         // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
-        if self.ledger.covering(host).next().is_some() {
+        if self.ledger.covering(host).next().is_some() || self.is_of_a_banned_client(&signal, host) {
             return;
         }
         if let Some(evidence) = &mut signal.evidence {
@@ -81,28 +81,8 @@ impl Owner {
         }
     }
 
-    /// Bans whom a rule was met by, or says why not.
-    fn judge(&mut self, now: Now, host: IpNet, offence: Offence) {
-        // The /64 of an address on our own network holds our own address too; then the one address must do.
-        let candidates = [offence.source, host];
-        match candidates.into_iter().find(|prefix| self.exempt.covers(*prefix).is_none()) {
-            Some(prefix) => self.punish(now, Target::Prefix(prefix), offence),
-            None => self.spare(now, host),
-        }
-    }
-
-    /// The rule was met by somebody who is never banned.
-    fn spare(&mut self, now: Now, source: IpNet) {
-        self.counters.exempted.fetch_add(1, Relaxed);
-        let Some((_, because)) = self.exempt.covers(source) else { return };
-        if due(&mut self.spared, now.instant) {
-            let source = source::display(source);
-            tracing::warn!(%source, %because, "met the ban rule and was not banned: it is never banned");
-        }
-    }
-
     /// Kernel first: that is what the abuser's next packet meets. Then layer 7, the ledger and the state file.
-    fn punish(&mut self, now: Now, target: Target, offence: Offence) {
+    pub(super) fn punish(&mut self, now: Now, target: Target, others: Others, offence: Offence) {
         if self.ledger.is_full() {
             self.complain(now, "no room for another ban: shield.capacity is reached");
             return;
@@ -125,14 +105,13 @@ impl Owner {
         self.counters.bans_by_rule.fetch_add(1, Relaxed);
 
         let rule = RuleAtBan::of(&offence);
-        let others = target.prefix().map(|prefix| self.crowds.others(prefix, None).into());
         let ban = Ban {
             id,
             target,
             state: State::Active,
             reason: rule.reason().into(),
             rule: Some(rule.into()),
-            others,
+            others: Some(others.into()),
             by: By::Rule,
             enforced,
             since: now.wall,
@@ -357,7 +336,7 @@ impl Owner {
 }
 
 /// Whether a minute has passed since the last time, which is now from here on.
-fn due(last: &mut Option<Instant>, now: Instant) -> bool {
+pub(super) fn due(last: &mut Option<Instant>, now: Instant) -> bool {
     let due = last.is_none_or(|last| now.saturating_duration_since(last) >= COMPLAIN_EVERY);
     if due {
         *last = Some(now);

@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 
 use super::Stopped;
+use crate::abuse::crowd::Others;
 use crate::abuse::exempt::Because;
 use crate::abuse::source::display;
 
@@ -18,6 +19,15 @@ pub enum Refusal {
     /// Wider than /8, or /19 for IPv6.
     #[error("{prefix} is wider than /{limit}; with --force it is banned all the same")]
     TooWide { prefix: IpNet, limit: u8 },
+    /// Others are behind the addresses.
+    #[error(
+        "it would cut {}; with --force it is banned all the same, and `portcullis ban --client AUTH/NAME` bans one \
+         client", .0.text()
+    )]
+    Collateral(Others),
+    /// Neither addresses nor a client was given.
+    #[error("say whom: addresses, a client, or both")]
+    NoTarget,
     /// A ban of no length.
     #[error("a ban lasts at least one second")]
     NoTime,

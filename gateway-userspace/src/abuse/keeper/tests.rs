@@ -111,6 +111,7 @@ impl Bench {
             rules: vec![rule("shield", 20)],
             enforce: true,
             capacity: 1_000,
+            collateral: 0,
             exempt: vec![
                 (net("192.0.2.10/32"), Because::Upstream),
                 (net("10.0.0.0/8"), Because::TrustedProxy),
@@ -178,7 +179,14 @@ impl Bench {
         force: bool,
         dry_run: bool,
     ) -> Result<api::Changed, Refusal> {
-        let request = api::BanPrefix { prefix: net(prefix), for_s, reason: "scanner".into(), force, dry_run };
+        let request = api::BanPrefix {
+            prefix: Some(net(prefix)),
+            client: None,
+            for_s,
+            reason: "scanner".into(),
+            force,
+            dry_run,
+        };
         self.owner().ban(&request, By::Operator(1000))
     }
 
@@ -228,6 +236,7 @@ fn signal(source: &str, at: Instant, nth: usize) -> Signal {
         status: 429,
         reason: "rate-limited".into(),
         route: Some("users".into()),
+        auth: None,
         principal: None,
         ja4: None,
     };

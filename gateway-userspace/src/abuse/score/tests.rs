@@ -42,6 +42,7 @@ fn with_evidence(source: impl Into<IpAddr>, at: Instant, request_id: &str) -> Si
         status: 429,
         reason: "rate-limited".into(),
         route: None,
+        auth: None,
         principal: None,
         ja4: None,
     };

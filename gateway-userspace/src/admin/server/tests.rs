@@ -81,6 +81,7 @@ fn with_server(grants: Vec<(Role, Subject)>, test: impl FnOnce(&Path) + Send + '
         rules: Vec::new(),
         enforce: true,
         capacity: 1_000,
+        collateral: 0,
         exempt: vec![("192.0.2.10/32".parse().unwrap(), Because::Upstream)],
     };
     let enforcer = NoKernel { because: "a test".into() };

@@ -98,6 +98,14 @@ pub static SPEC: Spec = Spec {
             "How long a ban can get.",
         ),
         Key::new(
+            "collateral",
+            Takes::Number(0, 1_000_000),
+            Presence::Default("0"),
+            "How many other clients, served with a key or token in the last hour, a ban of an address may cut. A rule that \
+             would cut more bans the client that is to blame, at layer 7, and nobody if that is not one client; \
+             `portcullis ban` then needs `--force`.",
+        ),
+        Key::new(
             "never",
             Takes::Value(value::PREFIXES.describe),
             Presence::Default("[]"),
@@ -144,6 +152,7 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
     let ban = f.get(d, "ban", &value::BAN_RULE);
     let terms = ban::terms(d, &f);
     let never = f.get(d, "never", &value::PREFIXES);
+    let collateral = f.number(d, "collateral");
     let cdn = f.get(d, "cdn", &value::BOOLEAN);
     let management_ports = f.get(d, "management-ports", &PORTS);
     let pins = f.get(d, "pins", &value::PATH);
@@ -159,6 +168,7 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         syns,
         client_bandwidth,
         ban: ban.map(rule),
+        collateral: collateral?,
         never: never?,
         cdn: cdn?,
         management_ports: management_ports?,

@@ -154,7 +154,14 @@ fn a_reload_that_exempts_somebody_lifts_his_ban() {
 fn a_reason_cannot_forge_a_line_of_the_log() {
     let mut bench = Bench::new("reason");
     let reason = format!("bad\nguy\x1b[31m{}", "é".repeat(600));
-    let request = api::BanPrefix { prefix: net(ABUSER), for_s: None, reason, force: false, dry_run: false };
+    let request = api::BanPrefix {
+        prefix: Some(net(ABUSER)),
+        client: None,
+        for_s: None,
+        reason,
+        force: false,
+        dry_run: false,
+    };
     bench.owner().ban(&request, By::Operator(0)).unwrap();
     let reason = bench.bans(false).remove(0).reason;
     assert!(reason.starts_with("badguy[31mé") && reason.len() <= 512, "{reason}");
