@@ -2,6 +2,9 @@
 
 use crate::kernel_pod;
 
+/// Slots of the counters per ban. Slot 0 belongs to no ban: an entry that has it is counted by reason only.
+pub const BAN_SLOTS: u32 = 1 << 14;
+
 kernel_pod! {
     /// Packets and bytes under one [`Reason`](crate::verdict::Reason), on one CPU.
     pub struct Count (size = 16, align = 8) {
@@ -14,11 +17,13 @@ kernel_pod! {
 
 kernel_pod! {
     /// What one ban has dropped (or, observed, would have dropped), on one CPU.
-    pub struct BanCount (size = 24, align = 8) {
-        /// Packets since the ban was made.
+    pub struct BanCount (size = 32, align = 8) {
+        /// Packets since the slot was given to the ban.
         pub packets: u64,
         /// Bytes of these packets.
         pub bytes: u64,
+        /// Those of them that would have opened a TCP connection.
+        pub syns: u64,
         /// `CLOCK_MONOTONIC` of the last one, in nanoseconds; as coarse as the kernel's tick.
         pub last_ns: u64,
     }

@@ -21,15 +21,17 @@ pub mod denylist;
 pub mod event;
 pub mod filter;
 pub mod maps;
+pub mod seen;
 pub mod settings;
 pub mod source;
+pub mod v1;
 pub mod verdict;
 
 pub use pod::KernelPod;
 
 /// Version of everything in this crate. Maps are pinned below `v{ABI_VERSION}`, so that two builds that
 /// disagree about a layout never share a map.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("the kernel program and its maps are little-endian");

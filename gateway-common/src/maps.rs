@@ -3,10 +3,10 @@
 
 use crate::{
     allowlist::AllowValue,
-    budget,
-    counters::{BanCount, Count},
+    budget::{self, Cells},
+    counters::{BAN_SLOTS, BanCount, Count},
     denylist::DenyValue,
-    filter,
+    filter, seen,
     settings::Settings,
     verdict,
 };
@@ -18,14 +18,12 @@ pub const MMAPABLE: u32 = 1 << 10;
 
 /// Default size of each exact denylist, IPv4 and IPv6.
 pub const DENY_CAPACITY: u32 = 1 << 18;
-/// Prefixes that can be denied, per address family.
-pub const DENY_PREFIX_CAPACITY: u32 = 1 << 16;
+/// Prefixes that can be denied, per address family. Not preallocated.
+pub const DENY_PREFIX_CAPACITY: u32 = 1 << 18;
 /// Prefixes that can be allowed, per address family.
 pub const ALLOW_CAPACITY: u32 = 4096;
 /// Default number of filter lines: enough for [`DENY_CAPACITY`] at 16 bits per entry.
 pub const FILTER_LINES: u32 = DENY_CAPACITY / filter::ENTRIES_PER_LINE;
-/// Bans that can be counted one by one at a time.
-pub const BAN_COUNTERS_CAPACITY: u32 = 1 << 16;
 /// Bytes of the event ring: a power of two and a multiple of the page size.
 pub const EVENTS_BYTES: u32 = 1 << 18;
 
@@ -65,7 +63,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    const fn new<K, V>(name: &'static str, kind: Kind, max_entries: u32, flags: u32) -> Self {
+    pub(crate) const fn new<K, V>(name: &'static str, kind: Kind, max_entries: u32, flags: u32) -> Self {
         let (key_bytes, value_bytes) = (size_of::<K>() as u32, size_of::<V>() as u32);
         Self { name, kind, key_bytes, value_bytes, max_entries, flags }
     }
@@ -73,7 +71,7 @@ impl Spec {
 
 /// Key of a trie as the kernel sees it: the length, then the data.
 #[repr(C, packed)]
-struct TrieKey<D>(u32, D);
+pub(crate) struct TrieKey<D>(u32, D);
 
 /// One slot of [`Settings`].
 pub const SETTINGS: Spec = Spec::new::<u32, Settings>("SETTINGS", Kind::Array, 1, 0);
@@ -105,18 +103,19 @@ pub const ALLOW4: Spec =
 /// Allowed IPv6 prefixes.
 pub const ALLOW6: Spec =
     Spec::new::<TrieKey<[u8; 16]>, AllowValue>("ALLOW6", Kind::LpmTrie, ALLOW_CAPACITY, NO_PREALLOC);
-/// GCRA cells, two rows.
-pub const BUDGET: Spec = Spec::new::<u32, u64>("BUDGET", Kind::Array, budget::CELLS, 0);
+/// Lines of GCRA cells.
+pub const BUDGET: Spec = Spec::new::<u32, Cells>("BUDGET", Kind::Array, budget::LINES, 0);
+/// SYNs over budget that came lately.
+pub const SEEN: Spec = Spec::new::<u32, u64>("SEEN", Kind::Array, seen::WORDS, 0);
 /// Packets and bytes by reason.
-pub const COUNTERS: Spec = Spec::new::<u32, Count>("COUNTERS", Kind::PerCpuArray, verdict::REASONS as u32, 0);
-/// Packets and bytes by ban.
-pub const BAN_COUNTERS: Spec =
-    Spec::new::<u32, BanCount>("BAN_COUNTERS", Kind::PerCpuHash, BAN_COUNTERS_CAPACITY, NO_PREALLOC);
+pub const COUNTERS: Spec = Spec::new::<u32, Count>("COUNTERS", Kind::PerCpuArray, verdict::REASON_SLOTS, 0);
+/// Packets and bytes by the slot of a ban.
+pub const BAN_COUNTERS: Spec = Spec::new::<u32, BanCount>("BAN_COUNTERS", Kind::PerCpuArray, BAN_SLOTS, 0);
 /// Sampled drops.
 pub const EVENTS: Spec = Spec::new::<(), ()>("EVENTS", Kind::RingBuf, EVENTS_BYTES, 0);
 
 /// Every map of the program.
-pub const ALL: [Spec; 13] = [
+pub const ALL: [Spec; 14] = [
     SETTINGS,
     DENY4,
     DENY6,
@@ -127,6 +126,7 @@ pub const ALL: [Spec; 13] = [
     WIDE,
     FILTER,
     BUDGET,
+    SEEN,
     COUNTERS,
     BAN_COUNTERS,
     EVENTS,
@@ -136,6 +136,8 @@ pub const ALL: [Spec; 13] = [
 pub const PROGRAM: &str = "portcullis";
 /// Name of the program that tells what the denylist holds for a packet, and counts nothing.
 pub const PROBE_PROGRAM: &str = "probe";
+/// Name of the program that tells the kernel's tick (`jiffies64`, the lower half).
+pub const TICKS_PROGRAM: &str = "ticks";
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! Why a packet passed or was dropped: the index of the counters and the label of the metrics.
 
 /// The reason behind what happened to a packet. Every packet is counted under exactly one reason that is
-/// not `Observed…`; an `Observed…` reason is counted beside it, because such a packet goes on.
+/// not [beside](Reason::is_beside) it; those are counted on top, because such a packet goes on.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -38,10 +38,18 @@ pub enum Reason {
     /// Not a verdict: the filter said "maybe" and no live entry was found. Costs time only; a high share
     /// says that the filter is too small.
     FilterMiss = 15,
+    /// Went on although listed: a connection that its ban admits on parole.
+    Paroled = 16,
+    /// Went on although over the SYN budget: the SYN was sent before, as a real client does.
+    Repeated = 17,
+    /// Went on although over the packet budget: it belongs to a connection of this host.
+    Established = 18,
 }
 
-/// Number of reasons, and of slots in the counters.
-pub const REASONS: usize = 16;
+/// Number of reasons.
+pub const REASONS: usize = 19;
+/// Slots in the counters: room, so that a new reason changes no layout.
+pub const REASON_SLOTS: u32 = 32;
 
 impl Reason {
     /// All reasons, in the order of their numbers.
@@ -62,6 +70,9 @@ impl Reason {
         Self::ObservedPackets,
         Self::ObservedSyns,
         Self::FilterMiss,
+        Self::Paroled,
+        Self::Repeated,
+        Self::Established,
     ];
 
     /// The reason with this number, as read from a map or an event.
@@ -88,12 +99,30 @@ impl Reason {
             Self::ObservedPackets => "observed_packets",
             Self::ObservedSyns => "observed_syns",
             Self::FilterMiss => "filter_miss",
+            Self::Paroled => "paroled",
+            Self::Repeated => "repeated",
+            Self::Established => "established",
         }
     }
 
     /// Whether packets with this reason were dropped.
     pub const fn is_drop(self) -> bool {
         matches!(self, Self::DeniedSource | Self::DeniedPrefix | Self::OverPackets | Self::OverSyns)
+    }
+
+    /// Whether it is counted on top of the reason that the packet ends with.
+    pub const fn is_beside(self) -> bool {
+        matches!(
+            self,
+            Self::ObservedSource
+                | Self::ObservedPrefix
+                | Self::ObservedPackets
+                | Self::ObservedSyns
+                | Self::FilterMiss
+                | Self::Paroled
+                | Self::Repeated
+                | Self::Established
+        )
     }
 
     /// The reason under which the same packet is counted when nothing may be dropped.
@@ -128,6 +157,12 @@ mod tests {
         for reason in Reason::ALL.into_iter().filter(|reason| reason.is_drop()) {
             assert_ne!(reason.observed(), reason);
             assert!(!reason.observed().is_drop());
+            assert!(reason.observed().is_beside() && !reason.is_beside());
         }
+    }
+
+    #[test]
+    fn there_are_slots_for_all_reasons() {
+        const { assert!(REASONS <= REASON_SLOTS as usize) };
     }
 }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{helpers::generated::bpf_jiffies64, programs::XdpContext};
 use gateway_common::{
-    budget::{self, Class},
+    budget::{self, Class, ClassBudget, GROUPS},
     settings::Settings,
     verdict::Reason,
 };
@@ -14,59 +14,46 @@ use crate::{
 
 /// Charges the packet. Returns the reason if the source is over its budget.
 ///
-/// A SYN is charged to the SYN budget if there is one, and else as any other packet.
-#[inline(always)]
-pub fn exceeded(context: &XdpContext, settings: &Settings, header: Header, source: u64) -> Option<Reason> {
-    if settings.syn_cost_ns != 0 && packet::is_syn(context, header) {
-        let class = if header.is_v6() { Class::Syn6 } else { Class::Syn4 };
-        let cells = budget::cells(settings.hash_key, source, class);
-        return charge(settings, cells, settings.syn_cost_ns, settings.syn_burst_ns, Reason::OverSyns);
-    }
-    if settings.packet_cost_ns != 0 {
-        let class = if header.is_v6() { Class::Packet6 } else { Class::Packet4 };
-        let cells = budget::cells(settings.hash_key, source, class);
-        return charge(
-            settings,
-            cells,
-            settings.packet_cost_ns,
-            settings.packet_burst_ns,
-            Reason::OverPackets,
-        );
-    }
-    None
-}
-
-/// Charges both cells. The packet is over budget only if neither of them admits it.
+/// A SYN is charged to the SYN budget if there is one and it is armed, and else as any other packet.
 ///
 /// The clock is the tick counter, which the verifier replaces by one load where every other clock is a
 /// call. It stands still between two ticks; the least burst makes up for that.
 #[inline(always)]
-fn charge(
-    settings: &Settings,
-    (first, second): (u32, u32),
-    cost_ns: u64,
-    burst_ns: u64,
-    reason: Reason,
-) -> Option<Reason> {
+pub fn exceeded(context: &XdpContext, settings: &Settings, header: Header, source: u64) -> Option<Reason> {
     // SAFETY: the helper has no precondition.
-    let now_ns = unsafe { bpf_jiffies64() } * u64::from(settings.tick_ns);
-    let admitted =
-        charge_cell(first, now_ns, cost_ns, burst_ns) | charge_cell(second, now_ns, cost_ns, burst_ns);
-    if admitted { None } else { Some(reason) }
+    let ticks = unsafe { bpf_jiffies64() };
+    let now_ns = ticks * u64::from(settings.tick_ns);
+    let (packets, syns) =
+        if header.is_v6() { (Class::Packet6, Class::Syn6) } else { (Class::Packet4, Class::Syn4) };
+    let syns = &settings.classes[syns as usize];
+    if syns.cost != 0 && ticks >= settings.calm_until_ticks && packet::is_syn(context, header) {
+        return if conforms(syns, source, now_ns) { None } else { Some(Reason::OverSyns) };
+    }
+    let packets = &settings.classes[packets as usize];
+    if packets.cost != 0 && !conforms(packets, source, now_ns) {
+        return Some(Reason::OverPackets);
+    }
+    None
 }
 
+/// Charges the source. It conforms if any of its cells admits it.
 #[inline(always)]
-fn charge_cell(index: u32, now_ns: u64, cost_ns: u64, burst_ns: u64) -> bool {
-    let Some(cell) = BUDGET.get_ptr_mut(index) else { return true };
-    // SAFETY: the pointer is into the map's value. Reads and writes of eight aligned bytes do not tear;
-    // that another CPU's update can be lost is accepted (see `gateway_common::budget`).
-    unsafe {
-        match budget::charge(cell.read_volatile(), now_ns, cost_ns, burst_ns) {
-            Some(next) => {
+fn conforms(class: &ClassBudget, source: u64, now_ns: u64) -> bool {
+    let (line, picks) = budget::place(class.key, source);
+    let Some(line) = BUDGET.get_ptr_mut(line) else { return true };
+    let now = (now_ns >> (class.shift & 63)) as u32;
+    let mut admitted = false;
+    for group in 0..GROUPS {
+        // SAFETY: the pointer is into the map's value, and the index below the number of its cells. Reads and
+        // writes of four aligned bytes do not tear; that another CPU's update can be lost is accepted (see
+        // `gateway_common::budget`).
+        unsafe {
+            let cell = (*line).cells.as_mut_ptr().add(budget::cell(picks, group));
+            if let Some(next) = budget::charge(cell.read_volatile(), now, class.cost, class.burst) {
                 cell.write_volatile(next);
-                true
+                admitted = true;
             }
-            None => false,
         }
     }
+    admitted
 }

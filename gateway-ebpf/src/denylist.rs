@@ -6,6 +6,7 @@
 
 use aya_ebpf::{bindings::xdp_md, btf_maps::lpm_trie::Key};
 use gateway_common::{
+    counters::BAN_SLOTS,
     denylist::{DenyValue, NESTED_PREFIXES_MAX, prefix_data4},
     verdict::Reason,
 };
@@ -15,22 +16,20 @@ use crate::{
     packet::{self, Header},
 };
 
-/// What was found, as a number: the [`Reason`] in the upper half, the ban in the lower. Zero is nothing.
-/// BPF-to-BPF calls return numbers only.
+/// What was found, as a number: the [`Reason`], whether the entry is apart from the allowlist, the slot of its
+/// counters, and in the lower half the ban. Zero is nothing. BPF-to-BPF calls return numbers only.
 pub struct Finding;
 
 impl Finding {
     const NONE: u64 = 0;
-
-    #[inline(always)]
-    fn pack(reason: Reason, ban_id: u32) -> u64 {
-        (reason as u64) << 32 | ban_id as u64
-    }
+    const REASON_SHIFT: u32 = 56;
+    const APART: u64 = 1 << 55;
+    const SLOT_SHIFT: u32 = 32;
 
     /// Over budget: there is no ban behind it.
     #[inline(always)]
     pub fn of_budget(reason: Reason) -> u64 {
-        Self::pack(reason, 0)
+        (reason as u64) << Self::REASON_SHIFT
     }
 
     #[inline(always)]
@@ -41,7 +40,19 @@ impl Finding {
     /// Number of the reason; 0 (`Clean`) if nothing was found.
     #[inline(always)]
     pub fn reason(finding: u64) -> u32 {
-        (finding >> 32) as u32
+        (finding >> Self::REASON_SHIFT) as u32
+    }
+
+    /// Whether the allowlist need not be asked.
+    #[inline(always)]
+    pub fn is_apart(finding: u64) -> bool {
+        finding & Self::APART != 0
+    }
+
+    /// Slot of the counters; 0 if it has none.
+    #[inline(always)]
+    pub fn slot(finding: u64) -> u32 {
+        (finding >> Self::SLOT_SHIFT) as u32 & (BAN_SLOTS - 1)
     }
 
     #[inline(always)]
@@ -53,12 +64,12 @@ impl Finding {
     #[inline(always)]
     fn of(value: &DenyValue, now_ns: u64, reason: Reason) -> u64 {
         if !value.is_live(now_ns) {
-            Self::NONE
-        } else if value.is_observed() {
-            Self::pack(reason.observed(), value.ban_id)
-        } else {
-            Self::pack(reason, value.ban_id)
+            return Self::NONE;
         }
+        let reason = if value.is_observed() { reason.observed() } else { reason };
+        let apart = if value.is_apart() { Self::APART } else { 0 };
+        let slot = (value.slot & (BAN_SLOTS - 1)) as u64;
+        (reason as u64) << Self::REASON_SHIFT | apart | slot << Self::SLOT_SHIFT | value.ban_id as u64
     }
 
     #[inline(always)]

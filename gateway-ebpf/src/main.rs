@@ -23,7 +23,9 @@ mod refusal;
 mod report;
 
 use aya_ebpf::{
-    bindings::xdp_action::XDP_PASS, helpers::generated::bpf_ktime_get_coarse_ns, macros::xdp,
+    bindings::xdp_action::XDP_PASS,
+    helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
+    macros::xdp,
     programs::XdpContext,
 };
 use gateway_common::{filter::Probe, settings::Settings, source::is_link_local6, verdict::Reason};
@@ -114,6 +116,14 @@ pub fn probe(context: XdpContext) -> u32 {
         _ => return Reason::Clean as u32,
     };
     Finding::reason(finding)
+}
+
+/// Tells the tick of this kernel (`jiffies64`), the lower half of it. Never attached: userspace runs it to say
+/// until which tick something holds.
+#[xdp]
+pub fn ticks(_: XdpContext) -> u32 {
+    // SAFETY: the helper has no precondition.
+    unsafe { bpf_jiffies64() as u32 }
 }
 
 /// The clock of the leases, as coarse as the kernel's tick. A call, so it is read only after a filter hit.

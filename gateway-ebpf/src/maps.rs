@@ -2,11 +2,12 @@
 //! aya-log's ring is not here: it comes with that crate, is not pinned, and nobody checks it.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf},
+    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use gateway_common::{
     allowlist::AllowValue,
+    budget::Cells,
     counters::{BanCount, Count},
     denylist::DenyValue,
     filter::Line,
@@ -52,18 +53,16 @@ pub static ALLOW4: LpmTrie<[u8; 8], AllowValue, { entries(&maps::ALLOW4) }> = Lp
 pub static ALLOW6: LpmTrie<[u8; 16], AllowValue, { entries(&maps::ALLOW6) }> = LpmTrie::new();
 
 #[btf_map]
-pub static BUDGET: Array<u64, { entries(&maps::BUDGET) }> = Array::new();
+pub static BUDGET: Array<Cells, { entries(&maps::BUDGET) }> = Array::new();
+
+#[btf_map]
+pub static SEEN: Array<u64, { entries(&maps::SEEN) }> = Array::new();
 
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Count, { entries(&maps::COUNTERS) }> = PerCpuArray::new();
 
 #[btf_map]
-pub static BAN_COUNTERS: PerCpuHashMap<
-    u32,
-    BanCount,
-    { entries(&maps::BAN_COUNTERS) },
-    { flags(&maps::BAN_COUNTERS) },
-> = PerCpuHashMap::new();
+pub static BAN_COUNTERS: PerCpuArray<BanCount, { entries(&maps::BAN_COUNTERS) }> = PerCpuArray::new();
 
 #[btf_map]
 pub static EVENTS: RingBuf<(), { entries(&maps::EVENTS) }> = RingBuf::new();

@@ -15,18 +15,26 @@ const TYPE_IPV6: u16 = 0x86dd;
 const TYPE_VLAN: u16 = 0x8100;
 const TYPE_QINQ: u16 = 0x88a8;
 /// IPv4 header without options (RFC 791, section 3.1).
-pub const IPV4_BYTES: usize = 20;
+const IPV4_BYTES: usize = 20;
 /// IPv6 fixed header (RFC 8200, section 3).
-pub const IPV6_BYTES: usize = 40;
+const IPV6_BYTES: usize = 40;
 const IPV4_SOURCE: usize = 12;
 const IPV6_SOURCE: usize = 8;
+const IPV6_NEXT_HEADER: usize = 6;
+/// IPv6 extension headers that are walked (RFC 8200, section 4.1 recommends at most seven kinds).
+const EXTENSIONS_MAX: usize = 6;
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
 /// Protocol number of TCP.
 pub const TCP: u8 = 6;
 const TCP_FLAGS: usize = 13;
 const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
 /// No header that we read starts further into a frame than this: two VLAN tags, then an IPv4 header with
-/// options, or IPv6 with the extension headers that [`exemptions`](crate::exemptions) walks.
+/// options, or IPv6 with the extension headers that [`Transport`] walks.
 const OFFSET_MAX: usize = 2048;
 
 /// Where the network header starts, and its family: a number, because it travels into functions that the
@@ -116,31 +124,93 @@ pub fn source6(context: &XdpContext, header: Header) -> Option<[u8; 16]> {
     read(context, header.offset() + IPV6_SOURCE)
 }
 
-/// Whether the packet opens a TCP connection. IPv6 extension headers are not walked here, and a fragment
-/// other than the first has no TCP header: neither is a SYN for the budget.
+/// The transport header: its protocol, and where it starts in the frame.
+#[derive(Clone, Copy)]
+pub struct Transport {
+    pub protocol: u8,
+    pub start: usize,
+}
+
+impl Transport {
+    /// Finds it. A fragment other than the first has none, nor has a packet with more IPv6 extension headers
+    /// than [`EXTENSIONS_MAX`].
+    #[inline(always)]
+    pub fn of(context: &XdpContext, header: Header) -> Option<Self> {
+        if header.is_v6() { Self::of6(context, header.offset()) } else { Self::of4(context, header.offset()) }
+    }
+
+    #[inline(always)]
+    fn of4(context: &XdpContext, start: usize) -> Option<Self> {
+        if is_later_fragment4(context, start) {
+            return None;
+        }
+        let protocol = read::<u8>(context, start + 9)?;
+        Some(Self { protocol, start: start + ipv4_header_bytes(context, start) })
+    }
+
+    /// Walks the extension headers.
+    #[inline(always)]
+    fn of6(context: &XdpContext, start: usize) -> Option<Self> {
+        let mut protocol = read::<u8>(context, start + IPV6_NEXT_HEADER)?;
+        let mut offset = start + IPV6_BYTES;
+        for _ in 0..EXTENSIONS_MAX {
+            let bytes = match protocol {
+                HOP_BY_HOP | ROUTING | DESTINATION => (read::<u8>(context, offset + 1)? as usize + 1) * 8,
+                AUTHENTICATION => (read::<u8>(context, offset + 1)? as usize + 2) * 4,
+                FRAGMENT if read_u16(context, offset + 2)? & 0xfff8 == 0 => 8,
+                FRAGMENT => return None,
+                _ => return Some(Self { protocol, start: offset }),
+            };
+            protocol = read::<u8>(context, offset)?;
+            offset += bytes;
+        }
+        None
+    }
+
+    /// Whether it opens a TCP connection: SYN without ACK.
+    #[inline(always)]
+    pub fn is_syn(self, context: &XdpContext) -> bool {
+        self.protocol == TCP
+            && match read::<u8>(context, self.start + TCP_FLAGS) {
+                Some(flags) => flags & (TCP_SYN | TCP_ACK) == TCP_SYN,
+                None => false,
+            }
+    }
+}
+
+/// Whether the packet opens a TCP connection. What is neither TCP nor behind an extension header is told apart
+/// here, the rest elsewhere.
 #[inline(always)]
 pub fn is_syn(context: &XdpContext, header: Header) -> bool {
     let start = header.offset();
-    let tcp = if header.is_v6() {
-        if read::<u8>(context, start + 6) != Some(TCP) {
-            return false;
+    if !header.is_v6() {
+        return read::<u8>(context, start + 9) == Some(TCP)
+            && match Transport::of4(context, start) {
+                Some(transport) => transport.is_syn(context),
+                None => false,
+            };
+    }
+    match read::<u8>(context, start + IPV6_NEXT_HEADER) {
+        Some(TCP) => Transport { protocol: TCP, start: start + IPV6_BYTES }.is_syn(context),
+        Some(HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION) => {
+            is_syn_behind_extensions(context.ctx, header.0) != 0
         }
-        start + IPV6_BYTES
-    } else {
-        if read::<u8>(context, start + 9) != Some(TCP) || is_later_fragment4(context, start) {
-            return false;
-        }
-        start + ipv4_header_bytes(context, start)
-    };
-    match read::<u8>(context, tcp + TCP_FLAGS) {
-        Some(flags) => flags & (TCP_SYN | TCP_ACK) == TCP_SYN,
-        None => false,
+        _ => false,
+    }
+}
+
+#[inline(never)]
+fn is_syn_behind_extensions(context: *mut xdp_md, header: u64) -> u64 {
+    let context = opaque(context);
+    match Transport::of6(&context, Header(header).offset()) {
+        Some(transport) => transport.is_syn(&context) as u64,
+        None => 0,
     }
 }
 
 /// Whether an IPv4 header belongs to a fragment other than the first (RFC 791: fragment offset, 13 bits).
 #[inline(always)]
-pub fn is_later_fragment4(context: &XdpContext, start: usize) -> bool {
+fn is_later_fragment4(context: &XdpContext, start: usize) -> bool {
     match read_u16(context, start + 6) {
         Some(field) => field & 0x1fff != 0,
         None => true,
@@ -149,7 +219,7 @@ pub fn is_later_fragment4(context: &XdpContext, start: usize) -> bool {
 
 /// Length of an IPv4 header with its options, 0 to 60 bytes.
 #[inline(always)]
-pub fn ipv4_header_bytes(context: &XdpContext, start: usize) -> usize {
+fn ipv4_header_bytes(context: &XdpContext, start: usize) -> usize {
     match read::<u8>(context, start) {
         Some(first) => ((first & 0x0f) as usize) * 4,
         None => 0,

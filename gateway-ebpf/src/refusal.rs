@@ -12,7 +12,7 @@ use crate::{
     denylist::Finding,
     diagnostic, exemptions,
     maps::SETTINGS,
-    packet::{self, Header},
+    packet::{self, Header, Transport},
     report,
 };
 
@@ -32,23 +32,26 @@ pub fn settle(raw: *mut xdp_md, header: u64, finding: u64, now_ns: u64) -> u64 {
     let context = packet::opaque(raw);
     let header = Header(header);
     let Some(settings) = SETTINGS.get(0) else { return Outcome::PASS };
-    if allowlist::holds(&context, header) {
+    if !Finding::is_apart(finding) && allowlist::holds(&context, header) {
         report::counted(&context, Reason::Allowed);
         return Outcome::PASS;
     }
-    if let Some(reason) = exemptions::of(&context, settings, header) {
-        report::counted(&context, reason);
-        return Outcome::PASS;
+    let mut is_syn = false;
+    if let Some(transport) = Transport::of(&context, header) {
+        if let Some(reason) = exemptions::of(&context, settings, header, transport) {
+            report::counted(&context, reason);
+            return Outcome::PASS;
+        }
+        is_syn = transport.is_syn(&context);
     }
     let found = Finding::reason(finding);
     let reason = if settings.mode == MODE_ENFORCE { found } else { report::observed(found) };
-    let ban_id = Finding::ban_id(finding);
-    let first_of_ban = report::refused(&context, settings, header, reason, ban_id, now_ns);
+    let first_of_ban = report::refused(&context, settings, header, reason, finding, is_syn, now_ns);
     if !report::is_drop(reason) {
         return Outcome::GO_ON;
     }
     if first_of_ban {
-        diagnostic::first_drop(raw, header.0, ban_id);
+        diagnostic::first_drop(raw, header.0, Finding::ban_id(finding));
     }
     Outcome::DROP
 }

@@ -4,6 +4,7 @@ use aya_ebpf::{bindings::xdp_action::XDP_PASS, programs::XdpContext};
 use gateway_common::{event::DropEvent, settings::Settings, verdict::Reason};
 
 use crate::{
+    denylist::Finding,
     maps::{BAN_COUNTERS, COUNTERS, EVENTS},
     packet::{self, Header},
 };
@@ -29,12 +30,14 @@ pub fn refused(
     settings: &Settings,
     header: Header,
     reason: u32,
-    ban_id: u32,
+    finding: u64,
+    is_syn: bool,
     now_ns: u64,
 ) -> bool {
     let bytes = frame_bytes(context);
     let nth = count(reason, bytes);
-    let first_of_ban = ban_id != 0 && count_ban(ban_id, bytes, now_ns);
+    let (ban_id, slot) = (Finding::ban_id(finding), Finding::slot(finding));
+    let first_of_ban = slot != 0 && count_ban(slot, bytes, is_syn, now_ns);
     if first_of_ban || nth & u64::from(settings.event_mask) == 0 {
         send(context, header, reason, ban_id, bytes, now_ns);
     }
@@ -71,15 +74,16 @@ fn count(reason: u32, bytes: u64) -> u64 {
     }
 }
 
-/// Counts for a ban that userspace has opened a counter for. Returns whether it was the first on this CPU.
+/// Counts for a ban that userspace has given a slot. Returns whether it was the first on this CPU.
 #[inline(always)]
-fn count_ban(ban_id: u32, bytes: u64, now_ns: u64) -> bool {
-    let Some(cell) = BAN_COUNTERS.get_ptr_mut(ban_id) else { return false };
+fn count_ban(slot: u32, bytes: u64, is_syn: bool, now_ns: u64) -> bool {
+    let Some(cell) = BAN_COUNTERS.get_ptr_mut(slot) else { return false };
     // SAFETY: the pointer is to this CPU's copy, and XDP programs do not interrupt each other on one CPU.
     unsafe {
         let before = (*cell).packets;
         (*cell).packets = before + 1;
         (*cell).bytes += bytes;
+        (*cell).syns += is_syn as u64;
         (*cell).last_ns = now_ns;
         before == 0
     }

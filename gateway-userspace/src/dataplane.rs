@@ -34,7 +34,7 @@ mod wire;
 
 use std::time::Duration;
 
-use gateway_common::verdict::Reason;
+use gateway_common::{settings::ARMED, verdict::Reason};
 use ipnet::IpNet;
 
 use self::{
@@ -52,7 +52,7 @@ use self::{
 pub use self::{
     attach::{Attachment, Changes, Lost, Mode},
     counters::{BanCounters, Counters, Tally},
-    denylist::DenyEntry,
+    denylist::{DenyEntry, Parole},
     dispatcher::Problem,
     error::Error,
     events::Event,
@@ -128,8 +128,8 @@ impl Dataplane {
     pub fn load(options: &Options) -> Result<Self, Error> {
         let Loaded { program, mut maps, diagnostics, resize } = load::load(options)?;
         let mut settings = SettingsMap::open(&mut maps, options)?;
-        let denylist = Denylist::open(&mut maps, &mut settings)?;
         let allowlist = Allowlist::open(&mut maps)?;
+        let denylist = Denylist::open(&mut maps, &mut settings, &allowlist)?;
         let counters = KernelCounters::open(&mut maps)?;
         let events = Events::open(&mut maps)?;
         let links = Links::new(options);
@@ -169,7 +169,7 @@ impl Dataplane {
     /// # Errors
     /// [`Error::Full`] if there is no room, [`Error::Map`] if the kernel refuses.
     pub fn deny(&mut self, prefix: IpNet, entry: DenyEntry) -> Result<(), Error> {
-        self.denylist.deny(&mut self.settings, prefix, entry)
+        self.denylist.deny(&mut self.settings, &self.allowlist, prefix, entry)
     }
 
     /// Denies many prefixes: a list at start, a feed. Several times faster than one by one.
@@ -177,7 +177,7 @@ impl Dataplane {
     /// # Errors
     /// As [`Dataplane::deny`], for the first entry that does not go in; those before it are in.
     pub fn deny_many(&mut self, entries: &[(IpNet, DenyEntry)]) -> Result<(), Error> {
-        self.denylist.deny_many(&mut self.settings, entries)
+        self.denylist.deny_many(&mut self.settings, &self.allowlist, entries)
     }
 
     /// Takes a deny entry back. `Ok(false)` if there was none.
@@ -193,7 +193,8 @@ impl Dataplane {
     /// # Errors
     /// [`Error::Full`] if there is no room, [`Error::Map`] if the kernel refuses.
     pub fn allow(&mut self, prefix: IpNet) -> Result<(), Error> {
-        self.allowlist.allow(prefix)
+        self.allowlist.allow(prefix)?;
+        self.denylist.reconsider(&self.allowlist, prefix)
     }
 
     /// Takes an allowed prefix back. `Ok(false)` if there was none.
@@ -201,7 +202,9 @@ impl Dataplane {
     /// # Errors
     /// [`Error::Map`] if the kernel refuses.
     pub fn disallow(&mut self, prefix: IpNet) -> Result<bool, Error> {
-        self.allowlist.disallow(prefix)
+        let was_there = self.allowlist.disallow(prefix)?;
+        self.denylist.reconsider(&self.allowlist, prefix)?;
+        Ok(was_there)
     }
 
     /// All deny entries, in the order of their prefixes, expired ones included until they are swept.
@@ -230,7 +233,7 @@ impl Dataplane {
     /// # Errors
     /// [`Error::TestRun`] if the kernel does not answer, [`Error::Map`] if a repair is refused.
     pub fn reconcile(&mut self, sample: usize) -> Result<Reconciliation, Error> {
-        reconcile::run(&self.program, &mut self.denylist, sample)
+        reconcile::run(&self.program, &mut self.denylist, &self.allowlist, sample)
     }
 
     // === impl Dataplane: settings ===
@@ -241,6 +244,36 @@ impl Dataplane {
     /// [`Error::Map`] if the kernel refuses.
     pub fn set_budgets(&mut self, budgets: &Budgets) -> Result<(), Error> {
         self.settings.set_budgets(budgets)
+    }
+
+    /// Lets the SYN budget rest for a while: SYNs are charged as any other packet. Called again before the time
+    /// is over it rests on; after the time, as after the end of this process, it is armed. It is armed from the
+    /// start. `Duration::MAX` is for ever.
+    ///
+    /// # Errors
+    /// [`Error::TestRun`] if the kernel does not tell its clock, [`Error::Map`] if it refuses.
+    pub fn calm(&mut self, for_: Duration) -> Result<(), Error> {
+        let until = match u64::try_from(for_.as_nanos()) {
+            Ok(for_ns) => self.program.ticks()?.saturating_add(for_ns.div_ceil(clock::tick_ns().into())),
+            Err(_) => u64::MAX,
+        };
+        self.settings.set_calm_until(until)
+    }
+
+    /// Arms the SYN budget at once.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the kernel refuses.
+    pub fn arm(&mut self) -> Result<(), Error> {
+        self.settings.set_calm_until(ARMED)
+    }
+
+    /// Whether the SYN budget is armed, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::TestRun`] if the kernel does not tell its clock.
+    pub fn armed(&self) -> Result<bool, Error> {
+        Ok(self.program.ticks()? >= self.settings.calm_until())
     }
 
     /// Drops (`true`) or only counts what would be dropped (`false`).

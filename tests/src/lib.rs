@@ -2,14 +2,18 @@
 
 pub mod authority;
 pub mod boot;
+pub mod capture;
 pub mod chromium;
 pub mod curl;
 pub mod echo;
+pub mod figures;
 pub mod gateway;
 pub mod golden;
 pub mod haproxy;
+pub mod interrupt;
 pub mod kernel;
 pub mod load;
+pub mod namespace;
 pub mod nginx;
 pub mod node;
 pub mod origin;

@@ -93,6 +93,8 @@ pub struct Ban {
     pub by: By,
     /// Where it holds.
     pub enforced: Enforced,
+    /// Whether it only counts what it would drop, whatever `[shield] mode` says: a shadow ban.
+    pub observed: bool,
     /// Since when.
     pub since: SystemTime,
     /// Until when, by the wall clock; for one that is over, when it ended. None: for ever.
@@ -105,6 +107,13 @@ pub struct Ban {
     pub latency_us: Option<u64>,
     /// What it dropped, once it is over; before that the kernel counts.
     pub drops: Drops,
+}
+
+impl Ban {
+    /// Whether it makes the target's next ban longer: one by rule does, unless nobody felt it.
+    pub fn counts_as_offence(&self) -> bool {
+        self.by == By::Rule && !self.observed
+    }
 }
 
 /// How long bans by rule last.
@@ -188,7 +197,7 @@ impl Ledger {
     /// Puts a ban in force. One for the same target must have been ended before.
     pub fn enact(&mut self, ban: Ban) {
         self.reserve_ids(ban.id.saturating_add(1));
-        if ban.by == By::Rule
+        if ban.counts_as_offence()
             && let Some(until) = ban.until
         {
             self.offenders.set(ban.target.clone(), ban.offence, until);
@@ -228,7 +237,7 @@ impl Ledger {
         if let Some(end) = ban.lease_end {
             self.leases.remove(&(end, id));
         }
-        if state == State::Lifted && ban.by == By::Rule {
+        if state == State::Lifted && ban.counts_as_offence() {
             self.offenders.set(ban.target.clone(), ban.offence.saturating_sub(1), now);
         }
         (ban.state, ban.until, ban.drops) = (state, Some(now), drops);
@@ -278,11 +287,11 @@ impl Ledger {
         self.active.get(&id?)
     }
 
-    /// The ban in force that keeps this client out when it comes from the host.
-    pub fn of_client(&self, who: &Subject, host: IpNet) -> Option<&Ban> {
-        let bans = self.by_client.get(who)?;
-        let (_, id) = bans.iter().find(|(at, _)| at.is_none_or(|at| at.contains(&host)))?;
-        self.active.get(id)
+    /// The bans in force of this client that hold when it comes from the host.
+    pub fn of_client(&self, who: &Subject, host: IpNet) -> impl Iterator<Item = &Ban> {
+        let bans = self.by_client.get(who).into_iter().flatten();
+        let here = bans.filter(move |(at, _)| at.is_none_or(|at| at.contains(&host)));
+        here.filter_map(|(_, id)| self.active.get(id))
     }
 
     /// A ban by its id, in force or over.

@@ -15,6 +15,8 @@ pub struct Entry {
     pub ban_id: Option<u32>,
     /// Time left; none: for ever. An entry that has expired may be left out.
     pub left: Option<Duration>,
+    /// Whether it only counts.
+    pub observe: bool,
 }
 
 /// What is to be dropped, and for how long.

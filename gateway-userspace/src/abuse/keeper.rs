@@ -9,6 +9,7 @@ mod operator;
 mod owner;
 mod refusal;
 mod restore;
+mod shadow;
 #[cfg(test)]
 mod tests;
 mod verdict;

@@ -47,6 +47,8 @@ pub struct Rule {
     pub kinds: Kinds,
     /// Only what was refused on this route; none: everything.
     pub route: Option<Arc<str>>,
+    /// Whether bans by it only count what they would drop.
+    pub observe: bool,
     /// How long a ban by it lasts.
     pub terms: Terms,
 }
@@ -65,9 +67,9 @@ impl Rule {
         self.kinds.contains(kind) && self.route.as_deref().is_none_or(|only| route == Some(only))
     }
 
-    /// Whether both count the same, however long their bans last.
+    /// Whether both count the same, whatever their bans are like.
     fn counts_like(&self, other: &Rule) -> bool {
-        let Rule { name, denials, within, kinds, route, terms: _ } = self;
+        let Rule { name, denials, within, kinds, route, observe: _, terms: _ } = self;
         (name, denials, within, kinds, route)
             == (&other.name, &other.denials, &other.within, &other.kinds, &other.route)
     }

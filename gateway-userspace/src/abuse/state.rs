@@ -61,6 +61,8 @@ pub struct BanRecord {
     pub reason: Box<str>,
     pub by: By,
     pub enforced: Enforced,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
     pub since_ms: u64,
     pub until_ms: Option<u64>,
     pub offence: u32,

@@ -173,6 +173,9 @@ pub struct Ban {
     pub state: String,
     /// Where it is enforced: `kernel`, `gateway` (layer 7 only), or `observed` (counted, not enforced).
     pub enforced: String,
+    /// Whether it is a shadow ban: counted, whatever `[shield] mode` says.
+    #[serde(default)]
+    pub observed: bool,
     /// Why: the rule that was met, or what the operator wrote.
     pub reason: String,
     /// The rule that was met, with what it had counted; none for an operator's ban.
@@ -218,6 +221,9 @@ pub struct BanPrefix {
     pub reason: String,
     /// Even when it covers an exempt address, is wider than /8 (IPv6: /19), or would cut good clients.
     pub force: bool,
+    /// Count what it would drop, and drop nothing.
+    #[serde(default)]
+    pub observe: bool,
     /// Say what would happen, and do not do it.
     pub dry_run: bool,
 }

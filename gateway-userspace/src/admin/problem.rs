@@ -166,6 +166,7 @@ impl From<Refusal> for Problem {
             | Refusal::TooWide { .. }
             | Refusal::Collateral(_)
             | Refusal::Over(_)
+            | Refusal::Held { .. }
             | Refusal::Wider { .. }
             | Refusal::Full(_)
             | Refusal::AllowedFull(_)

@@ -243,6 +243,8 @@ struct NewBan {
     #[serde(default)]
     force: bool,
     #[serde(default)]
+    observe: bool,
+    #[serde(default)]
     dry_run: bool,
 }
 
@@ -255,7 +257,7 @@ enum Term {
 }
 
 fn new_ban(body: &[u8]) -> Result<api::BanPrefix, Problem> {
-    let NewBan { address, client, term, reason, force, dry_run } = decode_json(body)?;
+    let NewBan { address, client, term, reason, force, observe, dry_run } = decode_json(body)?;
     let for_s = match term {
         None => None,
         Some(Term::Seconds(seconds)) => Some(seconds),
@@ -267,7 +269,7 @@ fn new_ban(body: &[u8]) -> Result<api::BanPrefix, Problem> {
         }
     };
     let prefix = address.as_deref().map(prefix).transpose()?;
-    Ok(api::BanPrefix { prefix, client, for_s, reason, force, dry_run })
+    Ok(api::BanPrefix { prefix, client, for_s, reason, force, observe, dry_run })
 }
 
 /// `/v1/bans/7` or `/v1/bans/203.0.113.9`

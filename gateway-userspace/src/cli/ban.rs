@@ -29,6 +29,9 @@ pub struct BanArguments {
     /// Even if it covers an address that is never to be dropped, is very wide, or would cut good clients.
     #[arg(long)]
     force: bool,
+    /// Count what it would drop, and drop nothing: `bans --shadow` says what that was.
+    #[arg(long)]
+    observe: bool,
     /// Only say what would happen.
     #[arg(long)]
     dry_run: bool,
@@ -73,6 +76,7 @@ pub fn ban(common: &Common, output: &Output, arguments: &BanArguments) -> Exit {
         },
         reason: arguments.reason.clone(),
         force: arguments.force,
+        observe: arguments.observe,
         dry_run: arguments.dry_run,
     };
     output.ask(common, &command, |reply| changed(reply, arguments.dry_run))

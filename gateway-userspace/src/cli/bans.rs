@@ -153,6 +153,7 @@ mod tests {
             prefix: Some("203.0.113.9/32".parse().unwrap()),
             state: "active".into(),
             enforced: "kernel".into(),
+            observed: false,
             reason: "20 denials in 10s".into(),
             rule: Some(RuleAtBan {
                 name: "login".into(),

@@ -25,7 +25,12 @@ pub struct Allowlist {
     allow4: Trie<[u8; 8]>,
     allow6: Trie<[u8; 16]>,
     prefixes: BTreeSet<IpNet>,
+    /// The prefixes that no other one holds, as ranges of addresses, in order.
+    ranges: Vec<Range>,
 }
+
+/// Family, first and last address.
+type Range = (bool, u128, u128);
 
 impl Allowlist {
     /// Opens the maps and takes over what is in them.
@@ -42,7 +47,16 @@ impl Allowlist {
             let key = key.map_err(failed(maps::ALLOW6))?;
             prefixes.extend(Key::Prefix6(key.prefix_len(), key.data()).prefix());
         }
-        Ok(Self { allow4, allow6, prefixes })
+        let ranges = outermost(&prefixes);
+        Ok(Self { allow4, allow6, prefixes, ranges })
+    }
+
+    /// Whether some source of a canonical prefix is allowed.
+    pub fn overlaps(&self, prefix: IpNet) -> bool {
+        let (family, first, last) = range(prefix);
+        let behind = self.ranges.partition_point(|(other, start, _)| (*other, *start) <= (family, last));
+        // Ranges do not overlap each other: if the last one before the end does not reach it, none does.
+        self.ranges[..behind].last().is_some_and(|(other, _, end)| *other == family && *end >= first)
     }
 
     pub fn allow(&mut self, prefix: IpNet) -> Result<(), Error> {
@@ -65,6 +79,7 @@ impl Allowlist {
             source => Error::Map { doing: "add an entry to", map: name(prefix), source },
         })?;
         self.prefixes.insert(prefix);
+        self.ranges = outermost(&self.prefixes);
         Ok(())
     }
 
@@ -82,7 +97,11 @@ impl Allowlist {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(Error::Map { doing: "remove an entry from", map: name(prefix), source })
             }
-            _ => Ok(self.prefixes.remove(&prefix)),
+            _ => {
+                let was_there = self.prefixes.remove(&prefix);
+                self.ranges = outermost(&self.prefixes);
+                Ok(was_there)
+            }
         }
     }
 
@@ -95,5 +114,39 @@ fn name(prefix: IpNet) -> &'static str {
     match prefix {
         IpNet::V4(_) => maps::ALLOW4.name,
         IpNet::V6(_) => maps::ALLOW6.name,
+    }
+}
+
+/// Prefixes without those that lie in another one. They nest or are disjoint, and in their order the outer one
+/// comes first.
+fn outermost(prefixes: &BTreeSet<IpNet>) -> Vec<Range> {
+    let mut ranges: Vec<Range> = Vec::new();
+    for prefix in prefixes {
+        let (family, first, last) = range(*prefix);
+        let covered = ranges.last().is_some_and(|(other, _, end)| *other == family && *end >= last);
+        if !covered {
+            ranges.push((family, first, last));
+        }
+    }
+    ranges
+}
+
+fn range(prefix: IpNet) -> Range {
+    match prefix {
+        IpNet::V4(v4) => (false, u32::from(v4.network()).into(), u32::from(v4.broadcast()).into()),
+        IpNet::V6(v6) => (true, v6.network().into(), v6.broadcast().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outermost_prefixes_are_what_is_left_of_nested_ones() {
+        let all = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "11.0.0.0/32", "::/0", "2001:db8::/32"];
+        let all: BTreeSet<IpNet> = all.iter().map(|text| text.parse().unwrap()).collect();
+        let outer = ["10.0.0.0/8", "11.0.0.0/32", "::/0"].map(|text| range(text.parse().unwrap()));
+        assert_eq!(outermost(&all), outer);
     }
 }

@@ -1,6 +1,9 @@
-//! From packets per second to the nanoseconds of the kernel program.
+//! From packets per second to the units of the kernel program.
 
-use gateway_common::settings::Settings;
+use gateway_common::{
+    budget::{BURST_MAX, Class, ClassBudget},
+    settings::Settings,
+};
 
 use super::Budgets;
 
@@ -9,12 +12,40 @@ use super::Budgets;
 const BURST_NS_MIN: u64 = 20_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Writes the budgets into the settings.
+/// Fewest units of a cost, where a burst of that many packets fits: a rate is at most that part of itself higher
+/// than it was asked for, 3 %. More units would make the round of the cells' clock shorter.
+const COST_UNITS_MIN: u64 = 32;
+
+/// Writes the budgets into the settings; keys stay.
 pub fn apply(budgets: &Budgets, settings: &mut Settings) {
-    (settings.packet_cost_ns, settings.packet_burst_ns) =
-        cost_and_burst_ns(budgets.packets_per_second, budgets.packet_burst);
-    (settings.syn_cost_ns, settings.syn_burst_ns) =
-        cost_and_burst_ns(budgets.syns_per_second, budgets.syn_burst);
+    let packets = cost_and_burst_ns(budgets.packets_per_second, budgets.packet_burst);
+    let syns = cost_and_burst_ns(budgets.syns_per_second, budgets.syn_burst);
+    for (class, (cost_ns, burst_ns)) in [
+        (Class::Packet4, packets),
+        (Class::Packet6, packets),
+        (Class::Syn4, syns),
+        (Class::Syn6, syns),
+        (Class::Flow, packets),
+    ] {
+        let class = &mut settings.classes[class as usize];
+        *class = ClassBudget { key: class.key, ..in_units(cost_ns, burst_ns) };
+    }
+}
+
+/// The coarsest units that are fine enough, so that a cell stays valid for long.
+fn in_units(cost_ns: u64, burst_ns: u64) -> ClassBudget {
+    if cost_ns == 0 {
+        return ClassBudget::default();
+    }
+    let by_cost = (cost_ns / COST_UNITS_MIN).checked_ilog2().unwrap_or(0);
+    // However large a burst is, a packet costs at least one unit.
+    let by_burst = (burst_ns / u64::from(BURST_MAX)).checked_ilog2().map_or(0, |bits| bits + 1);
+    let shift = by_cost.max(by_burst).min(cost_ns.ilog2()).min(63);
+    let cost = u32::try_from(cost_ns >> shift).unwrap_or(BURST_MAX).min(BURST_MAX);
+    // As many packets as before the cost was rounded.
+    let burst = (u128::from(burst_ns) * u128::from(cost)).div_ceil(cost_ns.into());
+    let burst = u32::try_from(burst).unwrap_or(BURST_MAX).clamp(cost, BURST_MAX);
+    ClassBudget { key: [0, 0], cost, burst, shift, reserved: 0 }
 }
 
 /// Cost of one packet and depth of the budget. A rate of 0 is no budget: cost 0. A cost is a whole number
@@ -48,5 +79,40 @@ mod tests {
     fn absurd_numbers_neither_overflow_nor_disable() {
         assert_eq!(cost_and_burst_ns(u64::MAX, u64::MAX).0, 1);
         assert_eq!(cost_and_burst_ns(1, u64::MAX), (SECOND_NS, 1 << 62));
+        for (cost_ns, burst_ns) in [(1, 1), (1, 1 << 62), (SECOND_NS, 1 << 62), (SECOND_NS, SECOND_NS)] {
+            let class = in_units(cost_ns, burst_ns);
+            assert!(class.cost >= 1 && class.cost <= class.burst && class.burst <= BURST_MAX, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn units_keep_the_rate_nearly_and_the_burst_exactly() {
+        for per_second in [1, 3, 100, 999, 10_000, 81_274, 1_000_000, 10_000_000] {
+            for burst in [1, 2, 100, 50_000, 1_000_000] {
+                let (cost_ns, burst_ns) = cost_and_burst_ns(per_second, burst);
+                let class = in_units(cost_ns, burst_ns);
+                let what = format!("{per_second} per second, {burst} at once: {class:?}");
+                let packets = burst_ns / cost_ns;
+                assert_eq!(u64::from(class.burst) / u64::from(class.cost), packets, "{what}");
+                // Never dearer, and at most 3 % cheaper.
+                let unit_ns = 1_u64 << class.shift;
+                let least_ns = cost_ns - cost_ns * 33 / 1_000;
+                assert!((least_ns..=cost_ns).contains(&(u64::from(class.cost) * unit_ns)), "{what}");
+                // A cell is valid far longer than a burst lasts.
+                assert!(u64::from(class.burst) * 64 <= 1 << 32, "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_flow_has_the_budget_of_packets_and_keys_stay() {
+        let mut settings = Settings::default();
+        settings.classes[Class::Flow as usize].key = [1, 2];
+        let budgets = Budgets { packets_per_second: 500, packet_burst: 500, ..Budgets::default() };
+        apply(&budgets, &mut settings);
+        let of = |class: Class| settings.classes[class as usize];
+        assert_eq!(of(Class::Flow), ClassBudget { key: [1, 2], ..of(Class::Packet4) });
+        assert_eq!(of(Class::Packet4), of(Class::Packet6));
+        assert_eq!(of(Class::Syn4).cost, 0);
     }
 }

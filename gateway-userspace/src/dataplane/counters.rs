@@ -61,6 +61,8 @@ pub struct BanCounters {
     pub packets: u64,
     /// Bytes of their frames.
     pub bytes: u64,
+    /// Those of them that would have opened a TCP connection.
+    pub syns: u64,
     /// `CLOCK_MONOTONIC` of the last one in nanoseconds; 0 if there was none.
     pub last_ns: u64,
 }
@@ -71,7 +73,18 @@ impl BanCounters {
         Self {
             packets: self.packets + count.packets,
             bytes: self.bytes + count.bytes,
+            syns: self.syns + count.syns,
             last_ns: self.last_ns.max(count.last_ns),
+        }
+    }
+
+    /// With the counts of another slot.
+    pub(super) fn and(self, other: &Self) -> Self {
+        Self {
+            packets: self.packets + other.packets,
+            bytes: self.bytes + other.bytes,
+            syns: self.syns + other.syns,
+            last_ns: self.last_ns.max(other.last_ns),
         }
     }
 }

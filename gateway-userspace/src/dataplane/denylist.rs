@@ -16,12 +16,14 @@ use std::{
     time::Duration,
 };
 
-use gateway_common::denylist::{DenyValue, FOREVER};
+use gateway_common::denylist::{DenyValue, FLAG_APART, FLAG_LIST, FLAG_OBSERVE, FOREVER};
 use ipnet::IpNet;
 
 use self::{bans::Bans, kernel::Tables};
 use super::{
-    BanCounters, Error, clock,
+    BanCounters, Error,
+    allowlist::Allowlist,
+    clock,
     filter::Filter,
     load::Maps,
     prefix::{Key, canonical, marks},
@@ -33,21 +35,36 @@ use super::{
 pub struct DenyEntry {
     /// End of the lease in nanoseconds of `CLOCK_MONOTONIC` (see [`clock`]), or `None` for no end.
     pub until_ns: Option<u64>,
-    /// The ban it belongs to; several entries may share one. 0: not counted per ban.
+    /// The ban or list it belongs to; several entries may share one. 0: not counted per ban.
     pub ban_id: u32,
     /// Count what would be dropped, and pass it.
     pub observe: bool,
+    /// It comes from a list.
+    pub list: bool,
+    /// When one connection at a time is let through. Only exact entries (IPv4 /32, IPv6 /64) that do not
+    /// observe have it; others are as if it were `None`.
+    pub parole: Option<Parole>,
+}
+
+/// From some instant on, one connection per interval of a denied source is let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parole {
+    /// The instant, in nanoseconds of `CLOCK_MONOTONIC`. Of an entry that was taken over from a process before,
+    /// the next one.
+    pub from_ns: u64,
+    /// The interval, in whole milliseconds up to 49 days. No packet passes of a connection that is older.
+    pub every: Duration,
 }
 
 impl DenyEntry {
     /// An entry that ends `duration` from now.
     pub fn lasting(duration: Duration, ban_id: u32) -> Self {
-        Self { until_ns: Some(clock::monotonic_ns_after(duration)), ban_id, observe: false }
+        Self { until_ns: Some(clock::monotonic_ns_after(duration)), ..Self::forever(ban_id) }
     }
 
     /// An entry without an end.
     pub fn forever(ban_id: u32) -> Self {
-        Self { until_ns: None, ban_id, observe: false }
+        Self { until_ns: None, ban_id, observe: false, list: false, parole: None }
     }
 
     /// The same entry, only counting.
@@ -55,20 +72,43 @@ impl DenyEntry {
         Self { observe: true, ..self }
     }
 
+    /// The same entry with a parole.
+    pub fn paroled(self, parole: Parole) -> Self {
+        Self { parole: Some(parole), ..self }
+    }
+
     /// Whether the lease still runs at `now_ns`.
     pub fn is_live(&self, now_ns: u64) -> bool {
         self.until_ns.is_none_or(|until_ns| until_ns > now_ns)
     }
 
-    fn value(&self, prefix_bits: u8) -> DenyValue {
+    fn value(&self, prefix: IpNet, slot: u32, apart: bool) -> DenyValue {
         // An end at 0, the boot, is long over; 0 itself means no end.
         let until_ns = self.until_ns.map_or(FOREVER, |until_ns| until_ns.max(1));
-        DenyValue::new(until_ns, self.ban_id, self.observe, prefix_bits)
+        let parole = self.parole.filter(|_| !self.observe && Key::of(prefix).is_exact());
+        let every_ms = parole.map_or(0, |parole| parole.every.as_millis().max(1));
+        DenyValue {
+            slot,
+            // As for the end: 0 means none.
+            parole_ns: parole.map_or(0, |parole| parole.from_ns.max(1)),
+            parole_every_ms: u32::try_from(every_ms).unwrap_or(u32::MAX),
+            ..DenyValue::new(until_ns, self.ban_id, prefix.prefix_len())
+        }
+        .with(FLAG_OBSERVE, self.observe)
+        .with(FLAG_LIST, self.list)
+        .with(FLAG_APART, apart)
     }
 
     fn from_value(value: &DenyValue) -> Self {
-        let until_ns = (value.until_ns != FOREVER).then_some(value.until_ns);
-        Self { until_ns, ban_id: value.ban_id, observe: value.is_observed() }
+        let parole =
+            Parole { from_ns: value.parole_ns, every: Duration::from_millis(value.parole_every_ms.into()) };
+        Self {
+            until_ns: (value.until_ns != FOREVER).then_some(value.until_ns),
+            ban_id: value.ban_id,
+            observe: value.is_observed(),
+            list: value.is_of_list(),
+            parole: (value.parole_ns != 0).then_some(parole),
+        }
     }
 }
 
@@ -89,54 +129,70 @@ pub struct Denylist {
 
 impl Denylist {
     /// Opens the maps and takes over what is in them.
-    pub fn open(maps: &mut Maps, settings: &mut SettingsMap) -> Result<Self, Error> {
+    pub fn open(maps: &mut Maps, settings: &mut SettingsMap, allowlist: &Allowlist) -> Result<Self, Error> {
         let tables = Tables::open(maps)?;
         let filter = Filter::open(maps)?;
         let bans = Bans::open(maps)?;
         let mut this =
             Self { tables, filter, bans, entries: BTreeMap::new(), ends: BTreeSet::new(), sampled: None };
-        for (key, value) in this.tables.read()? {
-            let Some(prefix) = key.prefix() else { continue };
-            let entry = DenyEntry::from_value(&value);
-            this.bans.retain(entry.ban_id)?;
-            this.remember(prefix, entry)?;
+        let found = this.tables.read()?;
+        let prefixes = |(key, value): &(Key, DenyValue)| Some((key.prefix()?, *value));
+        let found: Vec<(IpNet, DenyValue)> = found.iter().filter_map(prefixes).collect();
+        let slots = found.iter().map(|(prefix, value)| (*prefix, value.ban_id, value.slot));
+        let mut stale = this.bans.adopt(slots);
+        for (prefix, value) in &found {
+            // Left by a process that died between the allowlist and its entries.
+            if value.is_apart() == allowlist.overlaps(*prefix) {
+                stale.push(*prefix);
+            }
+            this.remember(*prefix, DenyEntry::from_value(value));
         }
-        this.bans.forget_unreferenced()?;
+        for prefix in stale {
+            this.refresh(allowlist, prefix)?;
+        }
         this.filter.rebuild(settings, this.entries.keys().map(|prefix| marks(*prefix)))?;
         Ok(this)
     }
 
     /// Adds or replaces an entry.
-    pub fn deny(&mut self, settings: &mut SettingsMap, prefix: IpNet, entry: DenyEntry) -> Result<(), Error> {
+    pub fn deny(
+        &mut self,
+        settings: &mut SettingsMap,
+        allowlist: &Allowlist,
+        prefix: IpNet,
+        entry: DenyEntry,
+    ) -> Result<(), Error> {
         let prefix = canonical(prefix);
+        self.relieve_bans(allowlist)?;
         // The counter first: it is there when the first packet is dropped.
-        self.bans.retain(entry.ban_id)?;
-        if let Err(error) = self.tables.insert(Key::of(prefix), entry.value(prefix.prefix_len())) {
-            self.bans.release(entry.ban_id)?;
+        let slot = self.bans.retain(entry.ban_id, prefix)?;
+        let value = entry.value(prefix, slot, !allowlist.overlaps(prefix));
+        if let Err(error) = self.tables.insert(Key::of(prefix), value) {
+            self.bans.release(entry.ban_id);
             return Err(error);
         }
-        if self.remember(prefix, entry)? {
-            self.filter.add(settings, &marks(prefix))?;
-        }
-        Ok(())
+        self.note(settings, prefix, entry)
     }
 
     /// Adds or replaces many entries, exact ones in batches.
     pub fn deny_many(
         &mut self,
         settings: &mut SettingsMap,
+        allowlist: &Allowlist,
         entries: &[(IpNet, DenyEntry)],
     ) -> Result<(), Error> {
         for batch in entries.chunks(BATCH) {
-            let rows: Vec<_> = batch
-                .iter()
-                .map(|(prefix, entry)| {
-                    let prefix = canonical(*prefix);
-                    (Key::of(prefix), entry.value(prefix.prefix_len()))
-                })
-                .collect();
+            self.relieve_bans(allowlist)?;
+            let batch: Vec<_> = batch.iter().map(|(prefix, entry)| (canonical(*prefix), *entry)).collect();
+            let mut rows = Vec::with_capacity(batch.len());
+            for (prefix, entry) in &batch {
+                let slot = self.bans.retain(entry.ban_id, *prefix).inspect_err(|_| {
+                    batch[..rows.len()].iter().for_each(|(_, entry)| self.bans.release(entry.ban_id));
+                })?;
+                rows.push((Key::of(*prefix), entry.value(*prefix, slot, !allowlist.overlaps(*prefix))));
+            }
             let written = self.tables.insert_exact(&rows).is_ok();
-            if let Err(error) = self.note_batch(settings, batch, written) {
+            if let Err(error) = self.note_batch(settings, &batch, &rows, written) {
                 // What the batch has written beyond the entry to blame must not come to life later.
                 for (key, _) in rows {
                     if key.prefix().is_some_and(|prefix| !self.entries.contains_key(&prefix)) {
@@ -149,23 +205,20 @@ impl Denylist {
         Ok(())
     }
 
-    /// Notes the entries of a batch as if each came alone. Where the batch has failed, writing them once
-    /// more tells which entry is to blame; prefixes were not in it.
+    /// Notes the entries of a batch, whose bans are retained, as if each came alone. Where the batch has failed,
+    /// writing them once more tells which entry is to blame; prefixes were not in it.
     fn note_batch(
         &mut self,
         settings: &mut SettingsMap,
         batch: &[(IpNet, DenyEntry)],
+        rows: &[(Key, DenyValue)],
         written: bool,
     ) -> Result<(), Error> {
-        for (prefix, entry) in batch {
-            let prefix = canonical(*prefix);
-            if !written || !Key::of(prefix).is_exact() {
-                self.deny(settings, prefix, *entry)?;
-                continue;
-            }
-            self.bans.retain(entry.ban_id)?;
-            if self.remember(prefix, *entry)? {
-                self.filter.add(settings, &marks(prefix))?;
+        for (done, ((prefix, entry), (key, value))) in batch.iter().zip(rows).enumerate() {
+            let insert = if written && key.is_exact() { Ok(()) } else { self.tables.insert(*key, *value) };
+            if let Err(error) = insert.and_then(|()| self.note(settings, *prefix, *entry)) {
+                batch[done..].iter().for_each(|(_, entry)| self.bans.release(entry.ban_id));
+                return Err(error);
             }
         }
         Ok(())
@@ -180,7 +233,7 @@ impl Denylist {
         }
         self.filter.remove(&marks(prefix));
         self.tables.remove(Key::of(prefix))?;
-        self.bans.release(entry.ban_id)?;
+        self.bans.release(entry.ban_id);
         Ok(true)
     }
 
@@ -194,14 +247,58 @@ impl Denylist {
             self.lift(prefix)?;
             swept.push(prefix);
         }
+        self.bans.settle()?;
         Ok(swept)
     }
 
+    /// Whether the kernel has an entry as it should be, but for what the program itself writes there.
+    pub fn is_in_kernel(&self, allowlist: &Allowlist, prefix: IpNet) -> Result<bool, Error> {
+        let Some(wanted) = self.wanted(allowlist, prefix) else { return Ok(true) };
+        let found = self.tables.get(Key::of(prefix))?;
+        Ok(found.is_some_and(|found| carried(wanted, &found) == found))
+    }
+
     /// Writes an entry and its bits again, after something else has changed them.
-    pub fn repair(&mut self, prefix: IpNet) -> Result<(), Error> {
-        if let Some(entry) = self.entries.get(&prefix) {
-            self.tables.insert(Key::of(prefix), entry.value(prefix.prefix_len()))?;
+    pub fn repair(&mut self, allowlist: &Allowlist, prefix: IpNet) -> Result<(), Error> {
+        self.refresh(allowlist, prefix)?;
+        if self.entries.contains_key(&prefix) {
             self.filter.repair(&marks(prefix));
+        }
+        Ok(())
+    }
+
+    /// The allowlist has changed at a prefix: entries that overlap it are told whether they must ask it.
+    pub fn reconsider(&mut self, allowlist: &Allowlist, prefix: IpNet) -> Result<(), Error> {
+        let prefix = canonical(prefix);
+        let around = (0..prefix.prefix_len()).filter_map(|bits| IpNet::new(prefix.addr(), bits).ok());
+        let around = around.map(|around| around.trunc()).filter(|around| self.entries.contains_key(around));
+        let inside = self.entries.range(prefix..).map(|(inside, _)| *inside);
+        let inside = inside.take_while(|inside| prefix.contains(inside));
+        let overlapping: Vec<IpNet> = around.chain(inside).collect();
+        overlapping.into_iter().try_for_each(|entry| self.refresh(allowlist, entry))
+    }
+
+    /// Writes an entry again, with its slot and flags as they are now.
+    fn refresh(&mut self, allowlist: &Allowlist, prefix: IpNet) -> Result<(), Error> {
+        let Some(wanted) = self.wanted(allowlist, prefix) else { return Ok(()) };
+        let key = Key::of(prefix);
+        let found = self.tables.get(key)?;
+        let value = found.map_or(wanted, |found| carried(wanted, &found));
+        if found == Some(value) { Ok(()) } else { self.tables.insert(key, value) }
+    }
+
+    /// What the kernel shall have for an entry.
+    fn wanted(&self, allowlist: &Allowlist, prefix: IpNet) -> Option<DenyValue> {
+        let entry = self.entries.get(&prefix)?;
+        Some(entry.value(prefix, self.bans.slot(entry.ban_id), !allowlist.overlaps(prefix)))
+    }
+
+    /// Lets bans hand their slots over while there are some left.
+    fn relieve_bans(&mut self, allowlist: &Allowlist) -> Result<(), Error> {
+        for (ban_id, prefix) in self.bans.coldest()? {
+            let slot = self.bans.take(ban_id);
+            self.refresh(allowlist, prefix)?;
+            self.bans.rest(ban_id, slot);
         }
         Ok(())
     }
@@ -227,18 +324,36 @@ impl Denylist {
         self.bans.read(ban_id)
     }
 
-    /// Notes an entry, whose ban is retained already, in the mirror. Returns whether its prefix is new.
-    fn remember(&mut self, prefix: IpNet, entry: DenyEntry) -> Result<bool, Error> {
+    /// Notes an entry that is in the kernel and whose ban is retained, and sets its bits.
+    fn note(&mut self, settings: &mut SettingsMap, prefix: IpNet, entry: DenyEntry) -> Result<(), Error> {
+        match self.remember(prefix, entry) {
+            Some(old) => {
+                self.bans.release(old.ban_id);
+                Ok(())
+            }
+            None => self.filter.add(settings, &marks(prefix)),
+        }
+    }
+
+    /// Puts an entry into the mirror. Returns the one whose place it takes.
+    fn remember(&mut self, prefix: IpNet, entry: DenyEntry) -> Option<DenyEntry> {
         if let Some(until_ns) = entry.until_ns {
             self.ends.insert((until_ns, prefix));
         }
-        let Some(old) = self.entries.insert(prefix, entry) else { return Ok(true) };
+        let old = self.entries.insert(prefix, entry)?;
         if old.until_ns != entry.until_ns
             && let Some(until_ns) = old.until_ns
         {
             self.ends.remove(&(until_ns, prefix));
         }
-        self.bans.release(old.ban_id)?;
-        Ok(false)
+        Some(old)
     }
+}
+
+/// A value with what the program has written into another one of the same parole.
+fn carried(value: DenyValue, found: &DenyValue) -> DenyValue {
+    if value.parole_ns == 0 || found.parole_ns == 0 {
+        return value;
+    }
+    DenyValue { parole_ns: found.parole_ns, admitted: found.admitted, ..value }
 }

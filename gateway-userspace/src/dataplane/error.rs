@@ -83,11 +83,13 @@ pub enum Error {
     },
     /// The room that is asked for is less than what is in force needs.
     #[error(
-        "shield.capacity is {capacity}, which is too small: {addresses} IPv4 addresses and {networks} IPv6 networks \
+        "{setting} is {capacity}, which is too small: {addresses} IPv4 addresses and {networks} IPv6 networks \
          are in force; set it to {} or more, or lift bans first: `portcullis unban`", addresses.max(networks)
     )]
     Capacity {
-        /// Entries of each address family that are asked for.
+        /// The key of the configuration.
+        setting: &'static str,
+        /// Entries that it asks for.
         capacity: u32,
         /// IPv4 addresses in force.
         addresses: usize,

@@ -18,7 +18,7 @@ use gateway_common::{
 };
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::{Error, Options, diagnostics::Diagnostics, mapped, pins, resize::Resize, syscall};
+use super::{Error, Options, clock, diagnostics::Diagnostics, mapped, pins, resize::Resize, syscall};
 
 /// The object file, aligned as the parser wants it; empty if it was not there when this was built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
@@ -75,7 +75,7 @@ pub struct Loaded {
     pub resize: Option<Resize>,
 }
 
-/// Loads both programs and opens or makes the maps.
+/// Loads the programs and opens or makes the maps.
 pub fn load(options: &Options) -> Result<Loaded, Error> {
     check_possible()?;
     pins::prepare(&options.pin_root)?;
@@ -97,6 +97,7 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
     let maps = specs.iter().map(|spec| (spec.name, ebpf.take_map(spec.name))).collect();
     let diagnostics = Diagnostics::open(&mut ebpf)?;
     load_program(&mut ebpf, maps::PROBE_PROGRAM)?;
+    load_program(&mut ebpf, maps::TICKS_PROGRAM)?;
     let program = load_program(&mut ebpf, maps::PROGRAM)?;
     let attached = program.fd().and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
     let attached = attached.map_err(program_error)?;
@@ -111,10 +112,10 @@ pub fn check_possible() -> Result<(), Error> {
 
 /// The maps with the sizes that the options ask for.
 fn sized(options: &Options) -> [Spec; maps::ALL.len()] {
+    let [capacity4, capacity6] = options.deny_capacities();
     maps::ALL.map(|spec| match spec.name {
-        name if name == maps::DENY4.name || name == maps::DENY6.name => {
-            Spec { max_entries: options.deny_capacity.max(1), ..spec }
-        }
+        name if name == maps::DENY4.name => Spec { max_entries: capacity4, ..spec },
+        name if name == maps::DENY6.name => Spec { max_entries: capacity6, ..spec },
         name if name == maps::FILTER.name => Spec { max_entries: options.filter_lines(), ..spec },
         _ => spec,
     })
@@ -232,6 +233,12 @@ impl Program {
     pub fn probe(&self, frame: &[u8]) -> Result<Reason, Error> {
         let (number, _) = self.run(maps::PROBE_PROGRAM, frame, 1)?;
         Ok(Reason::from_number(number).unwrap_or(Reason::Clean))
+    }
+
+    /// The tick of the kernel (`jiffies64`).
+    pub fn ticks(&self) -> Result<u64, Error> {
+        let (low, _) = self.run(maps::TICKS_PROGRAM, &[0; 14], 1)?;
+        Ok(clock::ticks_from(low))
     }
 
     fn run(&self, name: &'static str, frame: &[u8], repeat: u32) -> Result<(u32, Duration), Error> {

@@ -45,9 +45,12 @@ pub struct Options {
     pub budgets: Budgets,
     /// TCP and UDP ports whose packets are never dropped; at most 8, not 0.
     pub management_ports: Vec<u16>,
-    /// Room for exact entries, per address family. Maps of another size are replaced, with their entries.
+    /// Room for exact entries, per address family. Memory for them is taken as they come, but for 16 bytes per
+    /// entry at once. Maps of another size are replaced, with their entries.
     pub deny_capacity: u32,
-    /// Most filter lines (64 bytes each, a power of two). 0: as many as `deny_capacity` needs.
+    /// Room for exact IPv6 entries, if it is another. 0: as `deny_capacity`.
+    pub deny6_capacity: u32,
+    /// Most filter lines (64 bytes each, a power of two). 0: as many as the larger capacity needs.
     pub filter_lines: u32,
     /// One drop in 2^k becomes an event, 0 to 31.
     pub event_sample_shift: u8,
@@ -63,6 +66,7 @@ impl Default for Options {
             budgets: Budgets::default(),
             management_ports: vec![22],
             deny_capacity: maps::DENY_CAPACITY,
+            deny6_capacity: 0,
             filter_lines: 0,
             event_sample_shift: 10,
         }
@@ -70,10 +74,19 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Exact entries of each address family that there is room for, IPv4 first.
+    pub(super) fn deny_capacities(&self) -> [u32; 2] {
+        let capacity6 = if self.deny6_capacity == 0 { self.deny_capacity } else { self.deny6_capacity };
+        [self.deny_capacity, capacity6].map(|capacity| capacity.max(1))
+    }
+
     /// Number of filter lines to make: a power of two, at least [`FILTER_LINES_MIN`].
     pub(super) fn filter_lines(&self) -> u32 {
         let wanted = match self.filter_lines {
-            0 => self.deny_capacity.div_ceil(gateway_common::filter::ENTRIES_PER_LINE),
+            0 => {
+                let [capacity4, capacity6] = self.deny_capacities();
+                capacity4.max(capacity6).div_ceil(gateway_common::filter::ENTRIES_PER_LINE)
+            }
             lines => lines,
         };
         wanted.clamp(FILTER_LINES_MIN, 1 << 24).next_power_of_two()

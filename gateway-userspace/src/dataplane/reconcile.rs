@@ -2,26 +2,32 @@
 //!
 //! A ban that is listed and not enforced is the worst failure of such a system, because nobody sees it. So
 //! a sample of the entries is looked up by the kernel's own code, through `BPF_PROG_TEST_RUN`, which neither
-//! counts nor charges; an entry that it does not find is written again and reported.
+//! counts nor charges, and read back; an entry that it does not find, or has another value for, is written again and
+//! reported.
 
 use std::net::IpAddr;
 
 use gateway_common::verdict::Reason;
 use ipnet::IpNet;
 
-use super::{Error, clock, denylist::Denylist, load::Program};
+use super::{Error, allowlist::Allowlist, clock, denylist::Denylist, load::Program};
 
 /// What one round found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reconciliation {
     /// Entries asked about.
     pub checked: usize,
-    /// Entries that the kernel did not know, and that were written again.
+    /// Entries that the kernel did not know, or knew otherwise, and that were written again.
     pub drifted: Vec<IpNet>,
 }
 
 /// Checks up to `sample` entries after those of the last round.
-pub fn run(program: &Program, denylist: &mut Denylist, sample: usize) -> Result<Reconciliation, Error> {
+pub fn run(
+    program: &Program,
+    denylist: &mut Denylist,
+    allowlist: &Allowlist,
+    sample: usize,
+) -> Result<Reconciliation, Error> {
     let now_ns = clock::monotonic_ns();
     let mut round = Reconciliation::default();
     for (prefix, entry) in denylist.next_sample(sample) {
@@ -30,8 +36,9 @@ pub fn run(program: &Program, denylist: &mut Denylist, sample: usize) -> Result<
             continue;
         }
         round.checked += 1;
-        if program.probe(&frame_from(prefix.network()))? == Reason::Clean {
-            denylist.repair(prefix)?;
+        let enforced = program.probe(&frame_from(prefix.network()))? != Reason::Clean;
+        if !enforced || !denylist.is_in_kernel(allowlist, prefix)? {
+            denylist.repair(allowlist, prefix)?;
             round.drifted.push(prefix);
         }
     }

@@ -82,12 +82,17 @@ impl Resize {
 
     fn check_room(&self, specs: &[Spec]) -> Result<(), Error> {
         let capacity =
-            specs.iter().find(|spec| spec.name == maps::DENY4.name).map_or(0, |spec| spec.max_entries);
+            |of: Spec| specs.iter().find(|spec| spec.name == of.name).map_or(0, |spec| spec.max_entries);
         let (addresses, networks) = (self.sources4.0.len(), self.networks6.0.len());
-        if addresses.max(networks) > capacity as usize {
-            return Err(Error::Capacity { capacity, addresses, networks });
+        let (capacity4, capacity6) = (capacity(maps::DENY4), capacity(maps::DENY6));
+        let too_small = |setting, capacity| Err(Error::Capacity { setting, capacity, addresses, networks });
+        if addresses > capacity4 as usize || (capacity6 == capacity4 && networks > capacity6 as usize) {
+            too_small("shield.capacity", capacity4)
+        } else if networks > capacity6 as usize {
+            too_small("shield.capacity-ipv6", capacity6)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Where the map of the new program is pinned until [`Resize::finish`].

@@ -3,7 +3,9 @@
 use aya::maps::{Array, MapData};
 use gateway_common::{
     maps,
-    settings::{MANAGEMENT_PORTS_MAX, MODE_ENFORCE, MODE_OBSERVE, Settings},
+    settings::{
+        ARMED, FEATURE_FLOWS, FEATURE_REPEATS, MANAGEMENT_PORTS_MAX, MODE_ENFORCE, MODE_OBSERVE, Settings,
+    },
 };
 
 use super::{Budgets, Error, Options, budgets, clock, load::Maps, wire::Wire};
@@ -15,8 +17,8 @@ pub struct SettingsMap {
 }
 
 impl SettingsMap {
-    /// Writes the settings of the options. The hash key and the filter mask of maps that were there before
-    /// are kept: budgets and filter were filled by them.
+    /// Writes the settings of the options. The hash keys and the filter mask of maps that were there before
+    /// are kept: budgets and filter were filled by them. The SYN budget is armed.
     pub fn open(maps: &mut Maps, options: &Options) -> Result<Self, Error> {
         let ports = &options.management_ports;
         if ports.len() > MANAGEMENT_PORTS_MAX {
@@ -25,9 +27,11 @@ impl SettingsMap {
         let map: Array<MapData, Wire<Settings>> = maps.take_as(&maps::SETTINGS)?;
         let Wire(mut settings) =
             map.get(&0, 0).map_err(|error| Error::map("read", maps::SETTINGS.name, error))?;
-        if settings.hash_key == [0, 0] {
-            settings.hash_key = secret()?;
+        for class in settings.classes.iter_mut().filter(|class| class.key == [0, 0]) {
+            class.key = secret()?;
         }
+        settings.calm_until_ticks = ARMED;
+        settings.features = FEATURE_FLOWS | FEATURE_REPEATS;
         settings.tick_ns = clock::tick_ns();
         settings.mode = mode(options.enforce);
         settings.event_mask = (1 << options.event_sample_shift.min(31)) - 1;
@@ -51,6 +55,16 @@ impl SettingsMap {
 
     pub fn enforcing(&self) -> bool {
         self.current.mode == mode(true)
+    }
+
+    /// Lets the SYN budget rest until a tick, [`ARMED`] for not at all.
+    pub fn set_calm_until(&mut self, ticks: u64) -> Result<(), Error> {
+        self.write(Settings { calm_until_ticks: ticks, ..self.current })
+    }
+
+    /// The tick until which the SYN budget rests.
+    pub fn calm_until(&self) -> u64 {
+        self.current.calm_until_ticks
     }
 
     /// One drop in this many becomes an event.

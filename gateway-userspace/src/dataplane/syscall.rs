@@ -18,6 +18,7 @@ use gateway_common::{KernelPod, maps::Kind};
 
 const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
+const MAP_UPDATE_ELEM: libc::c_long = 2;
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
@@ -193,6 +194,27 @@ pub fn only_value_of_array(id: u32, sizes: &[usize]) -> io::Result<Option<Vec<u8
         .call(MAP_LOOKUP_ELEM)?;
     value.truncate(size);
     Ok(Some(value))
+}
+
+/// Reads a value; of an array per processor the values of all of them, for which there must be room: the kernel
+/// writes as many as the machine can have processors.
+pub fn look_up<K: KernelPod, V: KernelPod>(map: BorrowedFd<'_>, key: &K, values: &mut [V]) -> io::Result<()> {
+    Attributes::new()
+        .with(0, map.as_raw_fd() as u32)
+        .with_pointer(8, key)
+        .with_pointer(16, values.as_mut_ptr())
+        .call(MAP_LOOKUP_ELEM)
+        .map(drop)
+}
+
+/// Writes a value; of an array per processor the values of all of them.
+pub fn update<K: KernelPod, V: KernelPod>(map: BorrowedFd<'_>, key: &K, values: &[V]) -> io::Result<()> {
+    Attributes::new()
+        .with(0, map.as_raw_fd() as u32)
+        .with_pointer(8, key)
+        .with_pointer(16, values.as_ptr())
+        .call(MAP_UPDATE_ELEM)
+        .map(drop)
 }
 
 /// Writes many entries of a hash map in one call (since Linux 5.6). On an error some may have been written.

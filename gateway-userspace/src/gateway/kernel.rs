@@ -208,6 +208,7 @@ impl Enforcer for KernelEnforcer {
             prefix,
             ban_id: (entry.ban_id != 0).then_some(entry.ban_id),
             left: entry.until_ns.map(|until_ns| Duration::from_nanos(until_ns.saturating_sub(now_ns))),
+            observe: entry.observe,
         })
         .collect()
     }

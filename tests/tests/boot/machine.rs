@@ -1,6 +1,5 @@
 //! One boot of a virtual machine, and what it says.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -16,6 +15,19 @@ use crate::kit::{Kernel, Kit};
 
 /// How much of the kernel's console is shown when something failed.
 const CONSOLE_LINES: usize = 40;
+/// How much is shown of what a kernel said when it found itself broken, whose first lines say why.
+const OOPS_LINES: usize = 80;
+/// With what such a report begins.
+const OOPS: [&str; 8] = [
+    "cut here ]",
+    "BUG: ",
+    "Oops: ",
+    "general protection fault",
+    "int3: ",
+    "watchdog: ",
+    "rcu: INFO",
+    "Kernel panic",
+];
 
 /// A machine that runs. Dropping it cuts its power.
 pub struct Machine {
@@ -93,19 +105,25 @@ impl Machine {
         self.end();
     }
 
-    /// The last words of the kernel and of the emulator.
+    /// The last words of the kernel and of the emulator; of a kernel that broke, the first ones about that.
     pub fn last_words(&self) -> String {
-        let mut words = VecDeque::new();
-        for file in [self.console.with_extension("qemu"), self.console.clone()] {
-            let text = fs::read(file).unwrap_or_default();
-            for line in String::from_utf8_lossy(&text).lines() {
-                words.push_back(line.trim_end().to_owned());
-                if words.len() > CONSOLE_LINES {
-                    words.pop_front();
-                }
-            }
-        }
-        Vec::from(words).join("\n")
+        let text = |file: PathBuf| fs::read(file).unwrap_or_default();
+        let [emulator, console] = [self.console.with_extension("qemu"), self.console.clone()].map(text);
+        let text = [String::from_utf8_lossy(&emulator), String::from_utf8_lossy(&console)].concat();
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        let broke = lines.iter().position(|line| is_oops(line));
+        let last = lines.len().saturating_sub(CONSOLE_LINES);
+        let shown = match broke {
+            Some(first) if first < last => &lines[first..lines.len().min(first + OOPS_LINES)],
+            _ => &lines[last..],
+        };
+        shown.join("\n")
+    }
+
+    /// Whether its kernel found itself broken.
+    pub fn broke(&self) -> bool {
+        let console = fs::read(&self.console).unwrap_or_default();
+        String::from_utf8_lossy(&console).lines().any(is_oops)
     }
 
     fn end(&mut self) {
@@ -118,6 +136,10 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+fn is_oops(line: &str) -> bool {
+    OOPS.iter().any(|sign| line.contains(sign))
 }
 
 /// The machine did not say the next line in time.

@@ -3,6 +3,7 @@
 mod addresses;
 mod bans;
 mod budgets;
+mod crashes;
 mod crowd;
 mod floods;
 mod stage;

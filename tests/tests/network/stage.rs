@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway_userspace::demo::network::Host;
 use tests::curl::{Answer, curl_by};
@@ -81,5 +81,17 @@ impl Drop for Stage {
         self.gateway.kill();
         self.hosts.clear();
         let _ = std::fs::remove_dir_all(&self.pins);
+    }
+}
+
+/// Waits for a thing to come true, ten seconds at most.
+///
+/// # Panics
+/// If it does not.
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let asked = Instant::now();
+    while !done() {
+        assert!(asked.elapsed() < Duration::from_secs(10), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

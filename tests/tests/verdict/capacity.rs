@@ -86,7 +86,7 @@ fn entries_counters_allowlist_and_budgets_move_to_a_larger_and_a_smaller_capacit
 fn a_capacity_below_what_is_in_force_names_the_numbers_and_touches_nothing() {
     let Some(mut kernel) = filled(|_| {}) else { return };
     let error = kernel.reopen_with(|options| options.deny_capacity = 1024).unwrap_err();
-    assert!(matches!(error, Error::Capacity { capacity: 1024, addresses: 3000, networks: 1 }), "{error}");
+    assert!(matches!(error, Error::Capacity { capacity: 1024, addresses: 3000, networks: 1, .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains("1024") && text.contains("3000 or more"), "{text}");
     kernel.reopen_with(|options| options.deny_capacity = 4096).unwrap();

@@ -18,7 +18,7 @@ fn entries_counters_and_budgets_outlive_the_process() {
     let budgets = Budgets { packets_per_second: 1, packet_burst: 50, ..Budgets::default() };
     let Some(mut kernel) = Kernel::load_with(|options| options.budgets = budgets) else { return };
     let until_ns = clock::monotonic_ns() + 60_000_000_000;
-    let lease = DenyEntry { until_ns: Some(until_ns), ban_id: 7, observe: false };
+    let lease = DenyEntry { until_ns: Some(until_ns), ..DenyEntry::forever(7) };
     kernel.deny(net("192.0.2.1"), lease).unwrap();
     kernel.deny(net("10.0.0.0/8"), DenyEntry::forever(8).observed()).unwrap();
     kernel.deny(net("2001:db8::/64"), DenyEntry::forever(9)).unwrap();
@@ -67,7 +67,7 @@ fn a_foreign_map_under_our_name_is_refused() {
     kernel.close();
     let pin = kernel.options().pin_root.join(format!("v{ABI_VERSION}/DENY4"));
     for (kind, key, value, what) in
-        [("array", "4", "16", "type"), ("hash", "8", "16", "key size"), ("hash", "4", "64", "value size")]
+        [("array", "4", "40", "type"), ("hash", "8", "40", "key size"), ("hash", "4", "16", "value size")]
     {
         std::fs::remove_file(&pin).unwrap();
         if !bpftool_makes(&pin, kind, key, value) {

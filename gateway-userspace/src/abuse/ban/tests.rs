@@ -17,6 +17,7 @@ fn ban(ledger: &mut Ledger, prefix: &str, now: Now, offence: u32, term: Duration
         others: None,
         by: if offence == 0 { By::Operator(0) } else { By::Rule },
         enforced: Enforced::Kernel,
+        observed: false,
         since: now.wall,
         until: Some(now.wall + term),
         lease_end: Some(now.instant + term),

@@ -84,6 +84,7 @@ impl Owner {
             prefix: ban.target.prefix(),
             state: state.into(),
             enforced: enforced.into(),
+            observed: ban.observed,
             reason: ban.reason.to_string(),
             rule: ban.rule.as_deref().cloned(),
             others: ban.others.as_deref().cloned(),
@@ -104,7 +105,7 @@ impl Owner {
             undo: if active {
                 format!("portcullis unban {}", ban.id)
             } else {
-                format!("portcullis ban {}", ban.target.argument())
+                format!("portcullis ban {}{}", ban.target.argument(), observe_flag(ban.observed))
             },
         }
     }
@@ -125,16 +126,18 @@ impl Owner {
         let same = if is_client { "client" } else { "prefix" };
         changes.extend(before.map(|id| format!("replaces ban {id} of the same {same}")));
         if request.dry_run {
-            changes.insert(0, format!("would ban {target} {lasts}"));
+            let would = if request.observe { "observe" } else { "ban" };
+            changes.insert(0, format!("would {would} {target} {lasts}"));
             return Ok(api::Changed { changes, undo: None });
         }
 
         let now = self.now();
         let id = self.ledger.take_id();
-        let enforced = self.install(&target, term, id).map_err(Refusal::Kernel)?;
+        let enforced = self.install(&target, term, id, request.observe).map_err(Refusal::Kernel)?;
         before.inspect(|before| self.replace(now, *before));
         self.counters.bans_by_operator.fetch_add(1, Relaxed);
-        changes.insert(0, format!("banned {target} {lasts} (ban {id})"));
+        let done = if request.observe { "observing" } else { "banned" };
+        changes.insert(0, format!("{done} {target} {lasts} (ban {id})"));
         let lease_end = term.and_then(|term| now.instant.checked_add(term));
         self.enact(Ban {
             id,
@@ -145,6 +148,7 @@ impl Owner {
             others: others.map(Arc::new),
             by,
             enforced,
+            observed: request.observe,
             since: now.wall,
             until: lease_end.and(term).and_then(|term| now.wall.checked_add(term)),
             lease_end,
@@ -153,7 +157,9 @@ impl Owner {
             drops: Drops::default(),
         });
         self.flush();
-        if is_client && enforced == Enforced::Gateway {
+        if request.observe {
+            changes.push("counted only: `portcullis bans --shadow` says what it would drop".into());
+        } else if is_client && enforced == Enforced::Gateway {
             changes.push("refused by the gateway, on routes that ask who it is".into());
         } else if enforced == Enforced::Gateway {
             changes.push("refused by the gateway only: the kernel stage is off".into());
@@ -177,7 +183,13 @@ impl Owner {
             Some(prefix) => self.check_prefix(prefix, request)?,
             None => Vec::new(),
         };
-        if let Some(others) = others.filter(|others| others.good > self.settings.collateral) {
+        if request.observe
+            && let Some(held) = self.ledger.exact(target).filter(|ban| !ban.observed)
+        {
+            return Err(Refusal::Held { target: target.to_string(), id: held.id });
+        }
+        let cut = others.filter(|others| others.good > self.settings.collateral && !request.observe);
+        if let Some(others) = cut {
             if !request.force {
                 return Err(Refusal::Collateral(others.clone()));
             }
@@ -209,7 +221,7 @@ impl Owner {
     }
 
     /// Ends a ban whose entry in the kernel was just overwritten by another's. It is not forgiven.
-    fn replace(&mut self, now: Now, id: u32) {
+    pub(super) fn replace(&mut self, now: Now, id: u32) {
         let Some(before) = self.ledger.get(id).cloned() else { return };
         let drops = self.enforcer.drops(id);
         let Drops { packets, bytes } = drops;
@@ -217,7 +229,7 @@ impl Owner {
         self.write(&Record::End { id, state: State::Lifted, at_ms, packets, bytes });
         self.ledger.end(id, now.wall, State::Lifted, drops);
         self.deny.lift(&before.target);
-        if before.by == By::Rule {
+        if before.counts_as_offence() {
             let (target, count) = (before.target, before.offence);
             self.ledger.offenders_mut().set(target.clone(), count, now.wall);
             self.write(&Record::Offender { target, count, until_ms: at_ms });
@@ -242,7 +254,8 @@ impl Owner {
             }
             self.end(*id, State::Lifted).map_err(Refusal::Kernel)?;
             changes.push(format!("lifted ban {id} of {target}"));
-            let wider = target.prefix().and_then(|prefix| self.ledger.covering(prefix).next());
+            let wider =
+                target.prefix().and_then(|prefix| self.ledger.covering(prefix).find(|ban| !ban.observed));
             if let Some(wider) = wider {
                 changes
                     .push(format!("{target} is still banned as part of {} (ban {})", wider.target, wider.id));
@@ -258,8 +271,8 @@ impl Owner {
             ban.lease_end.map(|end| end.saturating_duration_since(now.instant).max(Duration::from_secs(1)));
         let term = left.map_or_else(|| String::from("ever"), term::display);
         let others = ban.target.prefix().map_or(0, |prefix| self.crowds.others(prefix, None).good);
-        let force = if others > self.settings.collateral { " --force" } else { "" };
-        format!("portcullis ban {} --for {term}{force}", ban.target.argument())
+        let force = if others > self.settings.collateral && !ban.observed { " --force" } else { "" };
+        format!("portcullis ban {} --for {term}{force}{}", ban.target.argument(), observe_flag(ban.observed))
     }
 
     /// The bans in force that are meant, lowest id first.
@@ -282,7 +295,7 @@ impl Owner {
         ids.sort_unstable();
         if let (true, false, Some(prefix)) = (ids.is_empty(), request.all, request.prefix) {
             let prefix = canonical(prefix);
-            return Err(match self.ledger.covering(prefix).next() {
+            return Err(match self.ledger.covering(prefix).find(|ban| !ban.observed) {
                 Some(ban) => Refusal::Wider { prefix, wider: ban.target.to_string(), id: ban.id },
                 None => Refusal::NotBanned(prefix),
             });
@@ -383,10 +396,15 @@ impl Owner {
         if let Some((entry, because)) = self.exempt.contains(host) {
             return format!("never banned: {} is on the list as {because}", display(entry));
         }
-        if let Some(ban) = self.ledger.covering(host).next() {
-            return format!("banned as {} (ban {}): {}", ban.target, ban.id, ban.reason);
+        let mut covering: Vec<&Ban> = self.ledger.covering(host).collect();
+        covering.sort_by_key(|ban| ban.observed);
+        match covering.first() {
+            Some(ban) if ban.observed => {
+                format!("observed as {} (ban {}), which drops nothing: {}", ban.target, ban.id, ban.reason)
+            }
+            Some(ban) => format!("banned as {} (ban {}): {}", ban.target, ban.id, ban.reason),
+            None => String::from("not banned"),
         }
-        String::from("not banned")
     }
 }
 
@@ -402,6 +420,10 @@ fn target_of(request: &api::BanPrefix) -> Option<Target> {
         (None, prefix) => Target::Prefix(prefix?),
     };
     Some(target.canonical())
+}
+
+fn observe_flag(observed: bool) -> &'static str {
+    if observed { " --observe" } else { "" }
 }
 
 /// A reason without control characters, and not too long.

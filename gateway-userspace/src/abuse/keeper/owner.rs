@@ -66,17 +66,13 @@ impl Owner {
             self.expire();
         }
         // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
-        if self.ledger.covering(host).next().is_some() || self.is_of_a_banned_client(&signal, host) {
+        if self.is_covered(host, false) || self.is_of_a_banned_client(&signal, host) {
             return;
         }
         if let Some(evidence) = &mut signal.evidence {
             receipt::clamp(evidence);
         }
         for offence in self.scores.step(now.instant, signal) {
-            // One denial may meet several rules; the first ban is enough.
-            if self.ledger.covering(host).next().is_some() {
-                return;
-            }
             self.judge(now, host, offence);
         }
     }
@@ -90,7 +86,7 @@ impl Owner {
         let nth = self.ledger.next_offence(&target, now.wall);
         let duration = offence.rule.terms.of(nth);
         let id = self.ledger.take_id();
-        let enforced = match self.install(&target, Some(duration), id) {
+        let enforced = match self.install(&target, Some(duration), id, offence.rule.observe) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(
@@ -103,6 +99,7 @@ impl Owner {
         let latency = self.now().instant.saturating_duration_since(offence.last);
         let latency_us = (enforced == Enforced::Kernel).then(|| self.counters.latency.observe(latency));
         self.counters.bans_by_rule.fetch_add(1, Relaxed);
+        self.supersede(now, &target);
 
         let rule = RuleAtBan::of(&offence);
         let ban = Ban {
@@ -114,6 +111,7 @@ impl Owner {
             others: Some(others.into()),
             by: By::Rule,
             enforced,
+            observed: offence.rule.observe,
             since: now.wall,
             until: now.wall.checked_add(duration),
             lease_end: now.instant.checked_add(duration),
@@ -133,8 +131,9 @@ impl Owner {
         target: &Target,
         left: Option<Duration>,
         ban_id: u32,
+        observed: bool,
     ) -> Result<Enforced, String> {
-        let observe = !self.settings.enforce;
+        let observe = observed || !self.settings.enforce;
         let in_kernel = target.prefix().is_some() && self.enforcer.in_kernel();
         if let Some(prefix) = target.prefix()
             && let Err(error) = self.enforcer.install(&Lease { prefix, left, ban_id, observe })
@@ -162,7 +161,10 @@ impl Owner {
 
     /// Ends a ban: in the state file first, so that a crash in between does not bring it back.
     pub(super) fn end(&mut self, id: u32, state: State) -> Result<(), String> {
-        let Some(target) = self.ledger.get(id).map(|ban| ban.target.clone()) else { return Ok(()) };
+        let Some((target, observed)) = self.ledger.get(id).map(|ban| (ban.target.clone(), ban.observed))
+        else {
+            return Ok(());
+        };
         let now = self.now();
         let drops = self.enforcer.drops(id);
         let Drops { packets, bytes } = drops;
@@ -172,7 +174,7 @@ impl Owner {
         self.ledger.end(id, now.wall, state, drops);
         self.forget_old();
         self.count_active();
-        if let Some(prefix) = target.prefix() {
+        if let (Some(prefix), false) = (target.prefix(), observed) {
             self.scores.forget(&source::of(prefix.addr()));
         }
         tracing::info!(target: "audit", ban = id, %target, packets, bytes, ?state, "ban ended");
@@ -279,7 +281,7 @@ impl Owner {
         for id in self.ledger.active().map(|ban| ban.id).collect::<Vec<_>>() {
             let Some(ban) = self.ledger.get(id).cloned() else { continue };
             let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
-            match self.install(&ban.target, left, id) {
+            match self.install(&ban.target, left, id, ban.observed) {
                 Ok(enforced) => self.moved(id, enforced),
                 Err(error) => self.complain(now, &format!("cannot change ban {id} in the kernel: {error}")),
             }

@@ -52,6 +52,11 @@ pub enum Refusal {
     /// None of prefix, id and all was given.
     #[error("say which ban: a prefix, an id, or all")]
     Nothing,
+    /// An operator would observe what is banned.
+    #[error(
+        "{target} is banned (ban {id}), so what is dropped cannot be observed; `portcullis unban {id}` first"
+    )]
+    Held { target: String, id: u32 },
     /// The list of bans is full.
     #[error("there are {0} bans in force already, as many as shield.capacity allows")]
     Full(usize),

@@ -135,6 +135,7 @@ impl Owner {
             others: record.others.map(Arc::new),
             by: record.by,
             enforced: record.enforced,
+            observed: record.observed,
             since,
             until,
             lease_end: left.and_then(|left| now.instant.checked_add(left)),
@@ -183,7 +184,7 @@ impl Owner {
             return;
         }
         // Also where the kernel has it: whether it drops or counts may have changed.
-        match self.install(&ban.target, left, ban.id) {
+        match self.install(&ban.target, left, ban.id, ban.observed) {
             Ok(enforced) => self.moved(ban.id, enforced),
             Err(error) => {
                 self.moved(ban.id, Enforced::Gateway);
@@ -204,7 +205,7 @@ impl Owner {
         }
         let id = entry.ban_id.filter(|id| *id != 0).unwrap_or_else(|| self.ledger.take_id());
         let target = Target::Prefix(prefix);
-        let enforced = match self.install(&target, entry.left, id) {
+        let enforced = match self.install(&target, entry.left, id, entry.observe) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(now, &format!("cannot take over {prefix} from the kernel's list: {error}"));
@@ -220,6 +221,8 @@ impl Owner {
             others: None,
             by: By::Kernel,
             enforced,
+            // What counted goes on counting: nobody is banned because a file was lost.
+            observed: entry.observe,
             since: now.wall,
             until: entry.left.and_then(|left| now.wall.checked_add(left)),
             lease_end: entry.left.and_then(|left| now.instant.checked_add(left)),
@@ -239,6 +242,7 @@ impl Owner {
             reason: ban.reason.clone(),
             by: ban.by.clone(),
             enforced: ban.enforced,
+            observed: ban.observed,
             since_ms: to_ms(ban.since),
             until_ms: ban.until.map(to_ms),
             offence: ban.offence,

@@ -4,6 +4,7 @@ mod command;
 mod crowd;
 mod restart;
 mod rule;
+mod shadow;
 mod thread;
 
 use std::collections::BTreeMap;
@@ -68,11 +69,13 @@ impl Enforcer for Maps {
     }
     fn entries(&mut self) -> Vec<Entry> {
         let now = *self.1.lock().unwrap();
-        let entry = |(prefix, (ban_id, end, _)): (&IpNet, &(Option<u32>, Option<Duration>, bool))| Entry {
-            prefix: *prefix,
-            ban_id: *ban_id,
-            left: end.map(|end| end.saturating_sub(now)),
-        };
+        let entry =
+            |(prefix, (ban_id, end, observe)): (&IpNet, &(Option<u32>, Option<Duration>, bool))| Entry {
+                prefix: *prefix,
+                ban_id: *ban_id,
+                left: end.map(|end| end.saturating_sub(now)),
+                observe: *observe,
+            };
         self.0.lock().unwrap().deny.iter().map(entry).collect()
     }
     fn tick(&mut self) {}
@@ -172,6 +175,19 @@ impl Bench {
         self.ban_with(prefix, Some(600), false, false)
     }
 
+    fn observe(&mut self, prefix: &str) -> Result<api::Changed, Refusal> {
+        let request = api::BanPrefix {
+            prefix: Some(net(prefix)),
+            client: None,
+            for_s: Some(600),
+            reason: "who is that".into(),
+            force: false,
+            observe: true,
+            dry_run: false,
+        };
+        self.owner().ban(&request, By::Operator(1000))
+    }
+
     fn ban_with(
         &mut self,
         prefix: &str,
@@ -185,6 +201,7 @@ impl Bench {
             for_s,
             reason: "scanner".into(),
             force,
+            observe: false,
             dry_run,
         };
         self.owner().ban(&request, By::Operator(1000))
@@ -222,6 +239,7 @@ fn rule(name: &str, denials: u32) -> score::Rule {
         within: Duration::from_secs(10),
         kinds: Kinds::USUAL,
         route: None,
+        observe: false,
         terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
     }
 }

@@ -16,18 +16,31 @@ impl Owner {
     /// Whether a refusal is of a client that is banned already: nothing new.
     pub(super) fn is_of_a_banned_client(&self, signal: &Signal, host: IpNet) -> bool {
         let who = signal.evidence.as_deref().and_then(Evidence::who);
-        who.is_some_and(|who| self.ledger.of_client(&who, host).is_some())
+        who.is_some_and(|who| self.ledger.of_client(&who, host).any(|ban| !ban.observed))
     }
 
     /// Bans whom a rule was met by, or says why not.
     pub(super) fn judge(&mut self, now: Now, host: IpNet, offence: Offence) {
+        let Offence { rule, source, evidence, .. } = &offence;
+        let observing = rule.observe;
+        // One denial may meet several rules, and what came before a ban may count for others: the first is enough.
+        if self.is_covered(host, observing) {
+            return;
+        }
         self.crowds.turn(now.instant);
-        let Offence { source, evidence, .. } = &offence;
         let collateral = self.settings.collateral;
         match ladder::choose(*source, host, evidence, &self.crowds, &self.exempt, collateral) {
-            // Its requests that came before the ban counted for another rule too.
-            Choice::Ban(Target::Subject { who, .. }, _) if self.ledger.of_client(&who, host).is_some() => {}
-            Choice::Ban(target, others) => self.punish(now, target, others, offence),
+            Choice::Ban(target, others) => {
+                let is_banned = match &target {
+                    Target::Prefix(_) => false,
+                    Target::Subject { who, .. } => {
+                        self.ledger.of_client(who, host).any(|ban| observing || !ban.observed)
+                    }
+                };
+                if !is_banned {
+                    self.punish(now, target, others, offence);
+                }
+            }
             Choice::Spare(spared) => self.spare(now, &offence, &spared),
         }
     }

@@ -42,6 +42,7 @@ fn samples() -> Vec<Record> {
         reason: "20 denials in 10s; quote \" and newline \n".into(),
         by: By::Rule,
         enforced: Enforced::Kernel,
+        observed: false,
         since_ms: 1_795_324_800_000,
         until_ms: Some(1_795_325_400_000),
         offence: 1,

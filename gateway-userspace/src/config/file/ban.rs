@@ -55,6 +55,12 @@ pub static SPEC: Spec = Spec {
             "Only what was refused on this `[route.NAME]` counts.",
         ),
         Key::new(
+            "mode",
+            Takes::Word(&["enforce", "observe"]),
+            Presence::Default("\"enforce\""),
+            "`observe` counts what its bans would drop, and drops nothing; `[shield] mode` does that to all bans.",
+        ),
+        Key::new(
             "for",
             Takes::Value(value::DURATION.describe),
             Presence::Default("\"10m\""),
@@ -76,6 +82,7 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Ban> 
     let kinds = f.get(d, "kinds", &KINDS);
     let has_kinds = f.node("kinds").is_none() || kinds.is_some();
     let route = f.located(d, "route", &value::NAME);
+    let observe = f.word(d, "mode", &[("enforce", false), ("observe", true)]);
     let terms = terms(d, &f);
     if let Some(route) = &route {
         let user = User::Ban(name.value.clone());
@@ -88,8 +95,8 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Ban> 
         d.report.push(Problem::error(codes::EXCLUSIVE, message, f.key_place("route")));
         return None;
     }
-    let ((first, up_to), when) = (terms?, when?);
-    has_kinds.then_some(Ban { name: name.value, when, kinds, route, first, up_to })
+    let ((first, up_to), when, observe) = (terms?, when?, observe?);
+    has_kinds.then_some(Ban { name: name.value, when, kinds, route, observe, first, up_to })
 }
 
 /// `for` and `up-to`, which is as long at least.

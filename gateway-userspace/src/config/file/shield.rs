@@ -158,8 +158,15 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
     let pins = f.get(d, "pins", &value::PATH);
     let capacity = f.number(d, "capacity");
     let (first, up_to) = terms?;
-    let rule =
-        |when| Ban { name: ban::OF_SHIELD.into(), when, kinds: Kinds::USUAL, route: None, first, up_to };
+    let rule = |when| Ban {
+        name: ban::OF_SHIELD.into(),
+        when,
+        kinds: Kinds::USUAL,
+        route: None,
+        observe: false,
+        first,
+        up_to,
+    };
     Some(Shield {
         interfaces: interfaces?,
         attach: attach?,

@@ -22,7 +22,8 @@ pub struct Tables {
     deny6: Exact<[u8; 8]>,
     prefix4: Trie<[u8; 8]>,
     prefix6: Trie<[u8; 16]>,
-    capacity: u32,
+    capacity4: u32,
+    capacity6: u32,
     /// Descriptors of `deny4` and `deny6`, which the typed maps do not give out.
     fds: [OwnedFd; 2],
 }
@@ -30,7 +31,11 @@ pub struct Tables {
 impl Tables {
     pub fn open(maps: &mut Maps) -> Result<Self, Error> {
         let (deny4, deny6) = (maps.take_data(&maps::DENY4)?, maps.take_data(&maps::DENY6)?);
-        let info = deny4.info().map_err(|error| Error::map("look at", maps::DENY4.name, error))?;
+        let capacity = |map: &MapData, spec: Spec| {
+            let info = map.info().map_err(|error| Error::map("look at", spec.name, error))?;
+            Ok(info.max_entries())
+        };
+        let (capacity4, capacity6) = (capacity(&deny4, maps::DENY4)?, capacity(&deny6, maps::DENY6)?);
         let clone = |map: &MapData| map.fd().as_fd().try_clone_to_owned();
         let fds = [clone(&deny4), clone(&deny6)];
         let failed = |source| Error::Map { doing: "open", map: maps::DENY4.name, source };
@@ -42,7 +47,8 @@ impl Tables {
                 .map_err(|error| Error::map("use", maps::DENY6.name, error))?,
             prefix4: maps.take_as(&maps::DENY_PREFIX4)?,
             prefix6: maps.take_as(&maps::DENY_PREFIX6)?,
-            capacity: info.max_entries(),
+            capacity4,
+            capacity6,
             fds: [fd4?, fd6?],
         })
     }
@@ -98,6 +104,28 @@ impl Tables {
         }
     }
 
+    /// The value of a key; `None` if there is none.
+    pub fn get(&self, key: Key) -> Result<Option<DenyValue>, Error> {
+        let found = match key {
+            Key::Source4(address) => self.deny4.get(&address, 0),
+            Key::Source6(network) => self.deny6.get(&network, 0),
+            // A trie tells the longest prefix, whose value says which one that is.
+            Key::Prefix4(bits, data) => self.prefix4.get(&lpm_trie::Key::new(bits, data), 0),
+            Key::Prefix6(bits, data) => self.prefix6.get(&lpm_trie::Key::new(bits, data), 0),
+        };
+        let bits = match key {
+            Key::Prefix4(bits, _) | Key::Prefix6(bits, _) => Some(bits),
+            Key::Source4(_) | Key::Source6(_) => None,
+        };
+        match found.map_err(into_io) {
+            Ok(Wire(value)) => {
+                Ok(Some(value).filter(|value| bits.is_none_or(|bits| value.prefix_bits() == bits)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Map { doing: "read an entry of", map: spec(key).name, source }),
+        }
+    }
+
     /// All entries of all four maps.
     pub fn read(&self) -> Result<Vec<(Key, DenyValue)>, Error> {
         let failed = |spec: Spec| move |error: MapError| Error::map("read", spec.name, error);
@@ -127,9 +155,9 @@ impl Tables {
             // A hash map says E2BIG, a trie ENOSPC.
             Some(libc::E2BIG | libc::ENOSPC) => match key {
                 Key::Source4(_) => {
-                    Error::Full { list: "denylist of IPv4 addresses", capacity: self.capacity }
+                    Error::Full { list: "denylist of IPv4 addresses", capacity: self.capacity4 }
                 }
-                Key::Source6(_) => Error::Full { list: "denylist of IPv6 /64s", capacity: self.capacity },
+                Key::Source6(_) => Error::Full { list: "denylist of IPv6 /64s", capacity: self.capacity6 },
                 Key::Prefix4(..) | Key::Prefix6(..) => {
                     Error::Full { list: "denylist of prefixes", capacity: maps::DENY_PREFIX_CAPACITY }
                 }

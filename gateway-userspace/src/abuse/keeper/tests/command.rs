@@ -160,6 +160,7 @@ fn a_reason_cannot_forge_a_line_of_the_log() {
         for_s: None,
         reason,
         force: false,
+        observe: false,
         dry_run: false,
     };
     bench.owner().ban(&request, By::Operator(0)).unwrap();

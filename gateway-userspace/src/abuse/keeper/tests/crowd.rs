@@ -127,6 +127,7 @@ fn an_operator_bans_a_client_everywhere_and_at_some_addresses() {
         for_s: None,
         reason: String::new(),
         force: false,
+        observe: false,
         dry_run: false,
     };
     let at = bench.owner().ban(&request(Some("203.0.113.0/24")), By::Operator(0)).unwrap();

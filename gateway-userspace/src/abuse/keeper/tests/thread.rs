@@ -61,6 +61,7 @@ fn the_thread_ends_a_ban_by_itself_when_its_lease_is_over() {
         for_s: Some(1),
         reason: String::new(),
         force: false,
+        observe: false,
         dry_run: false,
     };
     handle.ask_blocking(move |owner| owner.ban(&short, By::Operator(0))).unwrap().unwrap();
