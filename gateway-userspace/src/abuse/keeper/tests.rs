@@ -5,6 +5,7 @@ mod crowd;
 mod restart;
 mod rule;
 mod shadow;
+mod suppression;
 mod thread;
 
 use std::collections::BTreeMap;
@@ -208,7 +209,13 @@ impl Bench {
     }
 
     fn unban(&mut self, prefix: Option<&str>, id: Option<u32>) -> Result<api::Changed, Refusal> {
-        self.owner().unban(&api::Unban { prefix: prefix.map(net), id, all: false, dry_run: false })
+        self.owner().unban(&api::Unban {
+            prefix: prefix.map(net),
+            id,
+            all: false,
+            suppress_s: None,
+            dry_run: false,
+        })
     }
 
     fn allow(&mut self, prefix: &str, remove: bool) -> Result<api::Changed, Refusal> {
