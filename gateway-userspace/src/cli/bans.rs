@@ -79,7 +79,12 @@ fn rule(rule: &RuleAtBan) -> String {
     let kinds: Vec<String> =
         rule.kinds.iter().map(|counted| format!("{} {}", counted.count, counted.kind.as_str())).collect();
     let seconds = rule.span_ms as f64 / 1e3;
-    format!("{}: {}{route}, met in {seconds:.1}s by {}", rule.name, rule.when, kinds.join(", "))
+    let kinds = kinds.join(", ");
+    let cost = match rule.cost_us {
+        0 => String::new(),
+        cost_us => format!(", which cost {:.1}ms of CPU time", cost_us as f64 / 1e3),
+    };
+    format!("{}: {}{route}, met in {seconds:.1}s by {kinds}{cost}", rule.name, rule.when)
 }
 
 /// `3 good clients there in the hour before: users/alice, users/bob, users/carol`
@@ -163,6 +168,7 @@ mod tests {
                 route: Some("sessions".into()),
                 kinds: vec![Counted { kind: Kind::RateLimited, count: 20 }],
                 span_ms: 3_210,
+                cost_us: 12_345,
             }),
             others: Some(Others { good: 3, names: vec!["users/alice".into(), "users/bob".into()] }),
             derived_from: vec![3, 5],
@@ -205,7 +211,8 @@ mod tests {
     #[test]
     fn the_receipt_shows_the_requests_and_the_undo() {
         let text = receipt(&ban());
-        let rule = "  rule      login: 20 denials in 10s on route sessions, met in 3.2s by 20 rate-limited\n";
+        let rule = "  rule      login: 20 denials in 10s on route sessions, met in 3.2s by 20 rate-limited, \
+                    which cost 12.3ms of CPU time\n";
         assert!(text.contains(rule), "{text}");
         let others = "  others    3 good clients there in the hour before: users/alice, users/bob, …\n";
         assert!(text.contains(others) && text.contains("  replaces  ban 3, ban 5\n"), "{text}");

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::abuse::score::When;
 use crate::abuse::signal::{Kind, Kinds};
 use crate::admin::access::Subject;
 use crate::admin::api::Role;
@@ -449,11 +450,11 @@ impl Ban {
     }
 }
 
-/// `"20 denials in 10s"`
+/// `"20 denials in 10s"`, `"500ms cpu in 10s"`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BanRule {
-    /// Denials.
-    pub denials: u32,
-    /// Within this time.
+    /// So many denials, or so much CPU time …
+    pub asks: When,
+    /// … within this time.
     pub within: Duration,
 }

@@ -57,6 +57,8 @@ pub struct Record {
     pub route: Option<usize>,
     /// How the request's body fares, once it is forwarded.
     pub body: Option<Watch>,
+    /// CPU time until it was refused, as far as that is measured: nothing for what was forwarded first.
+    pub cost: Duration,
     /// Which upstream answered, and when.
     pub upstream: Option<UpstreamTiming>,
     /// The trace that it belongs to.
@@ -86,6 +88,7 @@ impl Record {
             context,
             route: None,
             body: None,
+            cost: Duration::ZERO,
             upstream: None,
             trace: None,
         }
@@ -110,6 +113,7 @@ impl Record {
     pub fn refused(&mut self, rejection: &Rejection) {
         let appearance = rejection.appearance();
         self.refusal = Some(appearance);
+        self.worker.cells.refused_for(appearance.reason, self.cost);
         if let Rejection::BadCredential(_, fault) = rejection {
             self.detail = Some(fault.as_str());
         }
@@ -121,6 +125,7 @@ impl Record {
                 trusted_proxy: self.context.peer.trusted,
                 kind,
                 at: std::time::Instant::now(),
+                cost: self.cost,
                 evidence: Some(Box::new(self.evidence(appearance))),
             });
         }

@@ -242,7 +242,7 @@ fn net(text: &str) -> IpNet {
 fn rule(name: &str, denials: u32) -> score::Rule {
     score::Rule {
         name: name.into(),
-        denials,
+        asks: score::When::Denials(denials),
         within: Duration::from_secs(10),
         kinds: Kinds::USUAL,
         route: None,
@@ -266,5 +266,12 @@ fn signal(source: &str, at: Instant, nth: usize) -> Signal {
         ja4: None,
     };
     let source = source.parse().unwrap();
-    Signal { source, trusted_proxy: false, kind: Kind::RateLimited, at, evidence: Some(Box::new(evidence)) }
+    Signal {
+        source,
+        trusted_proxy: false,
+        kind: Kind::RateLimited,
+        at,
+        cost: Duration::ZERO,
+        evidence: Some(Box::new(evidence)),
+    }
 }

@@ -53,6 +53,7 @@ fn samples() -> Vec<Record> {
             route: None,
             kinds: vec![Counted { kind: Kind::RateLimited, count: 20 }],
             span_ms: 3_200,
+            cost_us: 1_234,
         }),
         others: Some(Others { good: 3, names: vec!["users/alice".into()] }),
         derived_from: [3, 5].into(),
