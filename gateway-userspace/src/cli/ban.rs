@@ -5,7 +5,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::abuse::target::Subject;
-use crate::admin::api::{BanPrefix, Unban};
+use crate::admin::api::{BanPrefix, Changed, Unban};
+use crate::admin::client::Error;
 use crate::config::{units, value};
 
 use super::output::changed;
@@ -49,6 +50,9 @@ pub struct UnbanArguments {
     /// Keep its rule from banning the same again, for so long.
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "all")]
     suppress: Option<Duration>,
+    /// Do not fail if there is no such ban, for scripts.
+    #[arg(long, conflicts_with = "all")]
+    if_banned: bool,
     /// Only say what would happen.
     #[arg(long)]
     dry_run: bool,
@@ -94,8 +98,19 @@ pub fn unban(common: &Common, output: &Output, arguments: &UnbanArguments) -> Ex
     };
     let suppress_s = arguments.suppress.map(|time| time.as_secs().max(1));
     let command = Unban { prefix, id, all: arguments.all, suppress_s, dry_run: arguments.dry_run };
-    output.ask(common, &command, |reply| changed(reply, arguments.dry_run))
+    let reply = match common.call(&command) {
+        Err(Error::Refused(refusal)) if arguments.if_banned && refusal.status == NOT_FOUND => {
+            Changed { changes: Vec::new(), undo: None }
+        }
+        Err(error) => return output.refused(&error),
+        Ok(reply) => reply,
+    };
+    output.answer(&reply, || changed(&reply, arguments.dry_run));
+    Exit::Done
 }
+
+/// The API's answer if there is no such ban.
+const NOT_FOUND: u16 = 404;
 
 /// An address or a network, for clap.
 pub fn prefix(text: &str) -> Result<IpNet, String> {

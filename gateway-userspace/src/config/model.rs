@@ -434,12 +434,12 @@ pub struct Ban {
     pub kinds: Kinds,
     /// Only those on this route; none: all.
     pub route: Option<Located<Arc<str>>>,
-    /// Whether its bans are only counted.
-    pub observe: bool,
     /// How long a first ban lasts, default 10 min; doubles on each return.
     pub first: Duration,
     /// How long a ban can get, default 24 h.
     pub up_to: Duration,
+    /// Whether its bans only count what they would drop.
+    pub observe: bool,
 }
 
 impl Ban {

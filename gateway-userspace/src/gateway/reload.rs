@@ -302,8 +302,8 @@ fn rule(ban: &Ban) -> score::Rule {
         within: ban.when.within,
         kinds: ban.kinds,
         route: ban.route.as_ref().map(|route| route.value.clone()),
-        observe: ban.observe,
         terms: Terms { first: ban.first, up_to: ban.up_to },
+        observe: ban.observe,
     }
 }
 

@@ -11,6 +11,7 @@ mod client_address;
 mod cross_origin;
 mod doctor;
 mod express;
+mod feeds;
 mod forwarding;
 mod history;
 mod hostile;

@@ -1,14 +1,13 @@
 //! Floods over real interfaces: how soon a verdict bites; what is forged bans and evicts nobody.
 
-use std::ffi::CString;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use gateway_userspace::demo::network::Host;
+use tests::injector::Injector;
 use tests::kernel::Kernel;
 use tests::packet::{Packet, SYN};
 use tests::stop::Stop;
@@ -146,31 +145,11 @@ fn metric(metrics: &str, name: &str) -> f64 {
 
 /// Sends SYNs, each from another address, out of an interface of this thread's namespace.
 fn send_forged(interface: &str, count: u32) {
-    let name = CString::new(interface).expect("a name");
-    // SAFETY: plain system calls; the descriptor is owned from the moment it exists, and the address is plain data.
-    let (socket, address) = unsafe {
-        let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
-        assert!(socket >= 0, "a packet socket");
-        let mut address: libc::sockaddr_ll = std::mem::zeroed();
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
-        (OwnedFd::from_raw_fd(socket), address)
-    };
+    let injector = Injector::on(interface).expect("a packet socket");
     for number in 0..count {
         let source = Ipv4Addr::from(0x2d00_0000 + number.wrapping_mul(2_654_435_761) % (1 << 24));
         let frame = Packet::from(&source.to_string()).tcp(443, SYN).build();
-        // SAFETY: the frame and the address outlive the call and are as long as it is told.
-        let sent = unsafe {
-            libc::sendto(
-                socket.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                0,
-                (&raw const address).cast(),
-                size_of_val(&address) as u32,
-            )
-        };
-        assert_eq!(sent, frame.len() as isize, "{}", std::io::Error::last_os_error());
+        injector.send(&frame).expect("sent");
     }
 }
 

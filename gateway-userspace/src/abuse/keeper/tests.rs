@@ -246,8 +246,8 @@ fn rule(name: &str, denials: u32) -> score::Rule {
         within: Duration::from_secs(10),
         kinds: Kinds::USUAL,
         route: None,
-        observe: false,
         terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
+        observe: false,
     }
 }
 

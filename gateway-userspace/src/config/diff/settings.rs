@@ -295,7 +295,7 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         pair("pins", pins.display()),
         pair("capacity", capacity),
     ];
-    if let Some(Ban { name: _, when, kinds: _, route: _, observe: _, first, up_to }) = ban {
+    if let Some(Ban { name: _, when, kinds: _, route: _, first, up_to, observe: _ }) = ban {
         values.extend([
             pair("ban", show_rule(when)),
             pair("for", show_duration(*first)),
@@ -307,14 +307,14 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
 
 /// Of `[ban.NAME]`.
 pub fn of_ban(ban: &Ban) -> Vec<(String, String)> {
-    let Ban { name: _, when, kinds, route, observe, first, up_to } = ban;
+    let Ban { name: _, when, kinds, route, first, up_to, observe } = ban;
     vec![
         pair("when", show_rule(when)),
         pair("kinds", joined(kinds.iter().map(Kind::as_str))),
         pair("route", joined(route.iter().map(|route| &route.value))),
-        pair("mode", if *observe { "observe" } else { "enforce" }),
         pair("for", show_duration(*first)),
         pair("up-to", show_duration(*up_to)),
+        pair("mode", if *observe { "observe" } else { "enforce" }),
     ]
 }
 

@@ -163,9 +163,9 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         when,
         kinds: Kinds::USUAL,
         route: None,
-        observe: false,
         first,
         up_to,
+        observe: false,
     };
     Some(Shield {
         interfaces: interfaces?,
