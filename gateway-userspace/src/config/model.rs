@@ -63,6 +63,11 @@ impl Config {
         self.ban.iter().chain(self.shield.iter().filter_map(|shield| shield.ban.as_ref()))
     }
 
+    /// Whether any of them counts a refusal of this kind on this route.
+    pub fn counts(&self, kind: Kind, route: Option<&str>) -> bool {
+        self.ban_rules().any(|rule| rule.counts(kind, route))
+    }
+
     /// Whether TLS clients are told apart by their fingerprint: a limit of some route counts by it, or the log shows it.
     pub fn fingerprints_clients(&self) -> bool {
         let by_fingerprint = self.limit.iter().map(|limit| &limit.value);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::abuse::signal::{Evidence, Kind, Signal};
+use crate::abuse::signal::{Evidence, Signal};
 use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
 use crate::header::Value;
@@ -118,8 +118,8 @@ impl Record {
             self.detail = Some(fault.as_str());
         }
         let route = self.context.route.as_deref();
-        let counts = |kind: &Kind| self.view.shared.config.ban_rules().any(|rule| rule.counts(*kind, route));
-        if let Some(kind) = rejection.signal().filter(counts) {
+        let config = &self.view.shared.config;
+        if let Some(kind) = rejection.signal().filter(|kind| config.counts(*kind, route)) {
             self.worker.reporter.report(Signal {
                 source: self.context.peer.socket_address(),
                 trusted_proxy: self.context.peer.trusted,

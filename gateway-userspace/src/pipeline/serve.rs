@@ -57,7 +57,8 @@ impl Handler for Pipeline {
         if why == Broken::TlsHandshake || why == Broken::HandshakeTimeout {
             self.0.cells.handshake_failed(why.as_str());
         }
-        if let Some(kind) = why.signal() {
+        let view = self.0.view();
+        if let Some(kind) = why.signal().filter(|kind| view.shared.config.counts(*kind, None)) {
             self.0.reporter.report(Signal {
                 source: peer.socket_address(),
                 trusted_proxy: peer.trusted,
@@ -238,7 +239,7 @@ fn may_lead_to_a_ban(view: &View, record: &Record, rejection: &Rejection) -> boo
     let Some(kind) = rejection.signal().filter(|_| !context.peer.trusted) else {
         return false;
     };
-    view.shared.config.ban_rules().any(|rule| rule.counts(kind, context.route.as_deref()))
+    view.shared.config.counts(kind, context.route.as_deref())
 }
 
 /// What every answer carries, refusals included.
