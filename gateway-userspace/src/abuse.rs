@@ -2,7 +2,8 @@
 //!
 //! [`signal`] is what the request path says, [`reporter`] carries it without waiting, and [`keeper`] is the one thread
 //! that owns everything behind it: [`score`] counts denials, [`crowd`] knows who else is behind an address, [`exempt`] says
-//! who is never banned, [`ladder`] whom an offence leads to a ban of, [`ban`] is the
+//! who is never banned, [`ladder`] whom an offence leads to a ban of, [`widen`] when a
+//! network, [`suppress`] what an operator does not want again, [`ban`] is the
 //! ledger of what holds for which [`target`], [`receipt`] keeps the evidence, [`state`] keeps it over a restart, and an [`enforcer`] drops the packets.
 //! [`deny`] is the same verdict for the request path, for what the kernel does not or cannot drop.
 
@@ -26,7 +27,9 @@ pub mod surroundings;
 pub mod ban;
 pub mod receipt;
 pub mod state;
+pub mod suppress;
 pub mod term;
+pub mod widen;
 
 pub mod deny;
 pub mod enforcer;

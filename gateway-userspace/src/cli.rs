@@ -20,6 +20,7 @@ mod explain;
 mod fmt;
 mod history;
 mod key;
+mod offender;
 mod output;
 mod reload;
 mod rollback;
@@ -27,6 +28,7 @@ mod routes;
 mod run;
 mod schema;
 mod status;
+mod suppress;
 mod table;
 mod top;
 
@@ -129,12 +131,16 @@ enum Verb {
     Fmt(fmt::Arguments),
     /// Say what would happen to a request, or what a code such as C014 means.
     Explain(explain::Arguments),
-    /// Drop everything from an address or a network.
+    /// Drop everything from an address or a network, or refuse one client.
     Ban(ban::BanArguments),
     /// Lift a ban.
     Unban(ban::UnbanArguments),
     /// List the bans, or show why one was made.
     Bans(bans::Arguments),
+    /// List whom rules do not ban for a while, or let them again.
+    Suppress(suppress::Arguments),
+    /// Say where a client was served, or who was served at an address, and which bans there are and were.
+    Offender(offender::Arguments),
     /// Never drop anything from an address or a network.
     Allow(allow::Arguments),
     /// Read lists of addresses, and write them in other formats.
@@ -190,6 +196,8 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Ban(arguments) => ban::ban(common, output, &arguments),
         Verb::Unban(arguments) => ban::unban(common, output, &arguments),
         Verb::Bans(arguments) => bans::run(common, output, &arguments),
+        Verb::Suppress(arguments) => suppress::run(common, output, &arguments),
+        Verb::Offender(arguments) => offender::run(common, output, &arguments),
         Verb::Allow(arguments) => allow::run(common, output, &arguments),
         Verb::Deny(arguments) => deny::run(common, output, &arguments),
         Verb::Budget(arguments) => budget::run(common, output, &arguments),

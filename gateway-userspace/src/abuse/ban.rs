@@ -89,6 +89,8 @@ pub struct Ban {
     pub rule: Option<Arc<RuleAtBan>>,
     /// Who else was served there when it was made; none: nobody looked.
     pub others: Option<Arc<Others>>,
+    /// The bans that it took the place of, and theirs.
+    pub derived_from: Box<[u32]>,
     /// Who made it.
     pub by: By,
     /// Where it holds.
@@ -297,6 +299,11 @@ impl Ledger {
     /// A ban by its id, in force or over.
     pub fn get(&self, id: u32) -> Option<&Ban> {
         self.active.get(&id).or_else(|| self.ended.iter().rev().find(|ban| ban.id == id))
+    }
+
+    /// The bans in force that took the place of this one.
+    pub fn derived_from(&self, id: u32) -> impl Iterator<Item = &Ban> {
+        self.active.values().filter(move |ban| ban.derived_from.contains(&id))
     }
 
     /// The bans in force, in no order.

@@ -17,6 +17,8 @@ pub struct Counters {
     pub exempted: AtomicU64,
     /// Rules met where a ban would have cut too many good clients.
     pub collateral: AtomicU64,
+    /// Rules met by somebody whom an operator does not want it to ban.
+    pub suppressed: AtomicU64,
     /// Bans by rule.
     pub bans_by_rule: AtomicU64,
     /// Bans by an operator.

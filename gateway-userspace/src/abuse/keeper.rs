@@ -10,9 +10,11 @@ mod owner;
 mod refusal;
 mod restore;
 mod shadow;
+mod suppression;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod widening;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -215,6 +217,21 @@ impl Handle {
     /// `portcullis unban`
     pub async fn unban(&self, request: api::Unban) -> Result<api::Changed, Refusal> {
         self.ask(move |owner| owner.unban(&request)).await?
+    }
+
+    /// `portcullis suppress --list`
+    pub async fn suppressions(&self) -> Result<api::Suppressions, Refusal> {
+        Ok(self.ask(Owner::suppressions).await?)
+    }
+
+    /// `portcullis suppress --remove`
+    pub async fn unsuppress(&self, request: api::Unsuppress) -> Result<api::Changed, Refusal> {
+        self.ask(move |owner| owner.unsuppress(&request)).await?
+    }
+
+    /// `portcullis offender`
+    pub async fn offender(&self, request: api::GetOffender) -> Result<api::Offender, Refusal> {
+        self.ask(move |owner| owner.offender(&request)).await?
     }
 
     /// `portcullis allow`

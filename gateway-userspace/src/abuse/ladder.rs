@@ -37,6 +37,8 @@ pub enum Spared {
     Exempt(Because),
     /// A ban would cut these.
     Collateral(Others),
+    /// An operator does not want it, by the number of what says so.
+    Suppressed(u32),
 }
 
 /// Chooses. `source` is what the offence was counted for, `host` the address of its last request.
@@ -72,7 +74,7 @@ pub fn choose(
 }
 
 /// The one client that nearly all of the refused requests are of.
-fn culprit(evidence: &[Evidence]) -> Option<Subject> {
+pub fn culprit(evidence: &[Evidence]) -> Option<Subject> {
     let mut clients: Vec<(Subject, usize)> = Vec::new();
     for who in evidence.iter().filter_map(Evidence::who) {
         match clients.iter_mut().find(|(known, _)| *known == who) {
@@ -133,6 +135,7 @@ mod tests {
             Choice::Ban(target, _) => target.to_string(),
             Choice::Spare(Spared::Collateral(others)) => others.text(),
             Choice::Spare(Spared::Exempt(because)) => because.to_string(),
+            Choice::Spare(Spared::Suppressed(number)) => number.to_string(),
         }
     }
 

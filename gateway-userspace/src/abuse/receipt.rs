@@ -26,6 +26,9 @@ pub struct RuleAtBan {
     pub kinds: Vec<Counted>,
     /// Milliseconds from the first of these denials to the last.
     pub span_ms: u64,
+    /// Microseconds of CPU time that they cost the gateway, as far as it was measured.
+    #[serde(default)]
+    pub cost_us: u64,
 }
 
 /// Denials of one kind.
@@ -46,6 +49,7 @@ impl RuleAtBan {
             route: offence.rule.route.clone(),
             kinds: offence.kinds.iter().map(|(kind, count)| Counted { kind: *kind, count: *count }).collect(),
             span_ms: u64::try_from(offence.span.as_millis()).unwrap_or(u64::MAX),
+            cost_us: u64::try_from(offence.cost.as_micros()).unwrap_or(u64::MAX),
         }
     }
 

@@ -112,6 +112,7 @@ mod tests {
             trusted_proxy: false,
             kind: Kind::RateLimited,
             at: Instant::now(),
+            cost: std::time::Duration::ZERO,
             evidence: None,
         }
     }

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::target::Subject;
 
 use super::target::Subject;
 
@@ -88,6 +90,9 @@ pub struct Signal {
     pub kind: Kind,
     /// When the refusal was decided, by the monotonic clock.
     pub at: Instant,
+    /// CPU time that the gateway spent until then, as far as it was measured: the time of the worker, which also runs
+    /// where the kernel gives the core to somebody else for a moment.
+    pub cost: Duration,
     /// The request, for the receipt; none when the connection broke before there was one.
     pub evidence: Option<Box<Evidence>>,
 }

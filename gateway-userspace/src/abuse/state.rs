@@ -43,6 +43,16 @@ pub enum Record {
     Allow { prefix: IpNet },
     /// … or took it off the list.
     Disallow { prefix: IpNet },
+    /// A rule bans somebody no more until then …
+    Suppress {
+        number: u32,
+        rule: String,
+        #[serde(flatten)]
+        target: Target,
+        until_ms: u64,
+    },
+    /// … or does again.
+    Unsuppress { number: u32 },
     /// Who was banned by rule so many times, the last of which ends at `until_ms`.
     Offender {
         #[serde(flatten)]
@@ -71,6 +81,8 @@ pub struct BanRecord {
     pub rule: Option<RuleAtBan>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub others: Option<Others>,
+    #[serde(default, skip_serializing_if = "<[u32]>::is_empty")]
+    pub derived_from: Box<[u32]>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
 }

@@ -35,6 +35,8 @@ pub const RESOURCES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/bans", "ban"),
     ("DELETE", "/v1/bans/{id}", "unban"),
     ("DELETE", "/v1/bans/{address}", "unban"),
+    ("GET", "/v1/suppressions", "suppressions"),
+    ("DELETE", "/v1/suppressions/{id}", "unsuppress"),
     ("GET", "/v1/allow", "allowed"),
     ("PUT", "/v1/allow/{address}", "allow"),
     ("DELETE", "/v1/allow/{address}", "allow"),
@@ -55,6 +57,9 @@ pub enum Call {
     Bans(api::ListBans),
     Ban(api::BanPrefix),
     Unban(api::Unban),
+    Suppressions(api::ListSuppressions),
+    Unsuppress(api::Unsuppress),
+    Offender(api::GetOffender),
     Allow(api::AllowPrefix),
     Allowed(api::ListAllowed),
     Reload(api::Reload),
@@ -84,6 +89,9 @@ impl Call {
             Call::Bans(command) => of(command),
             Call::Ban(command) => of(command),
             Call::Unban(command) => of(command),
+            Call::Suppressions(command) => of(command),
+            Call::Unsuppress(command) => of(command),
+            Call::Offender(command) => of(command),
             Call::Allow(command) => of(command),
             Call::Allowed(command) => of(command),
             Call::Reload(command) => of(command),
@@ -120,6 +128,7 @@ impl Call {
         let json = match self {
             Call::Ban(command) => serde_json::to_string(command),
             Call::Unban(command) => serde_json::to_string(command),
+            Call::Unsuppress(command) => serde_json::to_string(command),
             Call::Allow(command) => serde_json::to_string(command),
             Call::Reload(command) => serde_json::to_string(command),
             Call::SetTable(api::SetTable { kind, name, dry_run, .. })
@@ -165,6 +174,7 @@ fn find(method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Result<
     let (name, item) = rest.split_once('/').map_or((rest, None), |(name, item)| (name, Some(decode(item))));
     match (name, item) {
         ("bans", Some(item)) => ban_item(method, &item),
+        ("suppressions", Some(item)) => suppression_item(method, &item),
         ("allow", Some(item)) => allow_item(method, &item),
         ("routes", Some(item)) => tables::routes(method, Some(&item), body),
         ("history", Some(item)) => history_item(method, &item),
@@ -179,6 +189,7 @@ fn find(method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Result<
 fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem>> {
     let get: Option<Call> = match name {
         api::GetStatus::NAME => Some(Call::Status(api::GetStatus {})),
+        api::ListSuppressions::NAME => Some(Call::Suppressions(api::ListSuppressions {})),
         api::ListAllowed::NAME => Some(Call::Allowed(api::ListAllowed {})),
         api::ListKeys::NAME => Some(Call::Keys(api::ListKeys {})),
         api::GetTop::NAME => Some(Call::Top(api::GetTop {})),
@@ -189,6 +200,9 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
         api::GetStatus::NAME => |body| decode_json(body).map(Call::Status),
         api::BanPrefix::NAME => |body| decode_json(body).map(Call::Ban),
         api::Unban::NAME => |body| decode_json(body).map(Call::Unban),
+        api::ListSuppressions::NAME => |body| decode_json(body).map(Call::Suppressions),
+        api::Unsuppress::NAME => |body| decode_json(body).map(Call::Unsuppress),
+        api::GetOffender::NAME => |body| decode_json(body).map(Call::Offender),
         api::AllowPrefix::NAME => |body| decode_json(body).map(Call::Allow),
         api::ListAllowed::NAME => |body| decode_json(body).map(Call::Allowed),
         api::Reload::NAME => |body| decode_json(body).map(Call::Reload),
@@ -278,13 +292,26 @@ fn ban_item(method: &str, item: &str) -> Result<Call, Problem> {
     match (method, id) {
         ("GET", Some(id)) => Ok(Call::Bans(api::ListBans { id: Some(id), ticket: None, ended: true })),
         ("GET", None) => Err(Problem::bad_request("a ban is looked up by its number: GET /v1/bans/7")),
-        ("DELETE", Some(_)) => Ok(Call::Unban(api::Unban { prefix: None, id, all: false, dry_run: false })),
+        ("DELETE", Some(_)) => Ok(Call::Unban(unban(None, id))),
         ("DELETE", None) => {
             let prefix = Some(prefix(item)?);
-            Ok(Call::Unban(api::Unban { prefix, id: None, all: false, dry_run: false }))
+            Ok(Call::Unban(unban(prefix, None)))
         }
         _ => Err(Problem::method_not_allowed("GET, DELETE")),
     }
+}
+
+fn unban(prefix: Option<IpNet>, id: Option<u32>) -> api::Unban {
+    api::Unban { prefix, id, all: false, suppress_s: None, dry_run: false }
+}
+
+/// `/v1/suppressions/7`
+fn suppression_item(method: &str, item: &str) -> Result<Call, Problem> {
+    if method != "DELETE" {
+        return Err(Problem::method_not_allowed("DELETE"));
+    }
+    let wrong = |_| Problem::bad_request("a suppression is removed by its number: DELETE /v1/suppressions/7");
+    item.parse().map(|number| Call::Unsuppress(api::Unsuppress { number, dry_run: false })).map_err(wrong)
 }
 
 /// `/v1/allow/203.0.113.9`

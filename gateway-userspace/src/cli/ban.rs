@@ -47,6 +47,9 @@ pub struct UnbanArguments {
     /// Every ban in force.
     #[arg(long, conflicts_with = "target")]
     all: bool,
+    /// Keep its rule from banning the same again, for so long.
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "all")]
+    suppress: Option<Duration>,
     /// Do not fail if there is no such ban, for scripts.
     #[arg(long, conflicts_with = "all")]
     if_banned: bool,
@@ -93,7 +96,8 @@ pub fn unban(common: &Common, output: &Output, arguments: &UnbanArguments) -> Ex
         Some(Target::Prefix(prefix)) => (None, Some(prefix)),
         None => (None, None),
     };
-    let command = Unban { prefix, id, all: arguments.all, dry_run: arguments.dry_run };
+    let suppress_s = arguments.suppress.map(|time| time.as_secs().max(1));
+    let command = Unban { prefix, id, all: arguments.all, suppress_s, dry_run: arguments.dry_run };
     let reply = match common.call(&command) {
         Err(Error::Refused(refusal)) if arguments.if_banned && refusal.status == NOT_FOUND => {
             Changed { changes: Vec::new(), undo: None }
@@ -117,10 +121,12 @@ pub fn prefix(text: &str) -> Result<IpNet, String> {
 fn time(text: &str) -> Result<Time, String> {
     match text {
         "ever" => Ok(Time::Ever),
-        _ => {
-            units::duration(text).map(Time::For).map_err(|fault| format!("{}; {}", fault.message, fault.help))
-        }
+        _ => duration(text).map(Time::For),
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    units::duration(text).map_err(|fault| format!("{}; {}", fault.message, fault.help))
 }
 
 fn target(text: &str) -> Result<Target, String> {

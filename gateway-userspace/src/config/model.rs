@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::abuse::score::When;
 use crate::abuse::signal::{Kind, Kinds};
 use crate::admin::access::Subject;
 use crate::admin::api::Role;
@@ -60,6 +61,11 @@ impl Config {
     /// The rules that lead to bans: `[ban.NAME]` in the order of the file, then that of `[shield]`.
     pub fn ban_rules(&self) -> impl Iterator<Item = &Ban> {
         self.ban.iter().chain(self.shield.iter().filter_map(|shield| shield.ban.as_ref()))
+    }
+
+    /// Whether any of them counts a refusal of this kind on this route.
+    pub fn counts(&self, kind: Kind, route: Option<&str>) -> bool {
+        self.ban_rules().any(|rule| rule.counts(kind, route))
     }
 
     /// Whether TLS clients are told apart by their fingerprint: a limit of some route counts by it, or the log shows it.
@@ -449,11 +455,11 @@ impl Ban {
     }
 }
 
-/// `"20 denials in 10s"`
+/// `"20 denials in 10s"`, `"500ms cpu in 10s"`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BanRule {
-    /// Denials.
-    pub denials: u32,
-    /// Within this time.
+    /// So many denials, or so much CPU time …
+    pub asks: When,
+    /// … within this time.
     pub within: Duration,
 }

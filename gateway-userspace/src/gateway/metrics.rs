@@ -84,6 +84,7 @@ fn abuse(registry: &Registry, gateway: &Gateway) {
         vec![
             Sample::new(["exempt"], of.exempted.load(Relaxed) as f64),
             Sample::new(["collateral"], of.collateral.load(Relaxed) as f64),
+            Sample::new(["suppressed"], of.suppressed.load(Relaxed) as f64),
         ]
     });
     let of = counters.clone();

@@ -298,7 +298,7 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
 fn rule(ban: &Ban) -> score::Rule {
     score::Rule {
         name: ban.name.clone(),
-        denials: ban.when.denials,
+        asks: ban.when.asks,
         within: ban.when.within,
         kinds: ban.kinds,
         route: ban.route.as_ref().map(|route| route.value.clone()),

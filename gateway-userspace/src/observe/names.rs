@@ -28,6 +28,8 @@ pub const BANS_DRIFT: &str = "portcullis_bans_drift";
 pub const BANS_ACTIVE: &str = "portcullis_bans_active";
 /// Bans made, by who made them.
 pub const BANS: &str = "portcullis_bans_total";
+/// CPU time spent on what was refused, by reason.
+pub const REFUSED_CPU_SECONDS: &str = "portcullis_refused_cpu_seconds_total";
 /// Offences after which nobody was banned, by why.
 pub const BANS_REFUSED: &str = "portcullis_bans_refused_total";
 /// Abuse signals lost because the queue was full.

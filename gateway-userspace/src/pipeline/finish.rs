@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::abuse::signal::{Evidence, Kind, Signal};
+use crate::abuse::signal::{Evidence, Signal};
 use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
 use crate::header::Value;
@@ -57,6 +57,8 @@ pub struct Record {
     pub route: Option<usize>,
     /// How the request's body fares, once it is forwarded.
     pub body: Option<Watch>,
+    /// CPU time until it was refused, as far as that is measured: nothing for what was forwarded first.
+    pub cost: Duration,
     /// Which upstream answered, and when.
     pub upstream: Option<UpstreamTiming>,
     /// The trace that it belongs to.
@@ -86,6 +88,7 @@ impl Record {
             context,
             route: None,
             body: None,
+            cost: Duration::ZERO,
             upstream: None,
             trace: None,
         }
@@ -110,17 +113,19 @@ impl Record {
     pub fn refused(&mut self, rejection: &Rejection) {
         let appearance = rejection.appearance();
         self.refusal = Some(appearance);
+        self.worker.cells.refused_for(appearance.reason, self.cost);
         if let Rejection::BadCredential(_, fault) = rejection {
             self.detail = Some(fault.as_str());
         }
         let route = self.context.route.as_deref();
-        let counts = |kind: &Kind| self.view.shared.config.ban_rules().any(|rule| rule.counts(*kind, route));
-        if let Some(kind) = rejection.signal().filter(counts) {
+        let config = &self.view.shared.config;
+        if let Some(kind) = rejection.signal().filter(|kind| config.counts(*kind, route)) {
             self.worker.reporter.report(Signal {
                 source: self.context.peer.socket_address(),
                 trusted_proxy: self.context.peer.trusted,
                 kind,
                 at: std::time::Instant::now(),
+                cost: self.cost,
                 evidence: Some(Box::new(self.evidence(appearance))),
             });
         }

@@ -64,7 +64,7 @@ impl Owner {
         Ok(bans)
     }
 
-    fn view(&mut self, now: Now, ban: &Ban) -> api::Ban {
+    pub(super) fn view(&mut self, now: Now, ban: &Ban) -> api::Ban {
         let active = ban.state == State::Active;
         let Drops { packets, bytes } = if active { self.enforcer.drops(ban.id) } else { ban.drops };
         let left = ban.lease_end.filter(|_| active).map(|end| end.saturating_duration_since(now.instant));
@@ -88,6 +88,7 @@ impl Owner {
             reason: ban.reason.to_string(),
             rule: ban.rule.as_deref().cloned(),
             others: ban.others.as_deref().cloned(),
+            derived_from: ban.derived_from.to_vec(),
             by: match &ban.by {
                 By::Rule => "rule".into(),
                 By::Operator(uid) => format!("operator {uid}"),
@@ -146,6 +147,7 @@ impl Owner {
             reason: clean(&request.reason).into(),
             rule: None,
             others: others.map(Arc::new),
+            derived_from: Box::default(),
             by,
             enforced,
             observed: request.observe,
@@ -240,8 +242,19 @@ impl Owner {
     /// `portcullis unban`
     pub fn unban(&mut self, request: &api::Unban) -> Result<api::Changed, Refusal> {
         self.expire();
-        let ids = self.find_bans(request)?;
         let now = self.now();
+        let ids = match self.find_bans(request) {
+            // What is over can be kept from coming again.
+            Err(Refusal::Over(_)) if request.suppress_s.is_some() => Vec::new(),
+            found => found?,
+        };
+        let suppression = match request.suppress_s {
+            Some(seconds) => {
+                let one = request.id.or(if ids.len() == 1 { ids.first().copied() } else { None });
+                Some(self.suppression(now, one.ok_or(Refusal::SuppressOne)?, seconds)?)
+            }
+            None => None,
+        };
         let mut changes = Vec::new();
         let mut undo = None;
         for id in &ids {
@@ -261,6 +274,7 @@ impl Owner {
                     .push(format!("{target} is still banned as part of {} (ban {})", wider.target, wider.id));
             }
         }
+        changes.extend(suppression.map(|suppression| self.suppress(now, suppression, request.dry_run)));
         self.flush();
         Ok(api::Changed { changes, undo: undo.filter(|_| ids.len() == 1 && !request.dry_run) })
     }
@@ -279,11 +293,17 @@ impl Owner {
     fn find_bans(&self, request: &api::Unban) -> Result<Vec<u32>, Refusal> {
         let mut ids: Vec<u32> = match (request.id, request.prefix) {
             _ if request.all => self.ledger.active().map(|ban| ban.id).collect(),
-            (Some(id), _) => match self.ledger.get(id) {
-                Some(ban) if ban.state == State::Active => vec![id],
-                Some(_) => return Err(Refusal::Over(id)),
-                None => return Err(Refusal::UnknownBan(id)),
-            },
+            (Some(id), _) => {
+                // With it ends what took its place.
+                let derived = self.ledger.derived_from(id).map(|ban| ban.id);
+                let active = self.ledger.get(id).filter(|ban| ban.state == State::Active).map(|ban| ban.id);
+                let ids: Vec<u32> = active.into_iter().chain(derived).collect();
+                match self.ledger.get(id) {
+                    None if ids.is_empty() => return Err(Refusal::UnknownBan(id)),
+                    Some(_) if ids.is_empty() => return Err(Refusal::Over(id)),
+                    _ => ids,
+                }
+            }
             (None, Some(prefix)) => {
                 let prefix = canonical(prefix);
                 let inside: Vec<u32> = self.ledger.inside(prefix).map(|ban| ban.id).collect();

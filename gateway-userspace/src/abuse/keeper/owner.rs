@@ -18,6 +18,7 @@ use crate::abuse::reporter::Seen;
 use crate::abuse::score::{Offence, Scores};
 use crate::abuse::signal::Signal;
 use crate::abuse::state::{self, Journal, Record};
+use crate::abuse::suppress::Suppressions;
 use crate::abuse::target::Target;
 use crate::abuse::{deny, source, term};
 
@@ -35,6 +36,7 @@ pub struct Owner {
     pub(super) crowds: Crowds,
     pub(super) ledger: Ledger,
     pub(super) receipts: Receipts,
+    pub(super) suppressions: Suppressions,
     pub(super) exempt: Exempt,
     pub(super) journal: Option<Journal>,
     pub(super) enforcer: Box<dyn Enforcer>,
@@ -109,6 +111,7 @@ impl Owner {
             reason: rule.reason().into(),
             rule: Some(rule.into()),
             others: Some(others.into()),
+            derived_from: Box::default(),
             by: By::Rule,
             enforced,
             observed: offence.rule.observe,
@@ -218,6 +221,7 @@ impl Owner {
         }
         self.enforcer.tick();
         self.crowds.turn(now.instant);
+        self.suppressions.sweep(now.wall);
         self.ledger.offenders_mut().sweep(now.wall);
         self.flush();
         if self.journal.as_ref().is_some_and(Journal::wants_compaction) {

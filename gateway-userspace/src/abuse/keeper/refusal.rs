@@ -37,6 +37,18 @@ pub enum Refusal {
     /// No ban that is remembered followed from the request.
     #[error("no ban followed from the request {0}, or it is over and forgotten")]
     UnknownTicket(String),
+    /// Only what a rule did can be suppressed.
+    #[error("ban {0} is by no rule, so there is nothing to suppress")]
+    NotByRule(u32),
+    /// Which ban is not to come again must be clear.
+    #[error("one ban at a time is suppressed: name it by its id")]
+    SuppressOne,
+    /// The list is full.
+    #[error("{0} suppressions are in force already, as many as there may be")]
+    SuppressionsFull(usize),
+    /// No suppression has the number.
+    #[error("there is no suppression {0}")]
+    UnknownSuppression(u32),
     /// The ban is over.
     #[error("ban {0} is over")]
     Over(u32),

@@ -5,6 +5,7 @@ mod crowd;
 mod restart;
 mod rule;
 mod shadow;
+mod suppression;
 mod thread;
 
 use std::collections::BTreeMap;
@@ -208,7 +209,13 @@ impl Bench {
     }
 
     fn unban(&mut self, prefix: Option<&str>, id: Option<u32>) -> Result<api::Changed, Refusal> {
-        self.owner().unban(&api::Unban { prefix: prefix.map(net), id, all: false, dry_run: false })
+        self.owner().unban(&api::Unban {
+            prefix: prefix.map(net),
+            id,
+            all: false,
+            suppress_s: None,
+            dry_run: false,
+        })
     }
 
     fn allow(&mut self, prefix: &str, remove: bool) -> Result<api::Changed, Refusal> {
@@ -235,7 +242,7 @@ fn net(text: &str) -> IpNet {
 fn rule(name: &str, denials: u32) -> score::Rule {
     score::Rule {
         name: name.into(),
-        denials,
+        asks: score::When::Denials(denials),
         within: Duration::from_secs(10),
         kinds: Kinds::USUAL,
         route: None,
@@ -259,5 +266,12 @@ fn signal(source: &str, at: Instant, nth: usize) -> Signal {
         ja4: None,
     };
     let source = source.parse().unwrap();
-    Signal { source, trusted_proxy: false, kind: Kind::RateLimited, at, evidence: Some(Box::new(evidence)) }
+    Signal {
+        source,
+        trusted_proxy: false,
+        kind: Kind::RateLimited,
+        at,
+        cost: Duration::ZERO,
+        evidence: Some(Box::new(evidence)),
+    }
 }

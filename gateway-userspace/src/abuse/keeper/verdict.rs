@@ -27,6 +27,11 @@ impl Owner {
         if self.is_covered(host, observing) {
             return;
         }
+        let who = ladder::culprit(evidence);
+        if let Some(number) = self.suppressions.of(&rule.name, *source, who.as_ref(), now.wall) {
+            self.spare(now, &offence, &Spared::Suppressed(number));
+            return;
+        }
         self.crowds.turn(now.instant);
         let collateral = self.settings.collateral;
         match ladder::choose(*source, host, evidence, &self.crowds, &self.exempt, collateral) {
@@ -38,7 +43,12 @@ impl Owner {
                     }
                 };
                 if !is_banned {
+                    let rule = rule.clone();
+                    let source = target.prefix();
                     self.punish(now, target, others, offence);
+                    if let (Some(source), false) = (source, observing) {
+                        self.widen(now, &rule, source);
+                    }
                 }
             }
             Choice::Spare(spared) => self.spare(now, &offence, &spared),
@@ -51,6 +61,9 @@ impl Owner {
             Spared::Exempt(because) => (&self.counters.exempted, format!("it is never banned ({because})")),
             Spared::Collateral(others) => {
                 (&self.counters.collateral, format!("a ban would cut {}", others.text()))
+            }
+            Spared::Suppressed(number) => {
+                (&self.counters.suppressed, format!("an operator suppressed that (number {number})"))
             }
         };
         counter.fetch_add(1, Relaxed);

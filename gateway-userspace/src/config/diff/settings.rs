@@ -7,6 +7,7 @@ pub mod log;
 
 use std::fmt::Display;
 
+use crate::abuse::score::When;
 use crate::abuse::signal::Kind;
 use crate::admin::api::Role;
 use crate::config::model::{
@@ -318,8 +319,12 @@ pub fn of_ban(ban: &Ban) -> Vec<(String, String)> {
 }
 
 fn show_rule(rule: &BanRule) -> String {
-    let BanRule { denials, within } = rule;
-    format!("{denials} denials in {}", show_duration(*within))
+    let BanRule { asks, within } = rule;
+    let asks = match asks {
+        When::Denials(count) => format!("{count} denials"),
+        When::Cpu(cost) => format!("{} cpu", show_duration(*cost)),
+    };
+    format!("{asks} in {}", show_duration(*within))
 }
 
 /// Of `[operations]`.

@@ -39,7 +39,7 @@ pub static SPEC: Spec = Spec {
             "when",
             Takes::Value(value::BAN_RULE.describe),
             Presence::Required,
-            "How many refused requests of one source in which time.",
+            "How many refused requests of one source in which time, or how much CPU time of the gateway they may cost.",
         ),
         Key::new(
             "kinds",
