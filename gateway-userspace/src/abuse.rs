@@ -3,7 +3,8 @@
 //! [`signal`] is what the request path says, [`reporter`] carries it without waiting, and [`keeper`] is the one thread
 //! that owns everything behind it: [`score`] counts denials, [`exempt`] says who is never banned, [`ban`] is the
 //! ledger of what holds for which [`target`], [`receipt`] keeps the evidence, [`state`] keeps it over a restart, and an [`enforcer`] drops the packets.
-//! [`deny`] is the same verdict for the request path, for what the kernel does not or cannot drop.
+//! [`deny`] is the same verdict for the request path, for what the kernel does not or cannot drop: it says the
+//! [`standing`] of a client, and a [`shadow`] ban counts there what it would keep out.
 
 pub mod counters;
 pub mod reporter;
@@ -24,5 +25,8 @@ pub mod state;
 pub mod term;
 
 pub mod deny;
+pub mod shadow;
+pub mod standing;
+
 pub mod enforcer;
 pub mod keeper;

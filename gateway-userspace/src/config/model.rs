@@ -329,6 +329,8 @@ pub struct Route {
     pub headers: policy::response_headers::config::Config,
     /// Fields that its upstream gets.
     pub upstream_headers: Vec<policy::upstream_headers::Field>,
+    /// Whether clients log in here, default false.
+    pub login: bool,
     /// Whether its requests are in the access log, default true.
     pub log: bool,
 }

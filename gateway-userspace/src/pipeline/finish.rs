@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use crate::abuse::shadow::Outcome;
 use crate::abuse::signal::{Evidence, Signal};
 use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
@@ -45,6 +46,8 @@ pub struct Record {
     summary: Option<Summary>,
     refusal: Option<Appearance>,
     detail: Option<&'static str>,
+    /// Whether it was refused in a way that counts against the client.
+    denied: bool,
     /// Status of the answer, once its head is decided.
     status: Option<u16>,
     /// Bytes of the answer's body.
@@ -80,6 +83,7 @@ impl Record {
             summary: None,
             refusal: None,
             detail: None,
+            denied: false,
             status: None,
             bytes: 0,
             broken: false,
@@ -114,6 +118,7 @@ impl Record {
             self.detail = Some(fault.as_str());
         }
         if let Some(kind) = rejection.signal() {
+            self.denied = true;
             self.worker.reporter.report(Signal {
                 source: self.context.peer.socket_address(),
                 trusted_proxy: self.context.peer.trusted,
@@ -178,12 +183,27 @@ impl Record {
             duration,
             rejection: reason,
         });
+        if let Some(shadow) = &context.shadow {
+            shadow.count(self.outcome(status));
+        }
         let limit = context.limit.as_ref().map(|state| &state.limit);
         if let Some(label) = limit.and_then(|name| view.labels.limits.get(name)) {
             worker.cells.limit_decided(*label, status == 429 && reason.is_some());
         }
         if self.route.is_none_or(|index| view.shared.routes[index].log) {
             self.log(status, duration, reason);
+        }
+    }
+
+    /// What it would have meant to lose this request.
+    fn outcome(&self, status: u16) -> Outcome {
+        let logs_in = || self.route.is_some_and(|index| self.view.shared.routes[index].login);
+        match status {
+            _ if self.denied => Outcome::Refused,
+            400.. => Outcome::Other,
+            _ if logs_in() => Outcome::Login,
+            _ if self.context.identity.is_some() => Outcome::Good,
+            _ => Outcome::Other,
         }
     }
 
@@ -215,6 +235,7 @@ impl Record {
                 .as_ref()
                 .map(|(address, to_head)| Upstream { address: address.as_str(), duration: Some(*to_head) }),
             limit: context.limit.as_ref().map(|state| &*state.limit),
+            shadow: context.shadow.as_ref().map(|shadow| shadow.ban),
             reason,
             detail: if self.broken { Some("response-incomplete") } else { self.detail },
         });

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 
 use super::finish::{Body, Record};
-use super::respond::{Answer, Forwarded, Step, judge, respond, settle};
+use super::respond::{Answer, Forwarded, Step, judge, respond, settle, stand};
 use super::unread;
 use crate::abuse::signal::Signal;
 use crate::action;
@@ -93,13 +93,21 @@ fn serve(
         route: None,
         parameters: Vec::new(),
         identity: None,
+        shadow: None,
         limit: None,
     };
     let mut record = Box::new(Record::open(worker.clone(), worker.view(), &parts, context));
-    let step = intake::read(parts, connection).and_then(|mut head| {
-        introduce(connection, &mut record, &mut head);
-        respond(connection, &mut record, head, body)
-    });
+    let step = match intake::read(parts, connection) {
+        Ok(mut head) => {
+            introduce(connection, &mut record, &mut head);
+            stand(&mut record).and_then(|()| respond(connection, &mut record, head, body))
+        }
+        // What is wrong with it is told also to whom a ban would refuse it.
+        Err(rejection) => {
+            let _ = stand(&mut record);
+            Err(rejection)
+        }
+    };
     match step {
         Ok(Step::Forwarded(answer)) => {
             Serving { record: Some(record), stage: Stage::Forwarded { answer }, head_only }

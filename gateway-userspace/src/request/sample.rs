@@ -50,6 +50,7 @@ pub(crate) fn context(client: &str, identity: Option<Identity>) -> Context {
         route: Some(Arc::from("route")),
         parameters: Vec::new(),
         identity: identity.map(Arc::new),
+        shadow: None,
         limit: None,
     }
 }

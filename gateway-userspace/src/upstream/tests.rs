@@ -88,6 +88,7 @@ pub(crate) fn context() -> Context {
         route: None,
         parameters: Vec::new(),
         identity: None,
+        shadow: None,
         limit: None,
     }
 }

@@ -154,9 +154,7 @@ impl Owner {
 
     /// Everything that a new ban means outside the kernel.
     pub(super) fn enact(&mut self, ban: Ban) {
-        if ban.enforced != Enforced::Observed {
-            self.deny.ban(&ban.target, ban.lease_end);
-        }
+        self.tell_layer_7(&ban);
         let record = self.record_of(&ban);
         self.ledger.enact(ban);
         self.count_active();
@@ -298,11 +296,8 @@ impl Owner {
     pub(super) fn moved(&mut self, id: u32, enforced: Enforced) {
         let Some(ban) = self.ledger.active_mut(id) else { return };
         ban.enforced = enforced;
-        if enforced == Enforced::Observed {
-            self.deny.lift(&ban.target);
-        } else {
-            self.deny.ban(&ban.target, ban.lease_end);
-        }
+        let ban = ban.clone();
+        self.tell_layer_7(&ban);
     }
 
     pub(super) fn now(&self) -> Now {

@@ -2,10 +2,14 @@
 //!
 //! Nobody may feel one. So it keeps no other ban away, and it makes none longer.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
 use super::owner::Owner;
-use crate::abuse::ban::Now;
+use crate::abuse::ban::{Ban, Enforced, Now};
+use crate::abuse::deny::{Entry, Hold};
+use crate::abuse::shadow::Shadow;
 use crate::abuse::target::Target;
 
 impl Owner {
@@ -20,5 +24,14 @@ impl Owner {
         if let Some(id) = self.ledger.exact(target).map(|ban| ban.id) {
             self.replace(now, id);
         }
+    }
+
+    /// Says to the request path what a ban does to the requests that it covers.
+    pub(super) fn tell_layer_7(&self, ban: &Ban) {
+        let hold = match ban.enforced {
+            Enforced::Observed => Hold::Count(Arc::new(Shadow::new(ban.id, self.counters.shadow.clone()))),
+            Enforced::Kernel | Enforced::Gateway => Hold::Refuse,
+        };
+        self.deny.ban(&ban.target, Entry { ban: ban.id, lease_end: ban.lease_end, hold });
     }
 }

@@ -17,6 +17,7 @@ use super::*;
 use crate::abuse::ban::{By, Now};
 use crate::abuse::enforcer::{Drops, Entry, Lease, NoKernel};
 use crate::abuse::signal::{Evidence, Kind, Signal};
+use crate::abuse::standing::Standing;
 
 const ABUSER: &str = "203.0.113.9";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -213,7 +214,11 @@ impl Bench {
     }
 
     fn refused_at_layer_7(&mut self, address: &str) -> bool {
-        Arc::clone(&self.owner().deny).reader().is_banned(address.parse().unwrap())
+        matches!(self.standing(address), Standing::Banned(_))
+    }
+
+    fn standing(&mut self, address: &str) -> Standing {
+        Arc::clone(&self.owner().deny).reader().standing(address.parse().unwrap())
     }
 }
 

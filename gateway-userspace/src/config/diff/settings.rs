@@ -97,6 +97,7 @@ pub fn of_route(route: &Route) -> Vec<(String, String)> {
         requests,
         headers,
         upstream_headers,
+        login,
         log,
     } = route;
     let mut values = vec![pair("match", joined(matches.iter().map(|pattern| show_pattern(&pattern.value))))];
@@ -122,6 +123,7 @@ pub fn of_route(route: &Route) -> Vec<(String, String)> {
         pair("max-parts", parts_max.unwrap_or(0)),
         pair("min-upload-rate", format!("{}/s", show_size(*body_rate_min))),
         pair("upload-grace", show_duration(*body_grace)),
+        pair("login", login),
         pair("log", log),
     ]);
     values.extend(of_headers("headers.", headers));
