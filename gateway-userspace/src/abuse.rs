@@ -25,6 +25,7 @@ pub mod state;
 pub mod term;
 
 pub mod deny;
+pub mod harm;
 pub mod shadow;
 pub mod standing;
 

@@ -5,6 +5,7 @@
 //! Memory: about 250 bytes for each ban in force, of which there are at most `capacity`, and [`ENDED_MAX`] that are over.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -58,6 +59,17 @@ pub enum By {
     Remote(Arc<str>),
     /// Nobody knows: the kernel held it when the gateway started, and the state file did not.
     Kernel,
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            By::Rule => f.write_str("rule"),
+            By::Operator(uid) => write!(f, "operator {uid}"),
+            By::Remote(name) => write!(f, "operator {name}"),
+            By::Kernel => f.write_str("kernel"),
+        }
+    }
 }
 
 /// Where a ban holds.
@@ -289,6 +301,17 @@ impl Ledger {
         }
         (ban.lease_end, ban.until) = (now.instant.checked_add(left), now.wall.checked_add(left));
         self.leases.extend(ban.lease_end.map(|end| (end, id)));
+    }
+
+    /// A shadow ban in force counts no longer only.
+    pub fn arm(&mut self, id: u32) {
+        let Some(ban) = self.active.get_mut(&id) else { return };
+        ban.observed = false;
+        if ban.counts_as_offence()
+            && let Some(until) = ban.until
+        {
+            self.offenders.set(ban.target.clone(), ban.offence, until);
+        }
     }
 
     /// How many bans are in force.

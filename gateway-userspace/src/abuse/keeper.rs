@@ -202,6 +202,11 @@ impl Handle {
         self.ask(move |owner| owner.list(&request)).await?
     }
 
+    /// `portcullis bans --shadow`
+    pub async fn shadows(&self) -> Result<api::Shadows, Refusal> {
+        Ok(self.ask(|owner| owner.shadows()).await?)
+    }
+
     /// `portcullis ban`
     pub async fn ban(&self, request: api::BanPrefix, by: By) -> Result<api::Changed, Refusal> {
         self.ask(move |owner| owner.ban(&request, by)).await?

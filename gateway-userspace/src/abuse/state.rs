@@ -19,6 +19,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::ban::{By, Enforced, State};
+use super::harm::Harm;
 use super::signal::Evidence;
 use super::target::Target;
 
@@ -37,6 +38,18 @@ pub enum Record {
     Ban(Box<BanRecord>),
     /// A ban's end.
     End { id: u32, state: State, at_ms: u64, packets: u64, bytes: u64 },
+    /// What a shadow ban would have done in an hour of Unix time, all of it; without a ban, what those would have that
+    /// are over. `seen` is what the kernel had counted by then.
+    Harm {
+        ban: Option<u32>,
+        hour: u64,
+        #[serde(flatten)]
+        harm: Harm,
+        seen_packets: u64,
+        seen_bytes: u64,
+    },
+    /// What a shadow ban only counted until here it drops from here on.
+    Promoted { id: u32 },
     /// An operator allowed a prefix …
     Allow { prefix: IpNet },
     /// … or took it off the list.

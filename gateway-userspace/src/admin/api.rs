@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::abuse::harm::Harm;
 use crate::abuse::signal::Evidence;
 
 mod command;
@@ -195,6 +196,43 @@ pub struct Ban {
     pub latency_us: Option<u64>,
     /// The command that undoes it.
     pub undo: String,
+}
+
+/// `portcullis bans --shadow`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListShadows {}
+
+/// What shadow bans would have done in the last 24 hours, by the clock's hours.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Shadows {
+    /// Those in force, newest first.
+    pub shadows: Vec<Shadow>,
+    /// What those would have done that are over, or drop by now.
+    pub over: Harm,
+    /// All together.
+    pub total: Harm,
+}
+
+/// One shadow ban.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Shadow {
+    /// Its id.
+    pub id: u32,
+    /// Whom it would keep out.
+    pub target: String,
+    /// Who made it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when it counts, RFC 3339.
+    pub since: String,
+    /// Seconds left; none: for ever.
+    pub left_s: Option<u64>,
+    /// What it would have dropped.
+    #[serde(flatten)]
+    pub harm: Harm,
+    /// The command that makes it drop; none where all bans only count (`[shield] mode`).
+    pub arm: Option<String>,
 }
 
 /// `portcullis ban PREFIX`

@@ -97,6 +97,7 @@ async fn carry_out<B: Backend>(
     match call {
         Call::Status(_) => json(&backend.status().await?),
         Call::Bans(request) => json(&keeper.bans(request).await?),
+        Call::Shadows(_) => json(&keeper.shadows().await?),
         Call::Ban(request) => json(&keeper.ban(request, caller.by()).await?),
         Call::Unban(request) => json(&keeper.unban(request).await?),
         Call::Allow(request) => json(&keeper.allow(request).await?),

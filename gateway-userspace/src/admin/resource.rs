@@ -32,6 +32,7 @@ pub const RESOURCES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/bans", "bans"),
     ("GET", "/v1/bans/{id}", "bans"),
     ("POST", "/v1/bans", "ban"),
+    ("GET", "/v1/shadows", "shadows"),
     ("DELETE", "/v1/bans/{id}", "unban"),
     ("DELETE", "/v1/bans/{address}", "unban"),
     ("GET", "/v1/allow", "allowed"),
@@ -52,6 +53,7 @@ pub const RESOURCES: &[(&str, &str, &str)] = &[
 pub enum Call {
     Status(api::GetStatus),
     Bans(api::ListBans),
+    Shadows(api::ListShadows),
     Ban(api::BanPrefix),
     Unban(api::Unban),
     Allow(api::AllowPrefix),
@@ -81,6 +83,7 @@ impl Call {
         match self {
             Call::Status(command) => of(command),
             Call::Bans(command) => of(command),
+            Call::Shadows(command) => of(command),
             Call::Ban(command) => of(command),
             Call::Unban(command) => of(command),
             Call::Allow(command) => of(command),
@@ -179,6 +182,7 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
     let get: Option<Call> = match name {
         api::GetStatus::NAME => Some(Call::Status(api::GetStatus {})),
         api::ListAllowed::NAME => Some(Call::Allowed(api::ListAllowed {})),
+        api::ListShadows::NAME => Some(Call::Shadows(api::ListShadows {})),
         api::ListKeys::NAME => Some(Call::Keys(api::ListKeys {})),
         api::GetTop::NAME => Some(Call::Top(api::GetTop {})),
         api::GetHistory::NAME => Some(Call::History(api::GetHistory {})),
@@ -187,6 +191,7 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
     let post: fn(&[u8]) -> Result<Call, Problem> = match name {
         api::GetStatus::NAME => |body| decode_json(body).map(Call::Status),
         api::BanPrefix::NAME => |body| decode_json(body).map(Call::Ban),
+        api::ListShadows::NAME => |body| decode_json(body).map(Call::Shadows),
         api::Unban::NAME => |body| decode_json(body).map(Call::Unban),
         api::AllowPrefix::NAME => |body| decode_json(body).map(Call::Allow),
         api::ListAllowed::NAME => |body| decode_json(body).map(Call::Allowed),

@@ -1,6 +1,7 @@
 //! `portcullis bans`: the list, or one ban with its receipt.
 
-use crate::admin::api::{Ban, Bans, ListBans};
+use crate::abuse::harm::Harm;
+use crate::admin::api::{Ban, Bans, ListBans, ListShadows, Shadows};
 use crate::config::units::show_duration;
 
 use super::table::{Table, clean};
@@ -20,6 +21,9 @@ pub struct Arguments {
     /// Show what followed from the request whose answer said `X-Ban-Ticket: TICKET`.
     #[arg(long, value_name = "TICKET", conflicts_with_all = ["id", "ended"])]
     ticket: Option<String>,
+    /// Show what bans that only count would have dropped in the last 24 hours.
+    #[arg(long, conflicts_with_all = ["id", "ended", "ticket"])]
+    shadow: bool,
 }
 
 /// The same as the number alone.
@@ -34,6 +38,9 @@ enum Show {
 
 /// Lists or shows.
 pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
+    if arguments.shadow {
+        return output.ask(common, &ListShadows {}, shadows);
+    }
     let id = arguments.show.as_ref().map(|Show::Show { id }| *id).or(arguments.id);
     let ticket = arguments.ticket.clone();
     let one = id.is_some() || ticket.is_some();
@@ -63,6 +70,32 @@ fn list(bans: &Bans) -> String {
         ]);
     }
     table.text()
+}
+
+fn shadows(report: &Shadows) -> String {
+    let Shadows { shadows, over, total } = report;
+    if shadows.is_empty() && *total == Harm::default() {
+        return "nothing is observed\n".into();
+    }
+    let head =
+        ["id", "target", "since", "packets", "bytes", "requests", "good", "logins", "refused", "reason"];
+    let mut table = Table::new(&head);
+    let mut row = |id: String, target: &str, since: &str, harm: &Harm, reason: &str| {
+        let Harm { packets, bytes, requests, good, logins, refused } = *harm;
+        let counts = [packets, bytes, requests, good, logins, refused].map(|count| count.to_string());
+        let who = [id, target.to_owned(), since.to_owned()];
+        table.row(who.into_iter().chain(counts).chain([reason.to_owned()]));
+    };
+    for shadow in shadows {
+        row(shadow.id.to_string(), &shadow.target, &shadow.since, &shadow.harm, &shadow.reason);
+    }
+    row("-".into(), "over by now", "-", over, "-");
+    row("-".into(), "all", "-", total, "-");
+    let mut text = format!("in the last 24 hours shadow bans would have dropped:\n{}", table.text());
+    if shadows.iter().any(|shadow| shadow.arm.is_some()) {
+        text.push_str("arm one with: portcullis promote ID\n");
+    }
+    text
 }
 
 fn left(ban: &Ban) -> String {
@@ -115,6 +148,7 @@ fn receipt(ban: &Ban) -> String {
 mod tests {
     use super::*;
     use crate::abuse::signal::Evidence;
+    use crate::admin::api::Shadow;
 
     fn ban() -> Ban {
         Ban {
@@ -158,6 +192,32 @@ mod tests {
              7  203.0.113.9  active  9m    rule  kernel     1234  20 denials in 10s\n"
         );
         assert_eq!(list(&Bans { bans: vec![] }), "nobody is banned\n");
+    }
+
+    #[test]
+    fn the_report_has_a_line_for_each_shadow_ban_and_the_sums() {
+        let harm = Harm { packets: 412, bytes: 51_093, requests: 14, good: 3, logins: 1, refused: 9 };
+        let shadow = Shadow {
+            id: 7,
+            target: "203.0.113.9".into(),
+            by: "rule".into(),
+            reason: "20 denials in 10s".into(),
+            since: "2026-11-22T05:20:00.000Z".into(),
+            left_s: Some(540),
+            harm,
+            arm: Some("portcullis promote 7".into()),
+        };
+        let text = shadows(&Shadows { shadows: vec![shadow], over: Harm::default(), total: harm });
+        let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        let mut next = || lines.next().expect("a line");
+        assert_eq!(next(), "in the last 24 hours shadow bans would have dropped:");
+        assert_eq!(next(), "id target since packets bytes requests good logins refused reason");
+        assert_eq!(next(), "7 203.0.113.9 2026-11-22T05:20:00.000Z 412 51093 14 3 1 9 20 denials in 10s");
+        assert_eq!(next(), "- over by now - 0 0 0 0 0 0 -");
+        assert_eq!(next(), "- all - 412 51093 14 3 1 9 -");
+        assert_eq!(next(), "arm one with: portcullis promote ID");
+        let nothing = Shadows { shadows: vec![], over: Harm::default(), total: Harm::default() };
+        assert_eq!(shadows(&nothing), "nothing is observed\n");
     }
 
     #[test]

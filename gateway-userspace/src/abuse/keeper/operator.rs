@@ -84,12 +84,7 @@ impl Owner {
             enforced: enforced.into(),
             observed: ban.observed,
             reason: ban.reason.to_string(),
-            by: match &ban.by {
-                By::Rule => "rule".into(),
-                By::Operator(uid) => format!("operator {uid}"),
-                By::Remote(name) => format!("operator {name}"),
-                By::Kernel => "kernel".into(),
-            },
+            by: ban.by.to_string(),
             since: timestamp::format(ban.since),
             until: ban.until.map(timestamp::format),
             left_s: left.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
@@ -199,6 +194,7 @@ impl Owner {
     /// Ends a ban whose entry in the kernel was just overwritten by another's. It is not forgiven.
     pub(super) fn replace(&mut self, now: Now, id: u32) {
         let Some(before) = self.ledger.get(id).cloned() else { return };
+        self.unwatch(id);
         let drops = self.enforcer.drops(id);
         let Drops { packets, bytes } = drops;
         let at_ms = to_ms(now.wall);

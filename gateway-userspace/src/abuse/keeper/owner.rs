@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use super::Settings;
+use super::shadow::Watches;
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
 use crate::abuse::counters::Counters;
 use crate::abuse::enforcer::{Drops, Enforcer, Lease};
@@ -38,6 +39,7 @@ pub struct Owner {
     /// What the kernel's allowlist was told.
     pub(super) in_allowlist: BTreeSet<IpNet>,
     pub(super) deny: Arc<deny::Shared>,
+    pub(super) watches: Watches,
     pub(super) counters: Arc<Counters>,
     pub(super) surroundings_seen: Instant,
     pub(super) complained: Option<Instant>,
@@ -154,7 +156,7 @@ impl Owner {
 
     /// Everything that a new ban means outside the kernel.
     pub(super) fn enact(&mut self, ban: Ban) {
-        self.tell_layer_7(&ban);
+        self.tell_layer_7(&ban, false);
         let record = self.record_of(&ban);
         self.ledger.enact(ban);
         self.count_active();
@@ -167,6 +169,7 @@ impl Owner {
         else {
             return Ok(());
         };
+        self.unwatch(id);
         let now = self.now();
         let drops = self.enforcer.drops(id);
         let Drops { packets, bytes } = drops;
@@ -219,6 +222,7 @@ impl Owner {
             }
         }
         self.enforcer.tick();
+        self.turn_hour();
         self.ledger.offenders_mut().sweep(now.wall);
         self.flush();
         if self.journal.as_ref().is_some_and(Journal::wants_compaction) {
@@ -228,6 +232,7 @@ impl Owner {
 
     /// The last thing it does.
     pub(super) fn close(&mut self) {
+        self.file_all();
         self.flush();
     }
 
@@ -295,9 +300,10 @@ impl Owner {
     /// A ban holds somewhere else from now on.
     pub(super) fn moved(&mut self, id: u32, enforced: Enforced) {
         let Some(ban) = self.ledger.active_mut(id) else { return };
+        let has_dropped = ban.enforced != Enforced::Observed;
         ban.enforced = enforced;
         let ban = ban.clone();
-        self.tell_layer_7(&ban);
+        self.tell_layer_7(&ban, has_dropped);
     }
 
     pub(super) fn now(&self) -> Now {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::owner::Owner;
+use super::shadow::Watches;
 use super::{Options, Settings};
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
 use crate::abuse::enforcer::{Drops, Enforcer, Entry};
@@ -75,6 +76,7 @@ impl Owner {
             enforcer,
             in_allowlist: BTreeSet::new(),
             deny: Arc::default(),
+            watches: Watches::new(now.wall),
             counters: Arc::default(),
             surroundings_seen: now.instant,
             complained: None,
@@ -93,9 +95,15 @@ impl Owner {
                 Record::Begin { next_id, .. } => self.ledger.reserve_ids(next_id),
                 Record::Ban(record) => self.replay_ban(now, *record),
                 Record::End { id, state, at_ms, packets, bytes } => {
+                    self.replay_shadow_end(id);
                     self.ledger.end(id, from_ms(at_ms), state, Drops { packets, bytes });
                     self.forget_old();
                 }
+                Record::Harm { ban, hour, harm, seen_packets, seen_bytes } => {
+                    let seen = Drops { packets: seen_packets, bytes: seen_bytes };
+                    self.replay_harm(ban, hour, harm, seen);
+                }
+                Record::Promoted { id } => self.replay_promoted(id),
                 Record::Allow { prefix } if self.exempt.allowed_by_operator().len() < ALLOWED_MAX => {
                     self.exempt.allow(prefix);
                 }
@@ -115,6 +123,7 @@ impl Owner {
         let target = record.target.canonical();
         // Two bans of one target without an end between them: the line of the first one's end is lost.
         if let Some(id) = self.ledger.exact(&target).map(|ban| ban.id) {
+            self.replay_shadow_end(id);
             self.ledger.end(id, now.wall, State::Lifted, Drops::default());
         }
         let (since, until) = (from_ms(record.since_ms), record.until_ms.map(from_ms));
@@ -124,6 +133,9 @@ impl Owner {
             until.duration_since(now.wall).unwrap_or_default().min(meant)
         });
         self.receipts.file(record.id, record.evidence);
+        if record.observed {
+            self.replay_shadow(record.id, since);
+        }
         self.ledger.enact(Ban {
             id: record.id,
             target,
@@ -263,7 +275,8 @@ impl Owner {
             count,
             until_ms: to_ms(until),
         });
-        let records = std::iter::once(begin).chain(allowed).chain(ended).chain(active).chain(offenders);
+        let (harm, bans) = (self.harm_records(), allowed.chain(ended).chain(active));
+        let records = std::iter::once(begin).chain(bans).chain(harm).chain(offenders);
         let result = journal.compact(records);
         self.journal = Some(journal);
         if let Err(error) = result {

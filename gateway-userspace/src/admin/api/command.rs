@@ -79,6 +79,7 @@ commands! {
     GetTop => Top, "top", Viewer, looks;
     Explain => Explanation, "explain", Viewer, looks;
     ListBans => Bans, "bans", Viewer, looks;
+    ListShadows => Shadows, "shadows", Viewer, looks;
     BanPrefix => Changed, "ban", Operator, changes;
     Unban => Changed, "unban", Operator, changes;
     ListAllowed => Allowed, "allowed", Viewer, looks;

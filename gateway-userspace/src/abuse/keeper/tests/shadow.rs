@@ -1,6 +1,8 @@
 //! Bans that only count.
 
 use super::*;
+use crate::abuse::harm::Harm;
+use crate::abuse::shadow::Outcome;
 
 /// A bench whose rule only observes.
 fn observing(name: &str) -> Bench {
@@ -101,4 +103,100 @@ fn a_shadow_ban_that_ends_does_not_forgive_what_the_rule_has_counted() {
     bench.unban(None, Some(1)).unwrap();
     bench.deny(ABUSER, 1);
     assert_eq!(bench.maps.entry(ABUSER), Some((Some(2), Some(10 * MINUTE), false)));
+}
+
+/// Requests that came through under the ban that covers the address.
+fn came_through(bench: &mut Bench, address: &str, outcomes: &[(Outcome, usize)]) {
+    let Standing::Observed(shadow) = bench.standing(address) else { panic!("{address} is observed") };
+    for (outcome, count) in outcomes {
+        (0..*count).for_each(|_| shadow.count(*outcome));
+    }
+}
+
+/// Good, logins, refused and all requests, and packets.
+fn counts(harm: &Harm) -> (u64, u64, u64, u64, u64) {
+    (harm.good, harm.logins, harm.refused, harm.requests, harm.packets)
+}
+
+const MIX: &[(Outcome, usize)] =
+    &[(Outcome::Good, 3), (Outcome::Login, 1), (Outcome::Refused, 9), (Outcome::Other, 2)];
+
+#[test]
+fn the_report_says_what_each_would_have_dropped_and_a_restart_keeps_it() {
+    let mut bench = Bench::new("harm");
+    bench.observe("198.51.100.0/24").unwrap();
+    bench.observe("198.51.100.7").unwrap();
+    came_through(&mut bench, "198.51.100.7", MIX);
+    let report = bench.owner().shadows();
+    let rows: Vec<_> = report.shadows.iter().map(|shadow| (shadow.id, counts(&shadow.harm))).collect();
+    assert_eq!(rows, [(2, (3, 1, 9, 15, 20)), (1, (0, 0, 0, 0, 10))], "the narrower one is charged");
+    assert_eq!(counts(&report.total), (3, 1, 9, 15, 30));
+    assert_eq!(counts(&bench.owner().shadows().total), (3, 1, 9, 15, 30), "looking changes nothing");
+    let all = bench.owner().counters.shadow.clone();
+    assert_eq!(Outcome::ALL.map(|outcome| all.of(outcome)), [1, 3, 9, 2]);
+
+    bench.owner().close();
+    bench.restart();
+    came_through(&mut bench, "198.51.100.7", &[(Outcome::Good, 1)]);
+    assert_eq!(counts(&bench.owner().shadows().total), (4, 1, 9, 16, 30), "the kernel's counters went on");
+    bench.unban(None, Some(2)).unwrap();
+    let report = bench.owner().shadows();
+    assert_eq!((counts(&report.over), report.shadows.len()), ((4, 1, 9, 16, 20), 1));
+    for compact in [false, true] {
+        if compact {
+            bench.owner().compact();
+        }
+        bench.restart();
+        assert_eq!(counts(&bench.owner().shadows().over), (4, 1, 9, 16, 20));
+    }
+}
+
+#[test]
+fn what_is_more_than_a_day_old_is_not_reported_and_a_crash_loses_at_most_an_hour() {
+    let mut bench = Bench::new("hours");
+    bench.ban_with("198.51.100.0/24", None, false, false).unwrap();
+    bench.unban(None, Some(1)).unwrap();
+    let request = api::BanPrefix {
+        prefix: net("198.51.100.0/24"),
+        for_s: None,
+        reason: String::new(),
+        force: false,
+        observe: true,
+        dry_run: false,
+    };
+    bench.owner().ban(&request, By::Operator(0)).unwrap();
+    came_through(&mut bench, "198.51.100.7", &[(Outcome::Good, 5)]);
+    bench.pass(60 * MINUTE);
+    bench.owner().tick();
+    came_through(&mut bench, "198.51.100.7", &[(Outcome::Good, 2)]);
+    bench.restart();
+    assert_eq!(bench.owner().shadows().total.good, 5, "of the hour that was over");
+    came_through(&mut bench, "198.51.100.7", &[(Outcome::Login, 1)]);
+    bench.pass(22 * 60 * MINUTE);
+    bench.owner().tick();
+    assert_eq!(counts(&bench.owner().shadows().total), (5, 1, 0, 6, 20));
+    bench.pass(60 * MINUTE);
+    assert_eq!(counts(&bench.owner().shadows().total), (0, 1, 0, 1, 0));
+    bench.pass(60 * MINUTE);
+    assert_eq!(counts(&bench.owner().shadows().total), (0, 0, 0, 0, 0));
+}
+
+#[test]
+fn while_the_shield_observes_every_ban_is_reported_until_it_drops() {
+    let mut bench = Bench::new("all-observed");
+    let enforcing = bench.settings.clone();
+    bench.settings.enforce = false;
+    bench.restart();
+    bench.deny(ABUSER, 20);
+    came_through(&mut bench, ABUSER, MIX);
+    let report = bench.owner().shadows();
+    assert_eq!((counts(&report.shadows[0].harm), &report.shadows[0].arm), ((3, 1, 9, 15, 10), &None));
+    bench.owner().configure(enforcing.clone());
+    bench.settings = enforcing;
+    for _ in 0..2 {
+        assert!(bench.refused_at_layer_7(ABUSER));
+        let report = bench.owner().shadows();
+        assert_eq!((report.shadows.len(), counts(&report.over)), (0, (3, 1, 9, 15, 10)));
+        bench.restart();
+    }
 }
