@@ -20,6 +20,7 @@ mod fmt;
 mod history;
 mod key;
 mod output;
+mod promote;
 mod reload;
 mod rollback;
 mod routes;
@@ -134,6 +135,8 @@ enum Verb {
     Unban(ban::UnbanArguments),
     /// List the bans, or show why one was made.
     Bans(bans::Arguments),
+    /// Have a shadow ban drop what it only counted.
+    Promote(promote::Arguments),
     /// Never drop anything from an address or a network.
     Allow(allow::Arguments),
     /// Propose budgets of packets and SYNs that fit the rest of the configuration.
@@ -187,6 +190,7 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Ban(arguments) => ban::ban(common, output, &arguments),
         Verb::Unban(arguments) => ban::unban(common, output, &arguments),
         Verb::Bans(arguments) => bans::run(common, output, &arguments),
+        Verb::Promote(arguments) => promote::run(common, output, &arguments),
         Verb::Allow(arguments) => allow::run(common, output, &arguments),
         Verb::Budget(arguments) => budget::run(common, output, &arguments),
         Verb::Key(arguments) => key::run(common, output, &arguments),

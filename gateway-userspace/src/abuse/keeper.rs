@@ -7,6 +7,7 @@
 
 mod operator;
 mod owner;
+mod promote;
 mod refusal;
 mod restore;
 mod shadow;
@@ -210,6 +211,11 @@ impl Handle {
     /// `portcullis ban`
     pub async fn ban(&self, request: api::BanPrefix, by: By) -> Result<api::Changed, Refusal> {
         self.ask(move |owner| owner.ban(&request, by)).await?
+    }
+
+    /// `portcullis promote`
+    pub async fn promote(&self, request: api::Promote) -> Result<api::Changed, Refusal> {
+        self.ask(move |owner| owner.promote(&request)).await?
     }
 
     /// `portcullis unban`

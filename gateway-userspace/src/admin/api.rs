@@ -235,6 +235,19 @@ pub struct Shadow {
     pub arm: Option<String>,
 }
 
+/// `portcullis promote ID`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Promote {
+    /// The shadow ban.
+    pub id: u32,
+    /// Even when it would have kept out good requests or logins.
+    #[serde(default)]
+    pub force: bool,
+    /// Say what would happen, and do not do it.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
 /// `portcullis ban PREFIX`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BanPrefix {

@@ -99,6 +99,7 @@ async fn carry_out<B: Backend>(
         Call::Bans(request) => json(&keeper.bans(request).await?),
         Call::Shadows(_) => json(&keeper.shadows().await?),
         Call::Ban(request) => json(&keeper.ban(request, caller.by()).await?),
+        Call::Promote(request) => json(&keeper.promote(request).await?),
         Call::Unban(request) => json(&keeper.unban(request).await?),
         Call::Allow(request) => json(&keeper.allow(request).await?),
         Call::Allowed(_) => json(&keeper.allowed().await?),

@@ -166,6 +166,9 @@ impl From<Refusal> for Problem {
             | Refusal::TooWide { .. }
             | Refusal::Over(_)
             | Refusal::Held { .. }
+            | Refusal::NotObserved(_)
+            | Refusal::ShieldObserves
+            | Refusal::Harm { .. }
             | Refusal::Wider { .. }
             | Refusal::Full(_)
             | Refusal::AllowedFull(_)

@@ -55,6 +55,7 @@ pub enum Call {
     Bans(api::ListBans),
     Shadows(api::ListShadows),
     Ban(api::BanPrefix),
+    Promote(api::Promote),
     Unban(api::Unban),
     Allow(api::AllowPrefix),
     Allowed(api::ListAllowed),
@@ -85,6 +86,7 @@ impl Call {
             Call::Bans(command) => of(command),
             Call::Shadows(command) => of(command),
             Call::Ban(command) => of(command),
+            Call::Promote(command) => of(command),
             Call::Unban(command) => of(command),
             Call::Allow(command) => of(command),
             Call::Allowed(command) => of(command),
@@ -121,6 +123,7 @@ impl Call {
     pub fn request(&self) -> String {
         let json = match self {
             Call::Ban(command) => serde_json::to_string(command),
+            Call::Promote(command) => serde_json::to_string(command),
             Call::Unban(command) => serde_json::to_string(command),
             Call::Allow(command) => serde_json::to_string(command),
             Call::Reload(command) => serde_json::to_string(command),
@@ -192,6 +195,7 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
         api::GetStatus::NAME => |body| decode_json(body).map(Call::Status),
         api::BanPrefix::NAME => |body| decode_json(body).map(Call::Ban),
         api::ListShadows::NAME => |body| decode_json(body).map(Call::Shadows),
+        api::Promote::NAME => |body| decode_json(body).map(Call::Promote),
         api::Unban::NAME => |body| decode_json(body).map(Call::Unban),
         api::AllowPrefix::NAME => |body| decode_json(body).map(Call::Allow),
         api::ListAllowed::NAME => |body| decode_json(body).map(Call::Allowed),

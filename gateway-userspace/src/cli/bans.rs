@@ -138,6 +138,9 @@ fn receipt(ban: &Ban) -> String {
         }
         text.push_str(&format!("the requests that led to it:\n{}", table.text()));
     }
+    if ban.state == "active" && ban.observed {
+        text.push_str(&format!("it only counts; have it drop with: portcullis promote {}\n", ban.id));
+    }
     if ban.state == "active" {
         text.push_str(&format!("undo with: {}\n", clean(&ban.undo)));
     }

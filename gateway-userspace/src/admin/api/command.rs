@@ -81,6 +81,7 @@ commands! {
     ListBans => Bans, "bans", Viewer, looks;
     ListShadows => Shadows, "shadows", Viewer, looks;
     BanPrefix => Changed, "ban", Operator, changes;
+    Promote => Changed, "promote", Operator, changes;
     Unban => Changed, "unban", Operator, changes;
     ListAllowed => Allowed, "allowed", Viewer, looks;
     AllowPrefix => Changed, "allow", Operator, changes;

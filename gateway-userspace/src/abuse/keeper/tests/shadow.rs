@@ -3,6 +3,7 @@
 use super::*;
 use crate::abuse::harm::Harm;
 use crate::abuse::shadow::Outcome;
+use crate::abuse::target::Target;
 
 /// A bench whose rule only observes.
 fn observing(name: &str) -> Bench {
@@ -199,4 +200,61 @@ fn while_the_shield_observes_every_ban_is_reported_until_it_drops() {
         assert_eq!((report.shadows.len(), counts(&report.over)), (0, (3, 1, 9, 15, 10)));
         bench.restart();
     }
+}
+
+#[test]
+fn a_shadow_ban_is_promoted_for_the_time_it_has_left_unless_it_would_have_done_harm() {
+    let mut bench = observing("promote");
+    bench.deny(ABUSER, 20);
+    bench.deny("203.0.113.8", 20);
+    came_through(&mut bench, ABUSER, MIX);
+    came_through(&mut bench, "203.0.113.8", &[(Outcome::Refused, 9), (Outcome::Other, 3)]);
+    bench.pass(MINUTE);
+    let mut promote = |id, force, dry_run| bench.owner().promote(&api::Promote { id, force, dry_run });
+    assert_eq!(
+        promote(1, false, false).unwrap_err().to_string(),
+        "ban 1 would have dropped 10 packets and 15 requests, 3 of them good and 1 at a login in the last 24 hours; \
+         with --force it does so from now on"
+    );
+    let changes = promote(1, true, true).unwrap().changes;
+    assert_eq!(changes[0], "would ban 203.0.113.9 for another 9m (ban 1)");
+    let changed = promote(2, false, false).unwrap();
+    assert_eq!(
+        changed.changes,
+        [
+            "banned 203.0.113.8 for another 9m (ban 2)",
+            "it would have dropped 20 packets and 12 requests, 0 of them good and 0 at a login in the last 24 hours"
+        ]
+    );
+    assert_eq!(changed.undo.as_deref(), Some("portcullis unban 2"));
+    assert_eq!(promote(2, true, false).unwrap_err(), Refusal::NotObserved(2));
+    assert_eq!(promote(9, true, false).unwrap_err(), Refusal::UnknownBan(9));
+    promote(1, true, false).unwrap();
+    for _ in 0..2 {
+        for (id, address) in [(1, ABUSER), (2, "203.0.113.8")] {
+            assert_eq!(bench.maps.entry(address), Some((Some(id), Some(9 * MINUTE), false)));
+            assert!(bench.refused_at_layer_7(address));
+        }
+        assert!(bench.bans(false).iter().all(|ban| !ban.observed && ban.enforced == "kernel"));
+        assert_eq!(bench.owner().shadows().over.requests, 27);
+        bench.restart();
+    }
+    bench.pass(10 * MINUTE);
+    bench.owner().expire();
+    let (target, wall) = (Target::Prefix(net(ABUSER)), bench.start.wall);
+    assert_eq!(bench.owner().ledger.next_offence(&target, wall), 2, "it was felt");
+}
+
+#[test]
+fn nothing_is_promoted_while_the_shield_observes_or_the_kernel_refuses() {
+    let mut bench = Bench::new("promote-refused");
+    bench.observe(ABUSER).unwrap();
+    let promote = api::Promote { id: 1, force: false, dry_run: false };
+    bench.maps.0.lock().unwrap().broken = true;
+    assert!(matches!(bench.owner().promote(&promote), Err(Refusal::Kernel(_))));
+    bench.maps.0.lock().unwrap().broken = false;
+    assert!(bench.bans(false)[0].observed && !bench.refused_at_layer_7(ABUSER));
+    let observing = Settings { enforce: false, ..bench.settings.clone() };
+    bench.owner().configure(observing);
+    assert_eq!(bench.owner().promote(&promote).unwrap_err(), Refusal::ShieldObserves);
 }
