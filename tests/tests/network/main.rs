@@ -4,4 +4,5 @@ mod addresses;
 mod bans;
 mod budgets;
 mod floods;
+mod shadow;
 mod stage;
