@@ -26,6 +26,7 @@ pub mod term;
 
 pub mod deny;
 pub mod harm;
+pub mod parole;
 pub mod shadow;
 pub mod standing;
 

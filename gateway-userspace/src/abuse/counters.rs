@@ -26,6 +26,10 @@ pub struct Counters {
     pub bans_active: AtomicU64,
     /// Requests that shadow bans would have kept out.
     pub shadow: Arc<Tally>,
+    /// Bans that ended because their client was let through and behaved.
+    pub paroles_released: AtomicU64,
+    /// Bans that were renewed because their client was refused when it was let through.
+    pub paroles_renewed: AtomicU64,
     /// Kernel writes that failed.
     pub enforcer_failures: AtomicU64,
     /// Writes to the state file that failed.

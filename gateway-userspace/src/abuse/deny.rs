@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
+use super::parole::Gate;
 use super::prefix_map::PrefixMap;
 use super::shadow::Shadow;
 use super::source;
@@ -49,8 +50,8 @@ pub(super) struct Entry {
 /// What a ban does to the requests that it covers.
 #[derive(Debug, Clone)]
 pub(super) enum Hold {
-    /// It refuses them.
-    Refuse,
+    /// It refuses them, but for those that the gate of its parole lets through.
+    Refuse(Option<Arc<Gate>>),
     /// It counts them.
     Count(Arc<Shadow>),
 }
@@ -135,13 +136,14 @@ impl Shared {
 }
 
 impl Reader {
-    /// How a client stands with the bans in force.
+    /// How a client stands with the bans in force that comes through this peer of the socket. On parole is only who
+    /// is the peer itself: a proxy's clients share its connections.
     ///
     /// One atomic load, and if anybody is listed one hash probe for each prefix length in use. A worker that has to
     /// catch up takes the lock for at most [`LOG_MAX`] changes or one copy of the list.
-    pub fn standing(&self, client: IpAddr) -> Standing {
+    pub fn standing(&self, client: IpAddr, peer: IpAddr) -> Standing {
         let list = self.current();
-        if list.banned.is_empty() { Standing::Free } else { list.standing(client) }
+        if list.banned.is_empty() { Standing::Free } else { list.standing(client, client == peer) }
     }
 
     /// Whether the client whom `auth` knows as `principal` is banned now when it comes from the address.
@@ -204,13 +206,19 @@ impl List {
         }
     }
 
-    /// A ban that holds goes before one that counts, and the narrower of two that count is asked, as in the kernel.
-    fn standing(&self, client: IpAddr) -> Standing {
+    /// A ban that holds goes before one that lets somebody through, and that before one that counts. The narrower of
+    /// two that count is asked, as in the kernel.
+    fn standing(&self, client: IpAddr, is_peer: bool) -> Standing {
         let host = source::canonical(client.into());
+        let mut gate = None;
         let mut standing = Standing::Free;
         for (_, entry) in self.banned.covering(host).filter(|(_, entry)| entry.is_in_force()) {
             match (&entry.hold, &standing) {
-                (Hold::Refuse, _) => {
+                (Hold::Refuse(Some(own)), _) if is_peer && gate.is_none() => {
+                    gate = Some(own);
+                    standing = Standing::Paroled(entry.ban);
+                }
+                (Hold::Refuse(_), _) => {
                     standing = Standing::Banned(entry.ban);
                     break;
                 }
@@ -219,14 +227,21 @@ impl List {
             }
         }
         let exempt = || self.exempt.iter().any(|prefix| prefix.contains(&host));
-        if matches!(standing, Standing::Free) || exempt() { Standing::Free } else { standing }
+        match standing {
+            Standing::Free => Standing::Free,
+            _ if exempt() => Standing::Free,
+            Standing::Paroled(ban) if !gate.is_some_and(|gate| gate.admits(Instant::now())) => {
+                Standing::Banned(ban)
+            }
+            standing => standing,
+        }
     }
 
     fn is_client_banned(&self, auth: &str, principal: &str, address: IpAddr) -> bool {
         let host = source::canonical(address.into());
         self.clients.get(principal).into_iter().flatten().any(|ban| {
             let here = *ban.auth == *auth && ban.at.is_none_or(|at| at.contains(&host));
-            here && matches!(ban.entry.hold, Hold::Refuse) && ban.entry.is_in_force()
+            here && matches!(ban.entry.hold, Hold::Refuse(_)) && ban.entry.is_in_force()
         })
     }
 }
@@ -258,7 +273,7 @@ mod tests {
     }
 
     fn refuse(lease_end: Option<Instant>) -> Entry {
-        Entry { ban: 1, lease_end, hold: Hold::Refuse }
+        Entry { ban: 1, lease_end, hold: Hold::Refuse(None) }
     }
 
     fn count(ban: u32) -> Entry {
@@ -267,11 +282,11 @@ mod tests {
     }
 
     fn is_banned(reader: &Reader, address: IpAddr) -> bool {
-        matches!(reader.standing(address), Standing::Banned(_))
+        matches!(reader.standing(address, address), Standing::Banned(_))
     }
 
     fn observed_by(reader: &Reader, address: &str) -> Option<u32> {
-        match reader.standing(ip(address)) {
+        match reader.standing(ip(address), ip(address)) {
             Standing::Observed(shadow) => Some(shadow.ban),
             _ => None,
         }
@@ -355,6 +370,30 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_on_parole_comes_through_unless_by_a_proxy_or_under_a_wider_ban() {
+        let shared = Arc::new(Shared::default());
+        let (one, other) = (shared.reader(), shared.reader());
+        let hour = Duration::from_secs(3_600);
+        let gate = |by_kernel| Some(Arc::new(Gate::new(Instant::now(), hour, by_kernel)));
+        let entry = |gate| Entry { ban: 7, lease_end: None, hold: Hold::Refuse(gate) };
+        let standing = |reader: &Reader, peer| match reader.standing(ip("203.0.113.9"), ip(peer)) {
+            Standing::Paroled(7) => "paroled",
+            Standing::Banned(7) => "banned",
+            Standing::Banned(8) => "banned by the wider one",
+            other => panic!("{other:?}"),
+        };
+        let own = "203.0.113.9";
+        shared.ban(&target("203.0.113.9/32"), entry(gate(false)));
+        assert_eq!(standing(&one, "192.0.2.1"), "banned", "a proxy");
+        let asked = [standing(&one, own), standing(&one, own), standing(&other, own)];
+        assert_eq!(asked, ["paroled", "banned", "banned"], "all workers have one gate");
+        shared.ban(&target("203.0.113.9/32"), entry(gate(true)));
+        assert_eq!([standing(&one, own), standing(&other, own)], ["paroled", "paroled"]);
+        shared.ban(&target("203.0.113.0/24"), Entry { ban: 8, ..refuse(None) });
+        assert_eq!(standing(&one, own), "banned by the wider one");
+    }
+
+    #[test]
     fn all_readers_charge_the_same_counters() {
         let shared = Arc::new(Shared::default());
         let all = Arc::default();
@@ -362,7 +401,9 @@ mod tests {
         let entry = Entry { ban: 7, lease_end: None, hold: Hold::Count(shadow.clone()) };
         shared.ban(&target("203.0.113.9/32"), entry);
         for (reader, outcome) in [(shared.reader(), Outcome::Good), (shared.reader(), Outcome::Login)] {
-            let Standing::Observed(seen) = reader.standing(ip("203.0.113.9")) else { panic!("it is listed") };
+            let Standing::Observed(seen) = reader.standing(ip("203.0.113.9"), ip("203.0.113.9")) else {
+                panic!("it is listed")
+            };
             seen.count(outcome);
         }
         assert_eq!(Outcome::ALL.map(|outcome| shadow.requests.of(outcome)), [1, 1, 0, 0]);

@@ -7,6 +7,7 @@
 
 mod operator;
 mod owner;
+mod parole;
 mod promote;
 mod refusal;
 mod restore;
@@ -28,6 +29,7 @@ use super::counters::Counters;
 use super::enforcer::Enforcer;
 use super::exempt::Because;
 use super::reporter::{InFlight, Reporter};
+use super::signal::Signal;
 use super::{deny, score, state};
 use crate::admin::api;
 
@@ -46,6 +48,8 @@ pub struct Settings {
     pub terms: Terms,
     /// Whether bans drop; otherwise they are counted only.
     pub enforce: bool,
+    /// How often the client of a ban by rule is let through in its last third; none: never.
+    pub parole: Option<Duration>,
     /// Most bans in force.
     pub capacity: usize,
     /// Who is never banned: `never`, trusted proxies, upstream targets. Loopback and the surroundings come by themselves.
@@ -64,7 +68,9 @@ pub struct Options {
 /// What the keeper's channel carries.
 pub enum Message {
     /// A refusal.
-    Signal(InFlight),
+    Signal(InFlight<Signal>),
+    /// The client of a ban was let through on parole, and behaved.
+    Behaved(InFlight<u32>),
     /// A question or a command, which answers through what it captured.
     Ask(Box<dyn FnOnce(&mut Owner) + Send>),
     /// The end: write everything down and go.
@@ -124,6 +130,7 @@ fn run(mut owner: Owner, receiver: &mpsc::Receiver<Message>) {
         let wake = owner.next_end().map_or(next_tick, |end| end.min(next_tick));
         match receiver.recv_timeout(wake.saturating_duration_since(Instant::now())) {
             Ok(Message::Signal(in_flight)) => guarded(&mut owner, |owner| owner.signal(in_flight.arrive())),
+            Ok(Message::Behaved(ban)) => guarded(&mut owner, |owner| owner.behaved(ban.arrive())),
             Ok(Message::Ask(question)) => guarded(&mut owner, question),
             Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Err(mpsc::RecvTimeoutError::Timeout) => guarded(&mut owner, Owner::expire),

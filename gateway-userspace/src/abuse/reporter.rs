@@ -10,28 +10,29 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 
 use super::counters::Counters;
+use super::keeper::Message;
 use super::signal::Signal;
 
 /// Most signals of one worker that may wait for the keeper (about 128 bytes each, and their evidence).
 pub const PENDING_MAX: u32 = 1024;
 
 /// A worker's end of the queue. Made by [`super::keeper::Handle::reporter`], one for each worker.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reporter {
-    sender: mpsc::Sender<super::keeper::Message>,
+    sender: mpsc::Sender<Message>,
     pending: Arc<AtomicU32>,
     counters: Arc<Counters>,
 }
 
-/// A signal on its way; while it exists it takes one of its worker's places.
+/// Something on its way; while it exists it takes one of its worker's places.
 #[derive(Debug)]
-pub struct InFlight {
-    signal: Option<Signal>,
+pub struct InFlight<T> {
+    load: Option<T>,
     pending: Arc<AtomicU32>,
 }
 
 impl Reporter {
-    pub(super) fn new(sender: mpsc::Sender<super::keeper::Message>, counters: Arc<Counters>) -> Reporter {
+    pub(super) fn new(sender: mpsc::Sender<Message>, counters: Arc<Counters>) -> Reporter {
         Reporter { sender, pending: Arc::default(), counters }
     }
 
@@ -39,26 +40,35 @@ impl Reporter {
     ///
     /// Costs two atomic operations and a push; a futex wake when the keeper sleeps.
     pub fn report(&self, signal: Signal) {
+        if !self.send(signal, Message::Signal) {
+            self.counters.signals_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Says that the client of this ban was let through and behaved, under the same terms. If that is lost, the ban
+    /// goes on.
+    pub fn behaved(&self, ban: u32) {
+        self.send(ban, Message::Behaved);
+    }
+
+    fn send<T>(&self, load: T, message: fn(InFlight<T>) -> Message) -> bool {
         if self.pending.fetch_add(1, Ordering::Relaxed) >= PENDING_MAX {
             self.pending.fetch_sub(1, Ordering::Relaxed);
-            self.counters.signals_dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+            return false;
         }
-        let in_flight = InFlight { signal: Some(signal), pending: self.pending.clone() };
-        if self.sender.send(super::keeper::Message::Signal(in_flight)).is_err() {
-            self.counters.signals_dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        let in_flight = InFlight { load: Some(load), pending: self.pending.clone() };
+        self.sender.send(message(in_flight)).is_ok()
     }
 }
 
-impl InFlight {
-    /// The signal; its worker's place is free again.
-    pub(super) fn arrive(mut self) -> Signal {
-        self.signal.take().expect("a signal arrives once")
+impl<T> InFlight<T> {
+    /// What it is; its worker's place is free again.
+    pub(super) fn arrive(mut self) -> T {
+        self.load.take().expect("a signal arrives once")
     }
 }
 
-impl Drop for InFlight {
+impl<T> Drop for InFlight<T> {
     fn drop(&mut self) {
         self.pending.fetch_sub(1, Ordering::Relaxed);
     }
@@ -68,7 +78,6 @@ impl Drop for InFlight {
 mod tests {
     use std::time::Instant;
 
-    use super::super::keeper::Message;
     use super::super::signal::Kind;
     use super::*;
 

@@ -11,6 +11,8 @@ pub enum Standing {
     Free,
     /// One covers it that only counts, and none that holds.
     Observed(Arc<Shadow>),
+    /// This one keeps it out and lets it through now, to be judged.
+    Paroled(u32),
     /// This one keeps it out.
     Banned(u32),
 }

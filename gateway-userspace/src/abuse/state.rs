@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ban::{By, Enforced, State};
 use super::harm::Harm;
+use super::parole::Parole;
 use super::signal::Evidence;
 use super::target::Target;
 
@@ -50,6 +51,8 @@ pub enum Record {
     },
     /// What a shadow ban only counted until here it drops from here on.
     Promoted { id: u32 },
+    /// A ban's client was refused on parole: it lasts from `at_ms` on.
+    Renew { id: u32, at_ms: u64, until_ms: u64, offence: u32 },
     /// An operator allowed a prefix …
     Allow { prefix: IpNet },
     /// … or took it off the list.
@@ -78,6 +81,10 @@ pub struct BanRecord {
     pub until_ms: Option<u64>,
     pub offence: u32,
     pub latency_us: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parole: Option<Parole>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewed_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
 }

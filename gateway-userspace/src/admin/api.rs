@@ -167,7 +167,7 @@ pub struct Ban {
     pub target: String,
     /// The addresses; none for a client.
     pub prefix: Option<IpNet>,
-    /// `active`, `expired` or `lifted`.
+    /// `active`, `expired`, `lifted`, or `paroled`: its client was let through, and behaved.
     pub state: String,
     /// Where it is enforced: `kernel`, `gateway` (layer 7 only), or `observed` (counted, not enforced).
     pub enforced: String,
@@ -194,8 +194,23 @@ pub struct Ban {
     pub evidence: Vec<Evidence>,
     /// Microseconds from the last denial to the entry in the kernel.
     pub latency_us: Option<u64>,
+    /// When its client is let through; none: never, or it is over.
+    #[serde(default)]
+    pub parole: Option<Parole>,
+    /// When it was renewed last, RFC 3339: its client had been let through and was refused again.
+    #[serde(default)]
+    pub renewed: Option<String>,
     /// The command that undoes it.
     pub undo: String,
+}
+
+/// The end of a ban, in which one connection now and then is let through and judged.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Parole {
+    /// When it begins, RFC 3339.
+    pub from: String,
+    /// Seconds from one connection to the next.
+    pub every_s: u64,
 }
 
 /// `portcullis bans --shadow`

@@ -1,7 +1,7 @@
 //! `portcullis bans`: the list, or one ban with its receipt.
 
 use crate::abuse::harm::Harm;
-use crate::admin::api::{Ban, Bans, ListBans, ListShadows, Shadows};
+use crate::admin::api::{Ban, Bans, ListBans, ListShadows, Parole, Shadows};
 use crate::config::units::show_duration;
 
 use super::table::{Table, clean};
@@ -120,6 +120,18 @@ fn receipt(ban: &Ban) -> String {
     ] {
         text.push_str(&format!("  {name:<9} {}\n", clean(&value)));
     }
+    if let Some(Parole { from, every_s }) = &ban.parole {
+        let every = show_duration(std::time::Duration::from_secs(*every_s));
+        let sentence = format!("from {from} on, one connection each {every} is let through and judged");
+        text.push_str(&format!("  {:<9} {}\n", "parole", clean(&sentence)));
+    }
+    if let Some(renewed) = &ban.renewed {
+        let sentence = format!("{renewed}: let through on parole, and refused again");
+        text.push_str(&format!("  {:<9} {}\n", "renewed", clean(&sentence)));
+    }
+    if ban.state == "paroled" {
+        text.push_str(&format!("  {:<9} let through on parole, and behaved\n", "ended"));
+    }
     if let Some(latency) = ban.latency_us {
         text.push_str(&format!("  {:<9} {latency} µs from the last denial to the kernel\n", "latency"));
     }
@@ -182,6 +194,8 @@ mod tests {
                 ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".into()),
             }],
             latency_us: Some(230),
+            parole: None,
+            renewed: None,
             undo: "portcullis unban 203.0.113.9".into(),
         }
     }
@@ -195,6 +209,20 @@ mod tests {
              7  203.0.113.9  active  9m    rule  kernel     1234  20 denials in 10s\n"
         );
         assert_eq!(list(&Bans { bans: vec![] }), "nobody is banned\n");
+    }
+
+    #[test]
+    fn the_receipt_says_when_parole_begins_and_how_it_went() {
+        let parole = Some(Parole { from: "2026-11-22T05:26:40.000Z".into(), every_s: 30 });
+        let renewed = Some("2026-11-22T05:20:00.000Z".into());
+        let text = receipt(&Ban { parole, renewed, ..ban() });
+        let lines = [
+            "  parole    from 2026-11-22T05:26:40.000Z on, one connection each 30s is let through and judged\n",
+            "  renewed   2026-11-22T05:20:00.000Z: let through on parole, and refused again\n",
+        ];
+        assert!(lines.iter().all(|line| text.contains(line)), "{text}");
+        let text = receipt(&Ban { state: "paroled".into(), ..ban() });
+        assert!(text.contains("  ended     let through on parole, and behaved\n"), "{text}");
     }
 
     #[test]

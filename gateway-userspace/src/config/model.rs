@@ -386,6 +386,8 @@ pub struct Shield {
     pub ban_for: Duration,
     /// How long a ban can get, default 24 h.
     pub ban_up_to: Duration,
+    /// How often somebody is let through in the last third of a ban by rule, default 30 s; none: never.
+    pub parole: Option<Duration>,
     /// Prefixes that are never banned and never dropped.
     pub never: Vec<IpNet>,
     /// TCP ports that the kernel stage never drops, default 22.

@@ -25,7 +25,9 @@ pub async fn explain(gateway: &Gateway, request: api::Explain) -> Result<Explana
     let mut steps = Steps::default();
     let ban = gateway.keeper.explain(client).await.map_err(crate::abuse::keeper::Refusal::from)?;
     steps.add("ban", ban);
-    let banned = matches!(gateway.keeper.deny().standing(client), Standing::Banned(_));
+    // As behind a proxy, so that asking takes nobody's place on parole.
+    let standing = gateway.keeper.deny().standing(client, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let banned = matches!(standing, Standing::Banned(_));
     let outcome = match head_of(&request)? {
         _ if banned => String::from("dropped by the kernel stage where it is on, else 403 banned"),
         Ok(head) => match follow(&snapshot, &head, client, &mut steps).await {

@@ -88,6 +88,18 @@ fn abuse(registry: &Registry, gateway: &Gateway) {
     );
     let of = counters.clone();
     registry.counter_fn(
+        names::PAROLES,
+        "Bans whose client was let through on parole, by what came of it",
+        &["outcome"],
+        move || {
+            vec![
+                Sample::new(["released"], of.paroles_released.load(Relaxed) as f64),
+                Sample::new(["renewed"], of.paroles_renewed.load(Relaxed) as f64),
+            ]
+        },
+    );
+    let of = counters.clone();
+    registry.counter_fn(
         names::SHADOW_REQUESTS,
         "Requests that shadow bans would have kept out, by what became of them",
         &["outcome"],

@@ -293,6 +293,7 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
             first: shield.ban_for,
             up_to: shield.ban_up_to,
         }),
+        parole: shield.map_or(Some(DEFAULT_PAROLE), |shield| shield.parole),
         enforce: shield.is_none_or(|shield| shield.enforce),
         capacity: shield.map_or(DEFAULT_CAPACITY, |shield: &Shield| shield.capacity as usize),
         exempt,
@@ -301,4 +302,5 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
 
 const DEFAULT_BAN: std::time::Duration = std::time::Duration::from_secs(600);
 const LONGEST_BAN: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+const DEFAULT_PAROLE: std::time::Duration = std::time::Duration::from_secs(30);
 const DEFAULT_CAPACITY: usize = 262_144;

@@ -16,6 +16,7 @@ mod opening;
 mod tap;
 mod wire;
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -33,6 +34,7 @@ use self::wire::Wire;
 use super::forwarded;
 use super::incoming::Incoming;
 use super::rejection::Rejection;
+use crate::abuse::parole::Visit;
 use crate::abuse::signal;
 use crate::header::Value;
 use crate::listener::{Accepted, Settings};
@@ -119,6 +121,7 @@ pub struct Connection {
     believes_headers: bool,
     source_value: Value,
     port_value: Value,
+    visit: RefCell<Option<Rc<Visit>>>,
 }
 
 impl Connection {
@@ -128,6 +131,7 @@ impl Connection {
             source_value: forwarded::address_value(peer.source.ip()),
             port_value: Value::from(u64::from(peer.local.port())),
             peer: Arc::new(peer),
+            visit: RefCell::default(),
             settings,
         }
     }
@@ -140,6 +144,15 @@ impl Connection {
     /// The listener's settings when the connection was accepted.
     pub fn settings(&self) -> &Arc<Settings> {
         &self.settings
+    }
+
+    /// The visit of a peer on parole from this ban: one for the whole connection.
+    pub fn visit(&self, ban: u32, begin: impl FnOnce() -> Visit) -> Rc<Visit> {
+        let mut visit = self.visit.borrow_mut();
+        match &*visit {
+            Some(visit) if visit.ban == ban => visit.clone(),
+            _ => visit.insert(Rc::new(begin())).clone(),
+        }
     }
 
     /// Whether the client came over TLS.

@@ -28,6 +28,8 @@ pub const BANS_DRIFT: &str = "portcullis_bans_drift";
 pub const BANS_ACTIVE: &str = "portcullis_bans_active";
 /// Bans made, by who made them.
 pub const BANS: &str = "portcullis_bans_total";
+/// Bans whose client was let through on parole, by what came of it.
+pub const PAROLES: &str = "portcullis_paroles_total";
 /// Requests that shadow bans would have kept out, by what became of them.
 pub const SHADOW_REQUESTS: &str = "portcullis_shadow_requests_total";
 /// Abuse signals lost because the queue was full.

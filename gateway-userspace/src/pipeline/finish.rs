@@ -129,6 +129,11 @@ impl Record {
         }
     }
 
+    /// Whether it was refused although its client had been let through to be judged.
+    pub fn breaks_parole(&self) -> bool {
+        self.denied && self.context.parole.is_some()
+    }
+
     fn evidence(&self, appearance: Appearance) -> Evidence {
         let context = &self.context;
         let (host, path) =
@@ -185,6 +190,9 @@ impl Record {
         });
         if let Some(shadow) = &context.shadow {
             shadow.count(self.outcome(status));
+        }
+        if let Some(visit) = &context.parole {
+            visit.judge(status, context.identity.is_some(), self.denied);
         }
         let limit = context.limit.as_ref().map(|state| &state.limit);
         if let Some(label) = limit.and_then(|name| view.labels.limits.get(name)) {

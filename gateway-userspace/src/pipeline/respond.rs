@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::fault;
 use super::finish::Record;
+use crate::abuse::parole::Visit;
 use crate::abuse::standing::Standing;
 use crate::action::{Body, forward};
 use crate::config::snapshot::{Action, Authentication};
@@ -40,10 +41,15 @@ pub enum Step<F> {
 }
 
 /// What the bans in force say about the client: it is kept out, or the request carries what covers it.
-pub fn stand(record: &mut Record) -> Result<(), Rejection> {
-    match record.worker().deny.standing(record.context.client) {
+pub fn stand(connection: &Connection, record: &mut Record) -> Result<(), Rejection> {
+    let context = &record.context;
+    match record.worker().deny.standing(context.client, context.peer.socket_address()) {
         Standing::Free => {}
         Standing::Observed(shadow) => record.context.shadow = Some(shadow),
+        Standing::Paroled(ban) => {
+            let begin = || Visit::new(ban, record.worker().reporter.clone());
+            record.context.parole = Some(connection.visit(ban, begin));
+        }
         Standing::Banned(_) => return Err(Rejection::Banned),
     }
     Ok(())

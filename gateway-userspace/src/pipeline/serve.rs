@@ -17,7 +17,7 @@ use super::respond::{Answer, Forwarded, Step, judge, respond, settle, stand};
 use super::unread;
 use crate::abuse::signal::Signal;
 use crate::action;
-use crate::header::{X_BAN_TICKET, X_REQUEST_ID};
+use crate::header::{CONNECTION, Value, X_BAN_TICKET, X_REQUEST_ID};
 use crate::http::answer;
 use crate::http::body::RequestBody;
 use crate::http::client_address::client_address;
@@ -94,17 +94,18 @@ fn serve(
         parameters: Vec::new(),
         identity: None,
         shadow: None,
+        parole: None,
         limit: None,
     };
     let mut record = Box::new(Record::open(worker.clone(), worker.view(), &parts, context));
     let step = match intake::read(parts, connection) {
         Ok(mut head) => {
             introduce(connection, &mut record, &mut head);
-            stand(&mut record).and_then(|()| respond(connection, &mut record, head, body))
+            stand(connection, &mut record).and_then(|()| respond(connection, &mut record, head, body))
         }
         // What is wrong with it is told also to whom a ban would refuse it.
         Err(rejection) => {
-            let _ = stand(&mut record);
+            let _ = stand(connection, &mut record);
             Err(rejection)
         }
     };
@@ -217,6 +218,9 @@ fn refuse(
     let context = &record.context;
     let (mut head, body) =
         answer::render(rejection, Some(&context.id), realm, context.started_at, &view.shared.config.errors);
+    if record.breaks_parole() {
+        head.fields.set(CONNECTION, Value::from_static("close"));
+    }
     if may_lead_to_a_ban(view, record, rejection) {
         head.fields.set(X_BAN_TICKET, record.context.id.0.clone());
     }

@@ -4,5 +4,6 @@ mod addresses;
 mod bans;
 mod budgets;
 mod floods;
+mod parole;
 mod shadow;
 mod stage;

@@ -75,6 +75,7 @@ impl Owner {
             State::Active => "active",
             State::Expired => "expired",
             State::Lifted => "lifted",
+            State::Paroled => "paroled",
         };
         api::Ban {
             id: ban.id,
@@ -93,6 +94,8 @@ impl Owner {
             bytes,
             evidence: self.receipts.of(ban.id).to_vec(),
             latency_us: ban.latency_us,
+            parole: parole_of(ban),
+            renewed: ban.renewed.map(timestamp::format),
             undo: if active {
                 format!("portcullis unban {}", ban.id)
             } else {
@@ -128,7 +131,7 @@ impl Owner {
 
         let now = self.now();
         let id = self.ledger.take_id();
-        let enforced = self.install(&target, term, id, request.observe).map_err(Refusal::Kernel)?;
+        let enforced = self.install(&target, term, id, request.observe, None).map_err(Refusal::Kernel)?;
         before.inspect(|before| self.replace(now, *before));
         self.counters.bans_by_operator.fetch_add(1, Relaxed);
         let lease_end = term.and_then(|term| now.instant.checked_add(term));
@@ -144,6 +147,8 @@ impl Owner {
             until: lease_end.and(term).and_then(|term| now.wall.checked_add(term)),
             lease_end,
             offence: 0,
+            parole: None,
+            renewed: None,
             latency_us: None,
             drops: Drops::default(),
         });
@@ -372,6 +377,13 @@ impl Owner {
             None => String::from("not banned"),
         }
     }
+}
+
+/// From when on a ban in force lets its client through.
+fn parole_of(ban: &Ban) -> Option<api::Parole> {
+    let parole = ban.parole.filter(|_| ban.state == State::Active && ban.enforced != Enforced::Observed)?;
+    let from = ban.until?.checked_sub(parole.before_end)?;
+    Some(api::Parole { from: timestamp::format(from), every_s: parole.every.as_secs() })
 }
 
 /// A single IPv6 address stands for its /64, as rules ban it.

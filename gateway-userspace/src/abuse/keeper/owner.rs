@@ -13,6 +13,7 @@ use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
 use crate::abuse::counters::Counters;
 use crate::abuse::enforcer::{Drops, Enforcer, Lease};
 use crate::abuse::exempt::{Because, Exempt};
+use crate::abuse::parole::Parole;
 use crate::abuse::receipt::{self, Receipts};
 use crate::abuse::score::{Offence, Rule, Scores};
 use crate::abuse::signal::Signal;
@@ -58,6 +59,9 @@ impl Owner {
         if self.next_end().is_some_and(|end| end <= now.instant) {
             self.expire();
         }
+        if self.breaks_parole(now, host, &signal) {
+            return;
+        }
         // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
         if self.is_covered(host) {
             return;
@@ -95,7 +99,8 @@ impl Owner {
         let nth = self.ledger.next_offence(&target, now.wall);
         let duration = self.settings.terms.of(nth);
         let id = self.ledger.take_id();
-        let enforced = match self.install(&target, Some(duration), id, rule.observe) {
+        let parole = self.parole_of(&target, duration);
+        let enforced = match self.install(&target, Some(duration), id, rule.observe, parole) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(
@@ -122,6 +127,8 @@ impl Owner {
             until: now.wall.checked_add(duration),
             lease_end: now.instant.checked_add(duration),
             offence: nth,
+            parole,
+            renewed: None,
             latency_us,
             drops: Drops::default(),
         };
@@ -138,11 +145,18 @@ impl Owner {
         left: Option<Duration>,
         ban_id: u32,
         observed: bool,
+        parole: Option<Parole>,
     ) -> Result<Enforced, String> {
         let observe = observed || !self.settings.enforce;
         let in_kernel = target.prefix().is_some() && self.enforcer.in_kernel();
         if let Some(prefix) = target.prefix()
-            && let Err(error) = self.enforcer.install(&Lease { prefix, left, ban_id, observe })
+            && let Err(error) = self.enforcer.install(&Lease {
+                prefix,
+                left,
+                ban_id,
+                observe,
+                parole: parole.filter(|_| !observe),
+            })
         {
             self.counters.enforcer_failures.fetch_add(1, Relaxed);
             return Err(error);
@@ -290,7 +304,7 @@ impl Owner {
         for id in self.ledger.active().map(|ban| ban.id).collect::<Vec<_>>() {
             let Some(ban) = self.ledger.get(id).cloned() else { continue };
             let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
-            match self.install(&ban.target, left, id, ban.observed) {
+            match self.install(&ban.target, left, id, ban.observed, ban.parole) {
                 Ok(enforced) => self.moved(id, enforced),
                 Err(error) => self.complain(now, &format!("cannot change ban {id} in the kernel: {error}")),
             }

@@ -39,7 +39,7 @@ impl Owner {
             let changes = vec![format!("would ban {} {lasts} (ban {id})", ban.target), counted];
             return Ok(api::Changed { changes, undo: None });
         }
-        let enforced = self.install(&ban.target, left, id, false).map_err(Refusal::Kernel)?;
+        let enforced = self.install(&ban.target, left, id, false, ban.parole).map_err(Refusal::Kernel)?;
         self.ledger.arm(id);
         self.moved(id, enforced);
         self.flush();

@@ -103,6 +103,9 @@ impl Owner {
                     let seen = Drops { packets: seen_packets, bytes: seen_bytes };
                     self.replay_harm(ban, hour, harm, seen);
                 }
+                Record::Renew { id, at_ms, until_ms, offence } => {
+                    self.replay_renewal(now, id, from_ms(at_ms), from_ms(until_ms), offence);
+                }
                 Record::Promoted { id } => self.replay_promoted(id),
                 Record::Allow { prefix } if self.exempt.allowed_by_operator().len() < ALLOWED_MAX => {
                     self.exempt.allow(prefix);
@@ -129,7 +132,8 @@ impl Owner {
         let (since, until) = (from_ms(record.since_ms), record.until_ms.map(from_ms));
         // Never longer than it was meant, should the clock have gone back (a machine that boots in 1970).
         let left = until.map(|until| {
-            let meant = until.duration_since(since).unwrap_or_default();
+            let begun = record.renewed_ms.map_or(since, from_ms);
+            let meant = until.duration_since(begun).unwrap_or_default();
             until.duration_since(now.wall).unwrap_or_default().min(meant)
         });
         self.receipts.file(record.id, record.evidence);
@@ -148,6 +152,8 @@ impl Owner {
             until,
             lease_end: left.and_then(|left| now.instant.checked_add(left)),
             offence: record.offence,
+            parole: record.parole,
+            renewed: record.renewed_ms.map(from_ms),
             latency_us: record.latency_us,
             drops: Drops::default(),
         });
@@ -192,7 +198,7 @@ impl Owner {
             return;
         }
         // Also where the kernel has it: whether it drops or counts may have changed.
-        match self.install(&ban.target, left, ban.id, ban.observed) {
+        match self.install(&ban.target, left, ban.id, ban.observed, ban.parole) {
             Ok(enforced) => self.moved(ban.id, enforced),
             Err(error) => {
                 self.moved(ban.id, Enforced::Gateway);
@@ -213,7 +219,7 @@ impl Owner {
         }
         let id = entry.ban_id.filter(|id| *id != 0).unwrap_or_else(|| self.ledger.take_id());
         let target = Target::Prefix(prefix);
-        let enforced = match self.install(&target, entry.left, id, entry.observe) {
+        let enforced = match self.install(&target, entry.left, id, entry.observe, None) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(now, &format!("cannot take over {prefix} from the kernel's list: {error}"));
@@ -233,6 +239,8 @@ impl Owner {
             until: entry.left.and_then(|left| now.wall.checked_add(left)),
             lease_end: entry.left.and_then(|left| now.instant.checked_add(left)),
             offence: 0,
+            parole: None,
+            renewed: None,
             latency_us: None,
             drops: Drops::default(),
         };
@@ -253,6 +261,8 @@ impl Owner {
             until_ms: ban.until.map(to_ms),
             offence: ban.offence,
             latency_us: ban.latency_us,
+            parole: ban.parole,
+            renewed_ms: ban.renewed.map(to_ms),
             evidence: self.receipts.of(ban.id).to_vec(),
         }))
     }

@@ -16,6 +16,7 @@ use crate::abuse::ban::{Ban, Enforced, Now};
 use crate::abuse::deny::{Entry, Hold};
 use crate::abuse::enforcer::Drops;
 use crate::abuse::harm::{Harm, Hours, hour_of};
+use crate::abuse::parole::Gate;
 use crate::abuse::shadow::{Outcome, Shadow, Tally};
 use crate::abuse::state::{Record, to_ms};
 use crate::abuse::target::Target;
@@ -114,7 +115,10 @@ impl Owner {
                 if self.unwatch(ban.id) {
                     self.write(&Record::Promoted { id: ban.id });
                 }
-                Hold::Refuse
+                let gate = ban.parole_begins().zip(ban.parole).map(|(begins, parole)| {
+                    Arc::new(Gate::new(begins, parole.every, ban.enforced == Enforced::Kernel))
+                });
+                Hold::Refuse(gate)
             }
         };
         self.deny.ban(&ban.target, Entry { ban: ban.id, lease_end: ban.lease_end, hold });

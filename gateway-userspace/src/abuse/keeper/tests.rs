@@ -1,6 +1,7 @@
 //! The keeper on a clock that the test moves, with maps and a state file that outlive it.
 
 mod command;
+mod parole;
 mod restart;
 mod rule;
 mod shadow;
@@ -16,6 +17,7 @@ use super::owner::Owner;
 use super::*;
 use crate::abuse::ban::{By, Now};
 use crate::abuse::enforcer::{Drops, Entry, Lease, NoKernel};
+use crate::abuse::parole::Parole;
 use crate::abuse::signal::{Evidence, Kind, Signal};
 use crate::abuse::standing::Standing;
 
@@ -33,6 +35,7 @@ type Passed = Arc<Mutex<Duration>>;
 struct Inner {
     /// Ban, end as time since the test began, and whether it only counts.
     deny: BTreeMap<IpNet, (Option<u32>, Option<Duration>, bool)>,
+    paroles: BTreeMap<IpNet, Parole>,
     allow: std::collections::BTreeSet<IpNet>,
     broken: bool,
 }
@@ -47,6 +50,8 @@ impl Enforcer for Maps {
         if maps.broken {
             return Err("no space left on device".into());
         }
+        maps.paroles.remove(&lease.prefix);
+        maps.paroles.extend(lease.parole.map(|parole| (lease.prefix, parole)));
         maps.deny.insert(lease.prefix, (Some(lease.ban_id), end, lease.observe));
         Ok(())
     }
@@ -89,6 +94,10 @@ impl Maps {
         self.0.lock().unwrap().deny.keys().map(IpNet::to_string).collect()
     }
 
+    fn parole(&self, prefix: &str) -> Option<Parole> {
+        self.0.lock().unwrap().paroles.get(&net(prefix)).copied()
+    }
+
     fn entry(&self, prefix: &str) -> Option<(Option<u32>, Option<Duration>, bool)> {
         let now = *self.1.lock().unwrap();
         let (id, end, observe) = self.0.lock().unwrap().deny.get(&net(prefix)).copied()?;
@@ -114,6 +123,7 @@ impl Bench {
             rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10), observe: false }),
             terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
             enforce: true,
+            parole: Some(Duration::from_secs(30)),
             capacity: 1_000,
             exempt: vec![
                 (net("192.0.2.10/32"), Because::Upstream),
@@ -218,7 +228,7 @@ impl Bench {
     }
 
     fn standing(&mut self, address: &str) -> Standing {
-        Arc::clone(&self.owner().deny).reader().standing(address.parse().unwrap())
+        Arc::clone(&self.owner().deny).reader().standing(address.parse().unwrap(), address.parse().unwrap())
     }
 }
 

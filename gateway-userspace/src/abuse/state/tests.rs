@@ -45,6 +45,8 @@ fn samples() -> Vec<Record> {
         until_ms: Some(1_795_325_400_000),
         offence: 1,
         latency_us: Some(120),
+        parole: None,
+        renewed_ms: None,
         evidence: Vec::new(),
     };
     vec![

@@ -258,3 +258,17 @@ fn nothing_is_promoted_while_the_shield_observes_or_the_kernel_refuses() {
     bench.owner().configure(observing);
     assert_eq!(bench.owner().promote(&promote).unwrap_err(), Refusal::ShieldObserves);
 }
+
+#[test]
+fn what_was_dropped_before_the_shield_observed_is_not_reported() {
+    let mut bench = Bench::new("then-observed");
+    bench.deny(ABUSER, 20);
+    bench.settings.enforce = false;
+    let settings = bench.settings.clone();
+    bench.owner().configure(settings);
+    came_through(&mut bench, ABUSER, &[(Outcome::Good, 1)]);
+    assert_eq!(counts(&bench.owner().shadows().total), (1, 0, 0, 1, 0));
+    bench.owner().close();
+    bench.restart();
+    assert_eq!(counts(&bench.owner().shadows().total), (1, 0, 0, 1, 0));
+}
