@@ -2,14 +2,19 @@
 
 pub mod authority;
 pub mod boot;
+pub mod capture;
 pub mod chromium;
 pub mod curl;
 pub mod echo;
+pub mod figures;
 pub mod gateway;
 pub mod golden;
 pub mod haproxy;
+pub mod injector;
+pub mod interrupt;
 pub mod kernel;
 pub mod load;
+pub mod namespace;
 pub mod nginx;
 pub mod node;
 pub mod origin;
@@ -18,6 +23,7 @@ pub mod privilege;
 pub mod raw;
 pub mod receiver;
 pub mod request_bench;
+pub mod router;
 pub mod slowhttptest;
 pub mod stop;
 pub mod volume;

@@ -1,9 +1,11 @@
-//! Frames, built byte by byte. Checksums are zero: the kernel program does not read them.
+//! Frames, built byte by byte. Checksums are zero unless asked for: the kernel program does not read them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// TCP flag.
 pub const SYN: u8 = 0x02;
+/// TCP flag.
+pub const RST: u8 = 0x04;
 /// TCP flag.
 pub const ACK: u8 = 0x10;
 
@@ -51,6 +53,12 @@ impl Packet {
         self.transport[2..4].copy_from_slice(&port.to_be_bytes());
         self.transport[12] = 5 << 4;
         self.transport[13] = flags;
+        self
+    }
+
+    /// The port that a TCP segment or UDP datagram comes from, after [`tcp`](Self::tcp) or [`udp`](Self::udp).
+    pub fn source_port(mut self, port: u16) -> Self {
+        self.transport[..2].copy_from_slice(&port.to_be_bytes());
         self
     }
 
@@ -121,6 +129,25 @@ impl Packet {
         frame
     }
 
+    /// A TCP segment over IPv4 that a stack takes: to a station and an address, with checksums.
+    ///
+    /// # Panics
+    /// If it is another kind of packet, or has tags.
+    pub fn build_for(&self, station: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
+        assert!(self.source.is_ipv4() && self.protocol == TCP && self.tags.is_empty());
+        let mut frame = self.build();
+        frame[..6].copy_from_slice(&station);
+        let (_, packet) = frame.split_at_mut(14);
+        packet[16..20].copy_from_slice(&address.octets());
+        let header = 20 + self.options.len();
+        let sum = checksum(&[&packet[..header]]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        let length = (packet.len() - header) as u16;
+        let sum = checksum(&[&packet[12..20], &[0, TCP], &length.to_be_bytes(), &packet[header..]]);
+        packet[header + 16..header + 18].copy_from_slice(&sum.to_be_bytes());
+        frame
+    }
+
     fn ipv4(&self, frame: &mut Vec<u8>, source: [u8; 4]) {
         let header = 20 + self.options.len();
         frame.extend([0x08, 0x00, 0x40 | (header / 4) as u8, 0]);
@@ -150,6 +177,14 @@ impl Packet {
     }
 }
 
+/// The checksum of the internet (RFC 1071) over parts of even length.
+fn checksum(parts: &[&[u8]]) -> u16 {
+    let words = parts.iter().flat_map(|part| part.chunks_exact(2));
+    let sum = words.fold(0, |sum: u32, word| sum + u32::from(word[0]) * 256 + u32::from(word[1]));
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !((folded & 0xffff) + (folded >> 16)) as u16
+}
+
 /// An ARP request: not IP, so it passes whatever is listed.
 pub fn arp() -> Vec<u8> {
     let mut frame = vec![0xff; 6];
@@ -171,6 +206,20 @@ mod tests {
         assert_eq!(frame[26..30], [192, 0, 2, 1]);
         assert_eq!(frame[36..38], 443_u16.to_be_bytes());
         assert_eq!(frame[47], SYN);
+    }
+
+    #[test]
+    fn checksums_of_a_segment_for_a_stack_add_up() {
+        let to = Ipv4Addr::new(192, 0, 2, 9);
+        let frame = Packet::from("192.0.2.1").tcp(443, SYN).source_port(5).build_for([2; 6], to);
+        assert_eq!((&frame[..6], &frame[30..36]), (&[2; 6][..], &[192, 0, 2, 9, 0, 5][..]));
+        assert_eq!(checksum(&[&frame[14..34]]), 0);
+        assert_eq!(checksum(&[&frame[26..34], &[0, TCP], &[0, 20], &frame[34..]]), 0);
+        assert_eq!(
+            checksum(&[&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]]),
+            !0xddf2,
+            "RFC 1071's example"
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::enforcer::Drops;
 use super::offender::Offenders;
 use super::parole::Parole;
 use super::prefix_map::PrefixMap;
+use super::receipt::RuleAtBan;
 use super::target::Target;
 
 /// Bans that are over and can still be looked at.
@@ -98,6 +99,8 @@ pub struct Ban {
     pub state: State,
     /// Why, for people.
     pub reason: Box<str>,
+    /// The rule that was met, and by what; none for an operator's ban, and for one that a release before 2 made.
+    pub rule: Option<Arc<RuleAtBan>>,
     /// Who made it.
     pub by: By,
     /// Where it holds.

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 
-use super::ban::{By, Terms};
+use super::ban::By;
 use super::counters::Counters;
 use super::enforcer::Enforcer;
 use super::exempt::Because;
@@ -42,10 +42,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// What a reload may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// When a source is banned; none: never by rule.
-    pub rule: Option<score::Rule>,
-    /// How long.
-    pub terms: Terms,
+    /// When a source is banned; none: never by rule. At most [`score::RULES_MAX`].
+    pub rules: Vec<score::Rule>,
     /// Whether bans drop; otherwise they are counted only.
     pub enforce: bool,
     /// How often the client of a ban by rule is let through in its last third; none: never.

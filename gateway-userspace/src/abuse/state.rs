@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::ban::{By, Enforced, State};
 use super::harm::Harm;
 use super::parole::Parole;
+use super::receipt::RuleAtBan;
 use super::signal::Evidence;
 use super::target::Target;
 
@@ -85,6 +86,8 @@ pub struct BanRecord {
     pub parole: Option<Parole>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewed_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleAtBan>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
 }

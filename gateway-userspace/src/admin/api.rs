@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::abuse::harm::Harm;
+use crate::abuse::receipt::RuleAtBan;
 use crate::abuse::signal::Evidence;
 
 mod command;
@@ -176,6 +177,9 @@ pub struct Ban {
     pub observed: bool,
     /// Why: the rule that was met, or what the operator wrote.
     pub reason: String,
+    /// The rule that was met, with what it had counted; none for an operator's ban.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleAtBan>,
     /// Who made it: `rule`, or `operator` with the user id.
     pub by: String,
     /// Since when, RFC 3339.

@@ -1,6 +1,7 @@
 //! `portcullis bans`: the list, or one ban with its receipt.
 
 use crate::abuse::harm::Harm;
+use crate::abuse::receipt::RuleAtBan;
 use crate::admin::api::{Ban, Bans, ListBans, ListShadows, Parole, Shadows};
 use crate::config::units::show_duration;
 
@@ -63,7 +64,7 @@ fn list(bans: &Bans) -> String {
             ban.target.clone(),
             ban.state.clone(),
             left(ban),
-            ban.by.clone(),
+            by(ban),
             ban.enforced.clone(),
             ban.packets.to_string(),
             ban.reason.clone(),
@@ -98,6 +99,20 @@ fn shadows(report: &Shadows) -> String {
     text
 }
 
+/// `rule`, or the name of a rule of its own.
+fn by(ban: &Ban) -> String {
+    ban.rule.as_ref().map_or_else(|| ban.by.clone(), |rule| format!("rule {}", rule.name))
+}
+
+/// `scan: 20 denials in 10s on route login, met in 3.2s by 20 not-found`
+fn rule(rule: &RuleAtBan) -> String {
+    let route = rule.route.as_ref().map_or_else(String::new, |route| format!(" on route {route}"));
+    let kinds: Vec<String> =
+        rule.kinds.iter().map(|counted| format!("{} {}", counted.count, counted.kind.as_str())).collect();
+    let seconds = rule.span_ms as f64 / 1e3;
+    format!("{}: {}{route}, met in {seconds:.1}s by {}", rule.name, rule.when, kinds.join(", "))
+}
+
 fn left(ban: &Ban) -> String {
     match (ban.left_s, ban.state.as_str()) {
         (Some(seconds), "active") => show_duration(std::time::Duration::from_secs(seconds)),
@@ -111,6 +126,7 @@ fn receipt(ban: &Ban) -> String {
     let until = ban.until.as_deref().unwrap_or("for ever");
     for (name, value) in [
         ("reason", ban.reason.clone()),
+        ("rule", ban.rule.as_ref().map_or_else(String::new, rule)),
         ("by", ban.by.clone()),
         ("since", ban.since.clone()),
         ("until", format!("{until} ({} left)", left(ban))),
@@ -118,7 +134,9 @@ fn receipt(ban: &Ban) -> String {
         ("enforced", ban.enforced.clone()),
         ("dropped", format!("{} packets, {} bytes", ban.packets, ban.bytes)),
     ] {
-        text.push_str(&format!("  {name:<9} {}\n", clean(&value)));
+        if !value.is_empty() {
+            text.push_str(&format!("  {name:<9} {}\n", clean(&value)));
+        }
     }
     if let Some(Parole { from, every_s }) = &ban.parole {
         let every = show_duration(std::time::Duration::from_secs(*every_s));
@@ -162,7 +180,8 @@ fn receipt(ban: &Ban) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abuse::signal::Evidence;
+    use crate::abuse::receipt::Counted;
+    use crate::abuse::signal::{Evidence, Kind};
     use crate::admin::api::Shadow;
 
     fn ban() -> Ban {
@@ -174,6 +193,13 @@ mod tests {
             enforced: "kernel".into(),
             observed: false,
             reason: "20 denials in 10s".into(),
+            rule: Some(RuleAtBan {
+                name: "login".into(),
+                when: "20 denials in 10s".into(),
+                route: Some("sessions".into()),
+                kinds: vec![Counted { kind: Kind::RateLimited, count: 20 }],
+                span_ms: 3_210,
+            }),
             by: "rule".into(),
             since: "2026-11-22T05:20:00.000Z".into(),
             until: Some("2026-11-22T05:30:00.000Z".into()),
@@ -205,8 +231,8 @@ mod tests {
         let text = list(&Bans { bans: vec![ban()] });
         assert_eq!(
             text,
-            "id  target       state   left  by    where   dropped  reason\n \
-             7  203.0.113.9  active  9m    rule  kernel     1234  20 denials in 10s\n"
+            "id  target       state   left  by          where   dropped  reason\n \
+             7  203.0.113.9  active  9m    rule login  kernel     1234  20 denials in 10s\n"
         );
         assert_eq!(list(&Bans { bans: vec![] }), "nobody is banned\n");
     }
@@ -254,6 +280,8 @@ mod tests {
     #[test]
     fn the_receipt_shows_the_requests_and_the_undo() {
         let text = receipt(&ban());
+        let rule = "  rule      login: 20 denials in 10s on route sessions, met in 3.2s by 20 rate-limited\n";
+        assert!(text.contains(rule), "{text}");
         assert!(text.contains("GET api.example.com/v1/\\u{1b}[31m"), "{text}");
         assert!(text.contains("429") && text.contains("t13d1516h2_8daaf6152771_e5627efa2ab1"), "{text}");
         assert!(text.ends_with("undo with: portcullis unban 203.0.113.9\n"), "{text}");

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::abuse::signal::{Kind, Kinds};
 use crate::admin::access::Subject;
 use crate::admin::api::Role;
 use crate::diagnostic::{Located, Place};
@@ -51,9 +52,16 @@ pub struct Config {
     pub route: Vec<Route>,
     /// `[shield]`
     pub shield: Option<Shield>,
+    /// `[ban.NAME]`
+    pub ban: Vec<Ban>,
 }
 
 impl Config {
+    /// The rules that lead to bans: `[ban.NAME]` in the order of the file, then that of `[shield]`.
+    pub fn ban_rules(&self) -> impl Iterator<Item = &Ban> {
+        self.ban.iter().chain(self.shield.iter().filter_map(|shield| shield.ban.as_ref()))
+    }
+
     /// Whether TLS clients are told apart by their fingerprint: a limit of some route counts by it, or the log shows it.
     pub fn fingerprints_clients(&self) -> bool {
         let by_fingerprint = self.limit.iter().map(|limit| &limit.value);
@@ -380,12 +388,8 @@ pub struct Shield {
     pub syns: Option<Budget>,
     /// Bits per second of the fastest client, which the budgets must let through; none: that is not checked.
     pub client_bandwidth: Option<Located<u64>>,
-    /// How many denials in which time lead to a ban; none: nobody is banned by behaviour.
-    pub ban: Option<BanRule>,
-    /// How long a first ban lasts, default 10 min; doubles on each return.
-    pub ban_for: Duration,
-    /// How long a ban can get, default 24 h.
-    pub ban_up_to: Duration,
+    /// The rule named `shield`, of `ban`, `for` and `up-to`.
+    pub ban: Option<Ban>,
     /// How often somebody is let through in the last third of a ban by rule, default 30 s; none: never.
     pub parole: Option<Duration>,
     /// Prefixes that are never banned and never dropped.
@@ -416,6 +420,33 @@ pub struct Budget {
     pub per_second: Located<u64>,
     /// Packets at once, default one second's worth, which then has the rate's place.
     pub burst: Located<u64>,
+}
+
+/// `[ban.NAME]`: a rule that leads to bans.
+#[derive(Debug, Clone)]
+pub struct Ban {
+    /// Its name.
+    pub name: Arc<str>,
+    /// When it is met.
+    pub when: BanRule,
+    /// Which refusals count.
+    pub kinds: Kinds,
+    /// Only those on this route; none: all.
+    pub route: Option<Located<Arc<str>>>,
+    /// How long a first ban lasts, default 10 min; doubles on each return.
+    pub first: Duration,
+    /// How long a ban can get, default 24 h.
+    pub up_to: Duration,
+    /// Whether its bans only count what they would drop.
+    pub observe: bool,
+}
+
+impl Ban {
+    /// Whether it counts a refusal of this kind on this route.
+    pub fn counts(&self, kind: Kind, route: Option<&str>) -> bool {
+        let on_route = self.route.as_ref().is_none_or(|only| Some(&*only.value) == route);
+        on_route && self.kinds.contains(kind)
+    }
 }
 
 /// `"20 denials in 10s"`

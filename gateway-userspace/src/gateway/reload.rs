@@ -17,7 +17,7 @@ use crate::admin::remote;
 use crate::config::compile::{self, Compiled, State};
 use crate::config::files::Files;
 use crate::config::history::Author;
-use crate::config::model::{Config, Listen, Shield};
+use crate::config::model::{Ban, Config, Listen, Shield};
 use crate::config::overlay::Overlay;
 use crate::config::snapshot::Snapshot;
 use crate::config::{self, Environment, Loaded, codes};
@@ -284,15 +284,7 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
     exempt.sort_unstable();
     exempt.dedup();
     Settings {
-        rule: shield.and_then(|shield| shield.ban).map(|rule| score::Rule {
-            denials: rule.denials,
-            within: rule.within,
-            observe: false,
-        }),
-        terms: shield.map_or(Terms { first: DEFAULT_BAN, up_to: LONGEST_BAN }, |shield| Terms {
-            first: shield.ban_for,
-            up_to: shield.ban_up_to,
-        }),
+        rules: config.ban_rules().map(rule).collect(),
         parole: shield.map_or(Some(DEFAULT_PAROLE), |shield| shield.parole),
         enforce: shield.is_none_or(|shield| shield.enforce),
         capacity: shield.map_or(DEFAULT_CAPACITY, |shield: &Shield| shield.capacity as usize),
@@ -300,7 +292,17 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
     }
 }
 
-const DEFAULT_BAN: std::time::Duration = std::time::Duration::from_secs(600);
-const LONGEST_BAN: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+fn rule(ban: &Ban) -> score::Rule {
+    score::Rule {
+        name: ban.name.clone(),
+        denials: ban.when.denials,
+        within: ban.when.within,
+        kinds: ban.kinds,
+        route: ban.route.as_ref().map(|route| route.value.clone()),
+        terms: Terms { first: ban.first, up_to: ban.up_to },
+        observe: ban.observe,
+    }
+}
+
 const DEFAULT_PAROLE: std::time::Duration = std::time::Duration::from_secs(30);
 const DEFAULT_CAPACITY: usize = 262_144;

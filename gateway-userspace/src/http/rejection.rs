@@ -217,10 +217,10 @@ impl Rejection {
             R::AddressDenied | R::Banned => Some(signal::Kind::Forbidden),
             R::RateLimited { .. } => Some(signal::Kind::RateLimited),
             R::BodyTooLarge | R::TooManyParts | R::BodyTooSlow => Some(signal::Kind::Greedy),
+            R::NoRoute => Some(signal::Kind::NotFound),
             R::BodyIncomplete
             | R::ExpectationFailed
             | R::Misdirected
-            | R::NoRoute
             | R::MethodNotAllowed { .. }
             | R::KeysUnavailable
             | R::NoHealthyUpstream

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::abuse::shadow::Outcome;
-use crate::abuse::signal::{Evidence, Signal};
+use crate::abuse::signal::{Evidence, Kind, Kinds, Signal};
 use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
 use crate::header::Value;
@@ -117,8 +117,11 @@ impl Record {
         if let Rejection::BadCredential(_, fault) = rejection {
             self.detail = Some(fault.as_str());
         }
-        if let Some(kind) = rejection.signal() {
-            self.denied = true;
+        let route = self.context.route.as_deref();
+        let counts = |kind: &Kind| self.view.shared.config.ban_rules().any(|rule| rule.counts(*kind, route));
+        let kind = rejection.signal().filter(|kind| Kinds::USUAL.contains(*kind) || counts(kind));
+        self.denied = kind.is_some();
+        if let Some(kind) = kind.filter(counts) {
             self.worker.reporter.report(Signal {
                 source: self.context.peer.socket_address(),
                 trusted_proxy: self.context.peer.trusted,

@@ -230,8 +230,12 @@ fn refuse(
 /// Whether this refusal may be the one that a ban follows from. The keeper decides that later, so each carries a ticket,
 /// and with it the last one that the client sees.
 fn may_lead_to_a_ban(view: &View, record: &Record, rejection: &Rejection) -> bool {
-    let by_rule = view.shared.config.shield.as_ref().is_some_and(|shield| shield.ban.is_some());
-    by_rule && !record.context.peer.trusted && *rejection != Rejection::Banned && rejection.signal().is_some()
+    let context = &record.context;
+    let Some(kind) = rejection.signal().filter(|_| !context.peer.trusted && *rejection != Rejection::Banned)
+    else {
+        return false;
+    };
+    view.shared.config.ban_rules().any(|rule| rule.counts(kind, context.route.as_deref()))
 }
 
 /// What every answer carries, refusals included.

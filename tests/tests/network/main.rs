@@ -3,7 +3,13 @@
 mod addresses;
 mod bans;
 mod budgets;
+mod crashes;
+mod crowd;
 mod floods;
+mod ipv6;
+mod matrix;
 mod parole;
+mod receipts;
 mod shadow;
+mod spoof;
 mod stage;

@@ -4,7 +4,7 @@ use std::{fmt, fs, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Verb, decoder, kernels, linker, node, qemu, toolchain};
+use super::{Verb, kernels, linker, node, python, qemu, toolchain};
 use crate::{paths, privilege::Privilege, process};
 
 /// One thing a machine has or lacks.
@@ -83,9 +83,12 @@ const TABLE: &[Row] = {
         ("npm", &[Test], || program("npm", "--version", "npm"), "about 1 min"),
         ("npm packages", &[Test], node::look_for_packages, "about 20 s"),
         ("bpftool", &[Test, Boot], || program("bpftool", "version", "bpftool"), "seconds"),
-        ("python3", &[Test], decoder::look_for_python, "seconds"),
-        ("OpenTelemetry's messages", &[Test], decoder::look, "seconds"),
+        ("python3", &[Test], python::look, "seconds"),
+        ("Python packages", &[Test], python::look_for_packages, "seconds"),
+        ("tcpdump", &[Test], || program("tcpdump", "--version", "tcpdump"), "seconds"),
+        ("nft", &[Test], || program("nft", "--version", "nftables"), "seconds"),
         ("haproxy", &[Test, Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
+        ("nft", &[Bench], || program("nft", "--version", "nftables"), "seconds"),
         ("xdp-filter", &[Test, Boot, Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
         ("clippy", &[Lint], || component("clippy", || add_component("clippy")), "seconds"),

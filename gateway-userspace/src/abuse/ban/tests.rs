@@ -13,6 +13,7 @@ fn ban(ledger: &mut Ledger, prefix: &str, now: Now, offence: u32, term: Duration
         target: Target::Prefix(net(prefix)),
         state: State::Active,
         reason: "test".into(),
+        rule: None,
         by: if offence == 0 { By::Operator(0) } else { By::Rule },
         enforced: Enforced::Kernel,
         observed: false,

@@ -86,6 +86,7 @@ impl Owner {
             observed: ban.observed,
             reason: ban.reason.to_string(),
             by: ban.by.to_string(),
+            rule: ban.rule.as_deref().cloned(),
             since: timestamp::format(ban.since),
             until: ban.until.map(timestamp::format),
             left_s: left.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
@@ -140,6 +141,7 @@ impl Owner {
             target,
             state: State::Active,
             reason: clean(&request.reason).into(),
+            rule: None,
             by,
             enforced,
             observed: request.observe,
@@ -336,12 +338,8 @@ impl Owner {
     /// The sources with the highest scores, then the bans with the most drops.
     pub fn sources(&mut self, count: usize) -> Vec<api::SourceTop> {
         let now = self.now();
-        let scores = self.scores.as_ref().map(|scores| scores.top(now.instant, count)).unwrap_or_default();
-        let scored = scores.into_iter().map(|(source, denials)| api::SourceTop {
-            source,
-            score: f64::from(denials),
-            dropped: 0,
-            ban: None,
+        let scored = self.scores.top(now.instant, count).into_iter().map(|(source, denials)| {
+            api::SourceTop { source, score: f64::from(denials), dropped: 0, ban: None }
         });
         let prefixes = |ban: &Ban| Some((ban.id, ban.target.prefix()?));
         let mut newest: Vec<(u32, IpNet)> = self.ledger.active().filter_map(prefixes).collect();

@@ -14,8 +14,8 @@ use crate::abuse::counters::Counters;
 use crate::abuse::enforcer::{Drops, Enforcer, Lease};
 use crate::abuse::exempt::{Because, Exempt};
 use crate::abuse::parole::Parole;
-use crate::abuse::receipt::{self, Receipts};
-use crate::abuse::score::{Offence, Rule, Scores};
+use crate::abuse::receipt::{self, Receipts, RuleAtBan};
+use crate::abuse::score::{Offence, Scores};
 use crate::abuse::signal::Signal;
 use crate::abuse::state::{self, Journal, Record};
 use crate::abuse::target::Target;
@@ -31,7 +31,7 @@ pub struct Owner {
     pub(super) settings: Settings,
     pub(super) clock: Box<dyn Fn() -> Now + Send>,
     pub(super) surroundings: fn() -> Vec<(IpNet, Because)>,
-    pub(super) scores: Option<Scores>,
+    pub(super) scores: Scores,
     pub(super) ledger: Ledger,
     pub(super) receipts: Receipts,
     pub(super) exempt: Exempt,
@@ -63,19 +63,27 @@ impl Owner {
             return;
         }
         // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
-        if self.is_covered(host) {
+        if self.is_covered(host, false) {
             return;
         }
-        let Some(scores) = &mut self.scores else { return };
         if let Some(evidence) = &mut signal.evidence {
             receipt::clamp(evidence);
         }
-        let Some(offence) = scores.step(now.instant, signal) else { return };
-        let rule = scores.rule();
+        for offence in self.scores.step(now.instant, signal) {
+            // One denial may meet several rules; one ban is enough.
+            if self.is_covered(host, offence.rule.observe) {
+                continue;
+            }
+            self.judge(now, host, offence);
+        }
+    }
+
+    /// Bans whom a rule was met by, or says why not.
+    fn judge(&mut self, now: Now, host: IpNet, offence: Offence) {
         // The /64 of an address on our own network holds our own address too; then the one address must do.
         let candidates = [offence.source, host];
         match candidates.into_iter().find(|prefix| self.exempt.covers(*prefix).is_none()) {
-            Some(prefix) => self.punish(now, rule, Target::Prefix(prefix), offence),
+            Some(prefix) => self.punish(now, Target::Prefix(prefix), offence),
             None => self.spare(now, host),
         }
     }
@@ -91,16 +99,16 @@ impl Owner {
     }
 
     /// Kernel first: that is what the abuser's next packet meets. Then layer 7, the ledger and the state file.
-    fn punish(&mut self, now: Now, rule: Rule, target: Target, offence: Offence) {
+    fn punish(&mut self, now: Now, target: Target, offence: Offence) {
         if self.ledger.is_full() {
             self.complain(now, "no room for another ban: shield.capacity is reached");
             return;
         }
         let nth = self.ledger.next_offence(&target, now.wall);
-        let duration = self.settings.terms.of(nth);
+        let duration = offence.rule.terms.of(nth);
         let id = self.ledger.take_id();
         let parole = self.parole_of(&target, duration);
-        let enforced = match self.install(&target, Some(duration), id, rule.observe, parole) {
+        let enforced = match self.install(&target, Some(duration), id, offence.rule.observe, parole) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(
@@ -115,14 +123,16 @@ impl Owner {
         self.counters.bans_by_rule.fetch_add(1, Relaxed);
         self.supersede(now, &target);
 
+        let rule = RuleAtBan::of(&offence);
         let ban = Ban {
             id,
             target,
             state: State::Active,
-            reason: reason(rule, &offence).into(),
+            reason: rule.reason().into(),
+            rule: Some(rule.into()),
             by: By::Rule,
             enforced,
-            observed: rule.observe,
+            observed: offence.rule.observe,
             since: now.wall,
             until: now.wall.checked_add(duration),
             lease_end: now.instant.checked_add(duration),
@@ -133,7 +143,7 @@ impl Owner {
             drops: Drops::default(),
         };
         let (target, lasts) = (&ban.target, term::display(duration));
-        tracing::info!(target: "audit", by = "rule", ban = id, %target, %lasts, reason = %ban.reason, "banned");
+        tracing::info!(target: "audit", by = "rule", rule = %offence.rule.name, ban = id, %target, %lasts, reason = %ban.reason, "banned");
         self.receipts.file(id, offence.evidence);
         self.enact(ban);
     }
@@ -193,8 +203,8 @@ impl Owner {
         self.ledger.end(id, now.wall, state, drops);
         self.forget_old();
         self.count_active();
-        if let (Some(scores), Some(prefix), false) = (&mut self.scores, target.prefix(), observed) {
-            scores.forget(&source::of(prefix.addr()));
+        if let (Some(prefix), false) = (target.prefix(), observed) {
+            self.scores.forget(&source::of(prefix.addr()));
         }
         tracing::info!(target: "audit", ban = id, %target, packets, bytes, ?state, "ban ended");
         if lifted.is_err() {
@@ -250,13 +260,10 @@ impl Owner {
         self.flush();
     }
 
-    /// Takes over what a reload changed. Scores stay if the rule did.
+    /// Takes over what a reload changed. Scores stay if the rules did.
     pub fn configure(&mut self, settings: Settings) {
         let now = self.now();
-        let same_rule = self.settings.rule == settings.rule;
-        if !same_rule {
-            self.scores = settings.rule.map(|rule| Scores::new(rule, now.instant));
-        }
+        self.scores.configure(settings.rules.clone(), now.instant);
         let rearmed = self.settings.enforce != settings.enforce;
         self.ledger.set_capacity(settings.capacity);
         self.exempt.configure(settings.exempt.clone());
@@ -365,11 +372,4 @@ fn due(last: &mut Option<Instant>, now: Instant) -> bool {
         *last = Some(now);
     }
     due
-}
-
-/// `20 denials in 10s: 18 rate-limited, 2 unauthenticated`
-fn reason(rule: Rule, offence: &Offence) -> String {
-    let kinds: Vec<String> =
-        offence.kinds.iter().map(|(kind, count)| format!("{count} {}", kind.as_str())).collect();
-    format!("{} denials in {}: {}", rule.denials, term::display(rule.within), kinds.join(", "))
 }

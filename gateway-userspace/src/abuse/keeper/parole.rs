@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use ipnet::IpNet;
 
 use super::owner::Owner;
-use crate::abuse::ban::{Enforced, Now, State};
+use crate::abuse::ban::{Ban, Enforced, Now, State};
 use crate::abuse::parole::Parole;
 use crate::abuse::signal::{Kind, Signal};
 use crate::abuse::state::{Record, to_ms};
@@ -27,20 +27,22 @@ impl Owner {
     /// Connections that broke say nothing: one from before the ban, or before the next one was let through, breaks
     /// because the kernel drops its packets.
     pub(super) fn breaks_parole(&mut self, now: Now, host: IpNet, signal: &Signal) -> bool {
-        let mut covering = self.ledger.covering(host).filter(|ban| ban.enforced != Enforced::Observed);
-        let on_parole = covering.find(|ban| ban.is_on_parole(signal.at));
-        let Some(id) = on_parole.map(|ban| ban.id).filter(|_| signal.kind != Kind::BrokenConnection) else {
-            return false;
-        };
-        self.renew(now, id);
-        true
+        let is_on_parole = |ban: &&Ban| ban.enforced != Enforced::Observed && ban.is_on_parole(signal.at);
+        let on_parole = self.ledger.covering(host).find(is_on_parole).map(|ban| ban.id);
+        match on_parole {
+            Some(id) if signal.kind != Kind::BrokenConnection => {
+                self.renew(now, id);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The same ban again, for the time of the next offence from now. Kernel first, as for a new one.
     fn renew(&mut self, now: Now, id: u32) {
         let Some(ban) = self.ledger.get(id).cloned() else { return };
         let offence = ban.offence.saturating_add(1);
-        let term = self.settings.terms.of(offence);
+        let term = self.term_of(&ban, offence);
         let parole = self.parole_of(&ban.target, term);
         let enforced = match self.install(&ban.target, Some(term), id, false, parole) {
             Ok(enforced) => enforced,
@@ -59,6 +61,15 @@ impl Owner {
         self.moved(id, enforced);
         let (target, lasts) = (&ban.target, term::display(term));
         tracing::info!(target: "audit", by = "rule", ban = id, %target, %lasts, "ban renewed: refused on parole");
+    }
+
+    /// How long the ban lasts for its rule's next offence; as long as before if there is no such rule any more.
+    fn term_of(&self, ban: &Ban, offence: u32) -> Duration {
+        let name = ban.rule.as_deref().map(|rule| &rule.name);
+        let rule = self.settings.rules.iter().find(|rule| Some(&rule.name) == name);
+        let before =
+            || ban.until.and_then(|until| until.duration_since(ban.renewed.unwrap_or(ban.since)).ok());
+        rule.map_or_else(|| before().unwrap_or_default(), |rule| rule.terms.of(offence))
     }
 
     /// Somebody was let through and behaved. The offence stays counted.

@@ -68,7 +68,7 @@ impl Owner {
         exempt.configure(settings.exempt.clone());
         exempt.surround(surroundings());
         Owner {
-            scores: settings.rule.map(|rule| Scores::new(rule, now.instant)),
+            scores: Scores::new(settings.rules.clone(), now.instant),
             ledger: Ledger::new(settings.capacity),
             receipts: Receipts::default(),
             exempt,
@@ -145,6 +145,7 @@ impl Owner {
             target,
             state: State::Active,
             reason: record.reason,
+            rule: record.rule.map(Arc::new),
             by: record.by,
             enforced: record.enforced,
             observed: record.observed,
@@ -231,6 +232,7 @@ impl Owner {
             target,
             state: State::Active,
             reason: "in the kernel's list when the gateway started, without a record of why".into(),
+            rule: None,
             by: By::Kernel,
             enforced,
             // What counted goes on counting: nobody is banned because a file was lost.
@@ -263,6 +265,7 @@ impl Owner {
             latency_us: ban.latency_us,
             parole: ban.parole,
             renewed_ms: ban.renewed.map(to_ms),
+            rule: ban.rule.as_deref().cloned(),
             evidence: self.receipts.of(ban.id).to_vec(),
         }))
     }

@@ -93,10 +93,9 @@ impl Watch {
 }
 
 impl Owner {
-    /// Whether one more ban by the rule would change nothing for this source.
-    pub(super) fn is_covered(&self, host: IpNet) -> bool {
-        let observing = self.settings.rule.is_some_and(|rule| rule.observe);
-        self.ledger.covering(host).any(|ban| observing || !ban.observed)
+    /// Whether one more ban, which observes or not, would change nothing for this source.
+    pub(super) fn is_covered(&self, host: IpNet, observe: bool) -> bool {
+        self.ledger.covering(host).any(|ban| observe || !ban.observed)
     }
 
     /// Ends the shadow ban of a target whose entry in the kernel was just overwritten by a ban's.

@@ -15,10 +15,10 @@ use std::time::SystemTime;
 
 use super::owner::Owner;
 use super::*;
-use crate::abuse::ban::{By, Now};
+use crate::abuse::ban::{By, Now, Terms};
 use crate::abuse::enforcer::{Drops, Entry, Lease, NoKernel};
 use crate::abuse::parole::Parole;
-use crate::abuse::signal::{Evidence, Kind, Signal};
+use crate::abuse::signal::{Evidence, Kind, Kinds, Signal};
 use crate::abuse::standing::Standing;
 
 const ABUSER: &str = "203.0.113.9";
@@ -120,8 +120,7 @@ impl Bench {
         let folder = std::env::temp_dir().join(format!("portcullis-keeper-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let settings = Settings {
-            rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10), observe: false }),
-            terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
+            rules: vec![rule("shield", 20)],
             enforce: true,
             parole: Some(Duration::from_secs(30)),
             capacity: 1_000,
@@ -241,6 +240,19 @@ impl Drop for Bench {
 
 fn net(text: &str) -> IpNet {
     text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).unwrap()
+}
+
+/// So many denials in 10 s.
+fn rule(name: &str, denials: u32) -> score::Rule {
+    score::Rule {
+        name: name.into(),
+        denials,
+        within: Duration::from_secs(10),
+        kinds: Kinds::USUAL,
+        route: None,
+        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
+        observe: false,
+    }
 }
 
 fn signal(source: &str, at: Instant, nth: usize) -> Signal {

@@ -4,6 +4,8 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::abuse::receipt::Counted;
+use crate::abuse::signal::Kind;
 
 /// A folder of its own for each test, removed afterwards.
 struct Folder(PathBuf);
@@ -47,6 +49,13 @@ fn samples() -> Vec<Record> {
         latency_us: Some(120),
         parole: None,
         renewed_ms: None,
+        rule: Some(RuleAtBan {
+            name: "login".into(),
+            when: "20 denials in 10s".into(),
+            route: None,
+            kinds: vec![Counted { kind: Kind::RateLimited, count: 20 }],
+            span_ms: 3_200,
+        }),
         evidence: Vec::new(),
     };
     vec![

@@ -13,7 +13,7 @@ fn text(method: &str, target: &str, body: &str) -> String {
 
 #[test]
 fn every_command_and_every_resource_is_found() {
-    let ban = r#"ban {"prefix":"203.0.113.9/32","for_s":600,"reason":"","force":false,"dry_run":false}"#;
+    let ban = r#"ban {"prefix":"203.0.113.9/32","for_s":600,"reason":"","force":false,"observe":false,"dry_run":false}"#;
     let lift = r#"unban {"prefix":"203.0.113.0/24","id":null,"all":false,"dry_run":false}"#;
     for (method, target, body, call) in [
         ("GET", "/v1/status", "", "status {}"),

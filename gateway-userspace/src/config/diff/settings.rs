@@ -7,10 +7,11 @@ pub mod log;
 
 use std::fmt::Display;
 
+use crate::abuse::signal::Kind;
 use crate::admin::api::Role;
 use crate::config::model::{
-    Action, Admin, AdminListen, AdminTls, Budget, Certificate, Gateway, Http1, Listen, ListenLimits,
-    Operations, Route, Shield, UpstreamRef,
+    Action, Admin, AdminListen, AdminTls, Ban, BanRule, Budget, Certificate, Gateway, Http1, Listen,
+    ListenLimits, Operations, Route, Shield, UpstreamRef,
 };
 use crate::config::units::{show_bit_rate, show_duration, show_rate, show_size};
 use crate::http::error_body;
@@ -267,8 +268,6 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         syns,
         client_bandwidth,
         ban,
-        ban_for,
-        ban_up_to,
         parole,
         never,
         management_ports,
@@ -282,23 +281,45 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
                 .map(|Budget { per_second, burst }| format!("{}/s, burst {}", per_second.value, burst.value)),
         )
     };
-    let ban = ban.iter().map(|rule| format!("{} denials in {}", rule.denials, show_duration(rule.within)));
-    vec![
+    let mut values = vec![
         pair("interfaces", joined(interfaces.iter().map(|name| &name.value))),
         pair("attach", format!("{attach:?}").to_lowercase()),
         pair("mode", if *enforce { "enforce" } else { "observe" }),
         pair("packets", budget(packets)),
         pair("syns", budget(syns)),
         pair("client-bandwidth", joined(client_bandwidth.iter().map(|bits| show_bit_rate(bits.value)))),
-        pair("ban", joined(ban)),
-        pair("for", show_duration(*ban_for)),
-        pair("up-to", show_duration(*ban_up_to)),
         pair("parole", parole.map_or_else(|| "off".into(), show_duration)),
         pair("never", joined(never)),
         pair("management-ports", joined(management_ports)),
         pair("pins", pins.display()),
         pair("capacity", capacity),
+    ];
+    if let Some(Ban { name: _, when, kinds: _, route: _, first, up_to, observe: _ }) = ban {
+        values.extend([
+            pair("ban", show_rule(when)),
+            pair("for", show_duration(*first)),
+            pair("up-to", show_duration(*up_to)),
+        ]);
+    }
+    values
+}
+
+/// Of `[ban.NAME]`.
+pub fn of_ban(ban: &Ban) -> Vec<(String, String)> {
+    let Ban { name: _, when, kinds, route, first, up_to, observe } = ban;
+    vec![
+        pair("when", show_rule(when)),
+        pair("kinds", joined(kinds.iter().map(Kind::as_str))),
+        pair("route", joined(route.iter().map(|route| &route.value))),
+        pair("for", show_duration(*first)),
+        pair("up-to", show_duration(*up_to)),
+        pair("mode", if *observe { "observe" } else { "enforce" }),
     ]
+}
+
+fn show_rule(rule: &BanRule) -> String {
+    let BanRule { denials, within } = rule;
+    format!("{denials} denials in {}", show_duration(*within))
 }
 
 /// Of `[operations]`.

@@ -3,9 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::ban;
+use crate::abuse::signal::Kinds;
 use crate::config::codes;
 use crate::config::decode::{Decoder, Fields, Key, Presence, Spec, Takes, number};
-use crate::config::model::{Attach, Budget, Shield};
+use crate::config::model::{Attach, Ban, Budget, Shield};
 use crate::config::tree::{Node, Value};
 use crate::config::value::{self, Type};
 use crate::diagnostic::{Located, Problem};
@@ -87,8 +89,8 @@ pub static SPEC: Spec = Spec {
             "ban",
             Takes::Value(value::BAN_RULE.describe),
             Presence::Optional,
-            "How many refused requests (401, 403, 429, malformed ones) in which time lead to a ban of their source; \
-             nobody is banned by behaviour if not given.",
+            "How many refused requests (401, 403, 429, malformed ones) in which time lead to a ban of their source. It \
+             is the rule named `shield`; more rules stand in `[ban.NAME]`. Without any, nobody is banned by behaviour.",
         ),
         Key::new(
             "for",
@@ -149,23 +151,22 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
     let syns = budget(d, &f, "syns", "syn-burst");
     let client_bandwidth = f.located(d, "client-bandwidth", &value::BIT_RATE);
     let ban = f.get(d, "ban", &value::BAN_RULE);
-    let ban_for = f.located(d, "for", &value::DURATION);
-    let ban_up_to = f.located(d, "up-to", &value::DURATION);
+    let terms = ban::terms(d, &f);
     let parole = f.get(d, "parole", &PAROLE);
     let never = f.get(d, "never", &value::PREFIXES);
     let management_ports = f.get(d, "management-ports", &PORTS);
     let pins = f.get(d, "pins", &value::PATH);
     let capacity = f.number(d, "capacity");
-    let (ban_for, mut ban_up_to) = (ban_for?, ban_up_to?);
-    if ban_for.value > ban_up_to.value {
-        if f.node("up-to").is_some() {
-            let message = "a first ban (`for`) would last longer than bans may last (`up-to`)";
-            let problem = Problem::error(codes::OUT_OF_RANGE, message, ban_up_to.place);
-            d.report.push(problem.related(ban_for.place, "`for` stands here"));
-            return None;
-        }
-        ban_up_to.value = ban_for.value;
-    }
+    let (first, up_to) = terms?;
+    let rule = |when| Ban {
+        name: ban::OF_SHIELD.into(),
+        when,
+        kinds: Kinds::USUAL,
+        route: None,
+        first,
+        up_to,
+        observe: false,
+    };
     Some(Shield {
         interfaces: interfaces?,
         attach: attach?,
@@ -173,9 +174,7 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         packets,
         syns,
         client_bandwidth,
-        ban,
-        ban_for: ban_for.value,
-        ban_up_to: ban_up_to.value,
+        ban: ban.map(rule),
         parole: parole?,
         never: never?,
         management_ports: management_ports?,

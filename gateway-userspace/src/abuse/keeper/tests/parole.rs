@@ -107,6 +107,15 @@ fn who_behaves_on_parole_is_free_and_the_offence_stays_counted() {
 }
 
 #[test]
+fn without_its_rule_a_renewed_ban_lasts_as_long_as_before() {
+    let mut bench = on_parole("rule-gone");
+    let settings = Settings { rules: vec![rule("other", 20)], ..bench.settings.clone() };
+    bench.owner().configure(settings);
+    bench.deny(ABUSER, 1);
+    assert_eq!(bench.maps.entry(ABUSER), Some((Some(1), Some(10 * MINUTE), false)));
+}
+
+#[test]
 fn a_refusal_goes_before_good_answers_whichever_is_heard_first() {
     let mut bench = on_parole("abuse-wins");
     bench.deny(ABUSER, 1);

@@ -138,3 +138,22 @@ fn the_ticket_of_any_denial_finds_the_ban_also_when_it_is_over() {
     bench.unban(None, Some(id)).unwrap();
     assert_eq!(by_ticket(&mut bench, "request-19"), Ok(vec![id]));
 }
+
+#[test]
+fn a_ban_tells_its_rule_and_what_that_had_counted_also_after_a_restart() {
+    let mut bench = Bench::new("named");
+    let scan = score::Rule { kinds: [Kind::NotFound].into_iter().collect(), ..rule("scan", 3) };
+    bench.settings.rules.push(score::Rule { terms: Terms { first: MINUTE, up_to: MINUTE }, ..scan });
+    bench.restart();
+    bench.deny(ABUSER, 19);
+    let at = bench.owner().now().instant;
+    for nth in 0..3 {
+        bench.owner().signal(Signal { kind: Kind::NotFound, ..signal(ABUSER, at, nth) });
+    }
+    bench.restart();
+    let [ban] = &bench.bans(false)[..] else { panic!("one ban") };
+    let rule = ban.rule.as_ref().expect("it is by a rule");
+    assert_eq!((&*rule.name, &*rule.when, ban.left_s), ("scan", "3 denials in 10s", Some(60)));
+    assert_eq!(ban.reason, "3 denials in 10s: 3 not-found");
+    assert_eq!((rule.kinds[0].kind, rule.kinds[0].count), (Kind::NotFound, 3));
+}

@@ -8,7 +8,7 @@ use crate::abuse::target::Target;
 /// A bench whose rule only observes.
 fn observing(name: &str) -> Bench {
     let mut bench = Bench::new(name);
-    bench.settings.rule = bench.settings.rule.map(|rule| score::Rule { observe: true, ..rule });
+    bench.settings.rules[0].observe = true;
     let settings = bench.settings.clone();
     bench.owner().configure(settings);
     bench
@@ -47,7 +47,7 @@ fn a_rule_that_observes_bans_nobody_and_makes_no_later_ban_longer() {
     assert_eq!(bench.bans(false)[0].offence, 1, "the first was felt by nobody");
     bench.restart();
     let mut armed = bench.settings.clone();
-    armed.rule = armed.rule.map(|rule| score::Rule { observe: false, ..rule });
+    armed.rules[0].observe = false;
     bench.owner().configure(armed);
     bench.deny(ABUSER, 20);
     assert_eq!(bench.maps.entry(ABUSER), Some((Some(3), Some(10 * MINUTE), false)));

@@ -5,8 +5,7 @@ use crate::abuse::ban::By;
 
 fn spawn(enforcer: Box<dyn Enforcer>) -> Keeper {
     let settings = Settings {
-        rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10), observe: false }),
-        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
+        rules: vec![rule("shield", 20)],
         enforce: true,
         parole: None,
         capacity: 262_144,
