@@ -13,6 +13,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
@@ -40,10 +41,12 @@ pub enum Record {
     Ban(Box<BanRecord>),
     /// A ban's end.
     End { id: u32, state: State, at_ms: u64, packets: u64, bytes: u64 },
-    /// What a shadow ban would have done in an hour of Unix time, all of it; without a ban, what those would have that
-    /// are over. `seen` is what the kernel had counted by then.
+    /// What a shadow ban would have done in an hour of Unix time, all of it; without a ban, what those of the rule, or
+    /// those by hand, would have that are over. `seen` is what the kernel had counted by then.
     Harm {
         ban: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<Arc<str>>,
         hour: u64,
         #[serde(flatten)]
         harm: Harm,

@@ -226,10 +226,22 @@ pub struct ListShadows {}
 pub struct Shadows {
     /// Those in force, newest first.
     pub shadows: Vec<Shadow>,
+    /// What those of each rule would have done, in force or over.
+    pub rules: Vec<ShadowRule>,
     /// What those would have done that are over, or drop by now.
     pub over: Harm,
     /// All together.
     pub total: Harm,
+}
+
+/// The shadow bans of one rule.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ShadowRule {
+    /// `NAME` of `[ban.NAME]`, or `shield`.
+    pub rule: String,
+    /// What they would have dropped.
+    #[serde(flatten)]
+    pub harm: Harm,
 }
 
 /// One shadow ban.

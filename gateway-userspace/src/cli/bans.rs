@@ -74,7 +74,7 @@ fn list(bans: &Bans) -> String {
 }
 
 fn shadows(report: &Shadows) -> String {
-    let Shadows { shadows, over, total } = report;
+    let Shadows { shadows, rules, over, total } = report;
     if shadows.is_empty() && *total == Harm::default() {
         return "nothing is observed\n".into();
     }
@@ -89,6 +89,9 @@ fn shadows(report: &Shadows) -> String {
     };
     for shadow in shadows {
         row(shadow.id.to_string(), &shadow.target, &shadow.since, &shadow.harm, &shadow.reason);
+    }
+    for rule in rules {
+        row("-".into(), &format!("all by rule {}", rule.rule), "-", &rule.harm, "-");
     }
     row("-".into(), "over by now", "-", over, "-");
     row("-".into(), "all", "-", total, "-");
@@ -182,7 +185,7 @@ mod tests {
     use super::*;
     use crate::abuse::receipt::Counted;
     use crate::abuse::signal::{Evidence, Kind};
-    use crate::admin::api::Shadow;
+    use crate::admin::api::{Shadow, ShadowRule};
 
     fn ban() -> Ban {
         Ban {
@@ -264,16 +267,19 @@ mod tests {
             harm,
             arm: Some("portcullis promote 7".into()),
         };
-        let text = shadows(&Shadows { shadows: vec![shadow], over: Harm::default(), total: harm });
+        let rules = vec![ShadowRule { rule: "login".into(), harm }];
+        let text = shadows(&Shadows { shadows: vec![shadow], rules, over: Harm::default(), total: harm });
         let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
         let mut next = || lines.next().expect("a line");
         assert_eq!(next(), "in the last 24 hours shadow bans would have dropped:");
         assert_eq!(next(), "id target since packets bytes requests good logins refused reason");
         assert_eq!(next(), "7 203.0.113.9 2026-11-22T05:20:00.000Z 412 51093 14 3 1 9 20 denials in 10s");
+        assert_eq!(next(), "- all by rule login - 412 51093 14 3 1 9 -");
         assert_eq!(next(), "- over by now - 0 0 0 0 0 0 -");
         assert_eq!(next(), "- all - 412 51093 14 3 1 9 -");
         assert_eq!(next(), "arm one with: portcullis promote ID");
-        let nothing = Shadows { shadows: vec![], over: Harm::default(), total: Harm::default() };
+        let nothing =
+            Shadows { shadows: vec![], rules: vec![], over: Harm::default(), total: Harm::default() };
         assert_eq!(shadows(&nothing), "nothing is observed\n");
     }
 

@@ -99,9 +99,9 @@ impl Owner {
                     self.ledger.end(id, from_ms(at_ms), state, Drops { packets, bytes });
                     self.forget_old();
                 }
-                Record::Harm { ban, hour, harm, seen_packets, seen_bytes } => {
+                Record::Harm { ban, rule, hour, harm, seen_packets, seen_bytes } => {
                     let seen = Drops { packets: seen_packets, bytes: seen_bytes };
-                    self.replay_harm(ban, hour, harm, seen);
+                    self.replay_harm(ban, rule, hour, harm, seen);
                 }
                 Record::Renew { id, at_ms, until_ms, offence } => {
                     self.replay_renewal(now, id, from_ms(at_ms), from_ms(until_ms), offence);

@@ -5,7 +5,7 @@
 //! state file when the hour is over, when the ban ends and when the process does, so a crash loses at most an hour of
 //! requests, and no packets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -25,6 +25,8 @@ use crate::observe::timestamp;
 
 /// Hours that all bans together remember apart; above that a ban's new hours are added to its last one.
 const HOURS_MAX: usize = 65_536;
+/// Rules whose bans that are over are remembered apart; those of others count as made by hand. Reloads bring new names.
+const PAST_RULES_MAX: usize = 64;
 /// Bans that one answer lists at most, the newest.
 const LISTED_MAX: usize = 10_000;
 
@@ -32,8 +34,8 @@ const LISTED_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     by_ban: HashMap<u32, Watch>,
-    /// Of bans that are over, or drop by now.
-    past: Hours,
+    /// Of bans that are over, or drop by now: by their rule, or by hand.
+    past: BTreeMap<Option<Arc<str>>, Hours>,
     /// The hour that what is counted now belongs to.
     hour: u64,
     /// Hours that bans remember.
@@ -151,8 +153,13 @@ impl Owner {
     fn let_go(&mut self, id: u32) {
         let Some(watch) = self.watches.by_ban.remove(&id) else { return };
         self.watches.hours -= watch.hours.count();
+        let mut rule = self.ledger.get(id).and_then(rule_of);
+        if self.watches.past.len() >= PAST_RULES_MAX && !self.watches.past.contains_key(&rule) {
+            rule = None;
+        }
+        let past = self.watches.past.entry(rule).or_default();
         for (hour, harm) in watch.hours.iter() {
-            self.watches.past.add(hour, harm);
+            past.add(hour, harm);
         }
     }
 
@@ -164,7 +171,10 @@ impl Owner {
         }
         self.file_all();
         self.watches.hour = hour;
-        self.watches.past.forget(hour);
+        self.watches.past.retain(|_, past| {
+            past.forget(hour);
+            past.count() > 0
+        });
         let mut hours = 0;
         for watch in self.watches.by_ban.values_mut() {
             watch.hours.forget(hour);
@@ -184,7 +194,7 @@ impl Owner {
         self.gather(ban);
         let Some(watch) = self.watches.by_ban.get_mut(&ban) else { return };
         if let Some(hour) = watch.unwritten.take() {
-            let record = record(Some(ban), hour, watch.hours.of(hour), watch.seen);
+            let record = record(ban, hour, watch.hours.of(hour), watch.seen);
             self.write(&record);
         }
     }
@@ -219,6 +229,7 @@ impl Owner {
         let mut ids: Vec<u32> = self.watches.by_ban.keys().copied().collect();
         ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
         let mut total = Harm::default();
+        let mut by_rule: BTreeMap<Arc<str>, Harm> = BTreeMap::new();
         let mut shadows = Vec::new();
         for id in ids {
             let Some(harm) = self.harm_of(id) else { continue };
@@ -226,6 +237,9 @@ impl Owner {
             let (Some(ban), Some(watch)) = (self.ledger.get(id), self.watches.by_ban.get(&id)) else {
                 continue;
             };
+            if let Some(rule) = rule_of(ban) {
+                *by_rule.entry(rule).or_default() += harm;
+            }
             if shadows.len() < LISTED_MAX {
                 shadows.push(api::Shadow {
                     id,
@@ -240,9 +254,17 @@ impl Owner {
             }
         }
         self.turn_hour();
-        let over = self.watches.past.sum(self.watches.hour);
+        let mut over = Harm::default();
+        for (rule, past) in &self.watches.past {
+            let harm = past.sum(self.watches.hour);
+            over += harm;
+            if let Some(rule) = rule {
+                *by_rule.entry(rule.clone()).or_default() += harm;
+            }
+        }
         total += over;
-        api::Shadows { shadows, over, total }
+        let rules = by_rule.into_iter().map(|(rule, harm)| api::ShadowRule { rule: rule.to_string(), harm });
+        api::Shadows { shadows, rules: rules.collect(), over, total }
     }
 
     // === impl Owner: over a restart ===
@@ -254,8 +276,17 @@ impl Owner {
     }
 
     /// What an hour was.
-    pub(super) fn replay_harm(&mut self, ban: Option<u32>, hour: u64, harm: Harm, seen: Drops) {
-        let Some(ban) = ban else { return self.watches.past.set(hour, harm) };
+    pub(super) fn replay_harm(
+        &mut self,
+        ban: Option<u32>,
+        rule: Option<Arc<str>>,
+        hour: u64,
+        harm: Harm,
+        seen: Drops,
+    ) {
+        let Some(ban) = ban else {
+            return self.watches.past.entry(rule).or_default().set(hour, harm);
+        };
         let Some(since) = self.ledger.active_mut(ban).map(|ban| ban.since) else { return };
         let all = &self.counters.shadow;
         let watch = self.watches.by_ban.entry(ban).or_insert_with(|| Watch::new(ban, since, seen, all));
@@ -281,15 +312,29 @@ impl Owner {
 
     /// The lines that say all of it.
     pub(super) fn harm_records(&self) -> impl Iterator<Item = Record> {
-        let past = self.watches.past.iter().map(|(hour, harm)| record(None, hour, harm, Drops::default()));
+        let past = self.watches.past.iter().flat_map(|(rule, past)| {
+            past.iter().map(|(hour, harm)| Record::Harm {
+                ban: None,
+                rule: rule.clone(),
+                hour,
+                harm,
+                seen_packets: 0,
+                seen_bytes: 0,
+            })
+        });
         let bans = self.watches.by_ban.iter().flat_map(|(ban, watch)| {
-            watch.hours.iter().map(|(hour, harm)| record(Some(*ban), hour, harm, watch.seen))
+            watch.hours.iter().map(|(hour, harm)| record(*ban, hour, harm, watch.seen))
         });
         past.chain(bans)
     }
 }
 
-fn record(ban: Option<u32>, hour: u64, harm: Harm, seen: Drops) -> Record {
+/// The rule that made a ban; none: an operator did, or nobody knows.
+fn rule_of(ban: &Ban) -> Option<Arc<str>> {
+    ban.rule.as_deref().map(|rule| rule.name.clone())
+}
+
+fn record(ban: u32, hour: u64, harm: Harm, seen: Drops) -> Record {
     let Drops { packets: seen_packets, bytes: seen_bytes } = seen;
-    Record::Harm { ban, hour, harm, seen_packets, seen_bytes }
+    Record::Harm { ban: Some(ban), rule: None, hour, harm, seen_packets, seen_bytes }
 }

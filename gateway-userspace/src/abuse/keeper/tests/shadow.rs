@@ -203,6 +203,30 @@ fn while_the_shield_observes_every_ban_is_reported_until_it_drops() {
 }
 
 #[test]
+fn a_rule_that_observes_is_reported_over_all_its_bans() {
+    let mut bench = Bench::new("by-rule");
+    bench.settings.rules =
+        ["scan", "login"].map(|name| score::Rule { observe: true, ..rule(name, 20) }).into();
+    bench.settings.rules[1].kinds = [Kind::Unauthenticated].into_iter().collect();
+    bench.restart();
+    bench.observe("198.51.100.7").unwrap();
+    bench.deny(ABUSER, 20);
+    bench.deny("203.0.113.8", 20);
+    for address in ["198.51.100.7", ABUSER, "203.0.113.8"] {
+        came_through(&mut bench, address, MIX);
+    }
+    bench.unban(None, Some(2)).unwrap();
+    bench.owner().close();
+    for _ in 0..3 {
+        let report = bench.owner().shadows();
+        let rules: Vec<_> = report.rules.iter().map(|rule| (&*rule.rule, counts(&rule.harm))).collect();
+        assert_eq!(rules, [("scan", (6, 2, 18, 30, 50))]);
+        assert_eq!((counts(&report.over), report.total.requests), ((3, 1, 9, 15, 20), 45));
+        bench.restart();
+    }
+}
+
+#[test]
 fn a_shadow_ban_is_promoted_for_the_time_it_has_left_unless_it_would_have_done_harm() {
     let mut bench = observing("promote");
     bench.deny(ABUSER, 20);
