@@ -22,6 +22,7 @@ mod history;
 mod key;
 mod offender;
 mod output;
+mod promote;
 mod reload;
 mod rollback;
 mod routes;
@@ -141,6 +142,8 @@ enum Verb {
     Suppress(suppress::Arguments),
     /// Say where a client was served, or who was served at an address, and which bans there are and were.
     Offender(offender::Arguments),
+    /// Have a shadow ban drop what it only counted.
+    Promote(promote::Arguments),
     /// Never drop anything from an address or a network.
     Allow(allow::Arguments),
     /// Read lists of addresses, and write them in other formats.
@@ -198,6 +201,7 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Bans(arguments) => bans::run(common, output, &arguments),
         Verb::Suppress(arguments) => suppress::run(common, output, &arguments),
         Verb::Offender(arguments) => offender::run(common, output, &arguments),
+        Verb::Promote(arguments) => promote::run(common, output, &arguments),
         Verb::Allow(arguments) => allow::run(common, output, &arguments),
         Verb::Deny(arguments) => deny::run(common, output, &arguments),
         Verb::Budget(arguments) => budget::run(common, output, &arguments),

@@ -13,6 +13,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use super::counters::Counters;
+use super::keeper::Message;
 use super::signal::Signal;
 use super::target::Subject;
 use super::told::Told;
@@ -21,12 +22,12 @@ use super::told::Told;
 pub const PENDING_MAX: u32 = 1024;
 
 /// A worker's end of the queue. Made by [`super::keeper::Handle::reporter`], one for each worker.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reporter {
-    sender: mpsc::Sender<super::keeper::Message>,
+    sender: mpsc::Sender<Message>,
     pending: Arc<AtomicU32>,
     pending_seen: Arc<AtomicU32>,
-    told: Told,
+    told: Arc<Told>,
     counters: Arc<Counters>,
 }
 
@@ -47,8 +48,8 @@ pub struct InFlight<T> {
 }
 
 impl Reporter {
-    pub(super) fn new(sender: mpsc::Sender<super::keeper::Message>, counters: Arc<Counters>) -> Reporter {
-        let told = Told::new(Instant::now());
+    pub(super) fn new(sender: mpsc::Sender<Message>, counters: Arc<Counters>) -> Reporter {
+        let told = Arc::new(Told::new(Instant::now()));
         Reporter { sender, pending: Arc::default(), pending_seen: Arc::default(), told, counters }
     }
 
@@ -56,9 +57,7 @@ impl Reporter {
     ///
     /// Costs two atomic operations and a push; a futex wake when the keeper sleeps.
     pub fn report(&self, signal: Signal) {
-        let in_flight = InFlight::begin(signal, &self.pending);
-        let sent = in_flight.is_some_and(|it| self.sender.send(super::keeper::Message::Signal(it)).is_ok());
-        if !sent {
+        if !self.send(signal, &self.pending, Message::Signal) {
             self.counters.signals_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -72,10 +71,19 @@ impl Reporter {
             return;
         }
         let seen = Seen { source, who: Subject { auth: auth.clone(), principal: principal.clone() } };
-        if let Some(in_flight) = InFlight::begin(seen, &self.pending_seen) {
-            // Without a keeper nobody is banned, and nobody needs to know.
-            let _ = self.sender.send(super::keeper::Message::Seen(in_flight));
-        }
+        // Without a keeper nobody is banned, and nobody needs to know.
+        self.send(seen, &self.pending_seen, Message::Seen);
+    }
+
+    /// Says that the client of this ban was let through and behaved, under the same terms as a signal. If that is lost,
+    /// the ban goes on.
+    pub fn behaved(&self, ban: u32) {
+        self.send(ban, &self.pending, Message::Behaved);
+    }
+
+    fn send<T>(&self, what: T, pending: &Arc<AtomicU32>, message: fn(InFlight<T>) -> Message) -> bool {
+        let in_flight = InFlight::begin(what, pending);
+        in_flight.is_some_and(|it| self.sender.send(message(it)).is_ok())
     }
 }
 
@@ -102,7 +110,6 @@ impl<T> Drop for InFlight<T> {
 mod tests {
     use std::time::Instant;
 
-    use super::super::keeper::Message;
     use super::super::signal::Kind;
     use super::*;
 

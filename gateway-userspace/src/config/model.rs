@@ -343,6 +343,8 @@ pub struct Route {
     pub headers: policy::response_headers::config::Config,
     /// Fields that its upstream gets.
     pub upstream_headers: Vec<policy::upstream_headers::Field>,
+    /// Whether clients log in here, default false.
+    pub login: bool,
     /// Whether its requests are in the access log, default true.
     pub log: bool,
 }
@@ -396,6 +398,8 @@ pub struct Shield {
     pub ban: Option<Ban>,
     /// How many other good clients a ban by rule may cut, default none.
     pub collateral: u32,
+    /// How often somebody is let through in the last third of a ban by rule, default 30 s; none: never.
+    pub parole: Option<Duration>,
     /// Prefixes that are never banned and never dropped.
     pub never: Vec<IpNet>,
     /// Whether ranges of large CDNs are among them (default).

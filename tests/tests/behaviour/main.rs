@@ -23,6 +23,7 @@ mod paths;
 mod provider;
 mod refusals;
 mod routing;
+mod shadow;
 mod slow_clients;
 mod tables;
 mod tls;

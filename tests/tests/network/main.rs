@@ -11,6 +11,8 @@ mod floods;
 mod ipv6;
 mod lists;
 mod matrix;
+mod parole;
 mod receipts;
+mod shadow;
 mod spoof;
 mod stage;

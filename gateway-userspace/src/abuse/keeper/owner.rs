@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use super::Settings;
+use super::shadow::Watches;
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
 use crate::abuse::counters::Counters;
 use crate::abuse::crowd::{Crowds, Others};
 use crate::abuse::enforcer::{Drops, Enforcer, Lease};
 use crate::abuse::exempt::{Because, Exempt};
+use crate::abuse::parole::Parole;
 use crate::abuse::receipt::{self, Receipts, RuleAtBan};
 use crate::abuse::reporter::Seen;
 use crate::abuse::score::{Offence, Scores};
@@ -43,6 +45,7 @@ pub struct Owner {
     /// What the kernel's allowlist was told.
     pub(super) in_allowlist: BTreeSet<IpNet>,
     pub(super) deny: Arc<deny::Shared>,
+    pub(super) watches: Watches,
     pub(super) counters: Arc<Counters>,
     pub(super) surroundings_seen: Instant,
     pub(super) complained: Option<Instant>,
@@ -67,6 +70,9 @@ impl Owner {
         if self.next_end().is_some_and(|end| end <= now.instant) {
             self.expire();
         }
+        if self.breaks_parole(now, host, &signal) {
+            return;
+        }
         // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
         if self.is_covered(host, false) || self.is_of_a_banned_client(&signal, host) {
             return;
@@ -88,7 +94,8 @@ impl Owner {
         let nth = self.ledger.next_offence(&target, now.wall);
         let duration = offence.rule.terms.of(nth);
         let id = self.ledger.take_id();
-        let enforced = match self.install(&target, Some(duration), id, offence.rule.observe) {
+        let parole = self.parole_of(&target, duration);
+        let enforced = match self.install(&target, Some(duration), id, offence.rule.observe, parole) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(
@@ -119,6 +126,8 @@ impl Owner {
             until: now.wall.checked_add(duration),
             lease_end: now.instant.checked_add(duration),
             offence: nth,
+            parole,
+            renewed: None,
             latency_us,
             drops: Drops::default(),
         };
@@ -135,11 +144,18 @@ impl Owner {
         left: Option<Duration>,
         ban_id: u32,
         observed: bool,
+        parole: Option<Parole>,
     ) -> Result<Enforced, String> {
         let observe = observed || !self.settings.enforce;
         let in_kernel = target.prefix().is_some() && self.enforcer.in_kernel();
         if let Some(prefix) = target.prefix()
-            && let Err(error) = self.enforcer.install(&Lease { prefix, left, ban_id, observe })
+            && let Err(error) = self.enforcer.install(&Lease {
+                prefix,
+                left,
+                ban_id,
+                observe,
+                parole: parole.filter(|_| !observe),
+            })
         {
             self.counters.enforcer_failures.fetch_add(1, Relaxed);
             return Err(error);
@@ -153,9 +169,7 @@ impl Owner {
 
     /// Everything that a new ban means outside the kernel.
     pub(super) fn enact(&mut self, ban: Ban) {
-        if ban.enforced != Enforced::Observed {
-            self.deny.ban(&ban.target, ban.lease_end);
-        }
+        self.tell_layer_7(&ban, false);
         let record = self.record_of(&ban);
         self.ledger.enact(ban);
         self.count_active();
@@ -168,6 +182,7 @@ impl Owner {
         else {
             return Ok(());
         };
+        self.unwatch(id);
         let now = self.now();
         let drops = self.enforcer.drops(id);
         let Drops { packets, bytes } = drops;
@@ -222,6 +237,7 @@ impl Owner {
         self.enforcer.tick();
         self.crowds.turn(now.instant);
         self.suppressions.sweep(now.wall);
+        self.turn_hour();
         self.ledger.offenders_mut().sweep(now.wall);
         self.flush();
         if self.journal.as_ref().is_some_and(Journal::wants_compaction) {
@@ -231,6 +247,7 @@ impl Owner {
 
     /// The last thing it does.
     pub(super) fn close(&mut self) {
+        self.file_all();
         self.flush();
     }
 
@@ -285,7 +302,7 @@ impl Owner {
         for id in self.ledger.active().map(|ban| ban.id).collect::<Vec<_>>() {
             let Some(ban) = self.ledger.get(id).cloned() else { continue };
             let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
-            match self.install(&ban.target, left, id, ban.observed) {
+            match self.install(&ban.target, left, id, ban.observed, ban.parole) {
                 Ok(enforced) => self.moved(id, enforced),
                 Err(error) => self.complain(now, &format!("cannot change ban {id} in the kernel: {error}")),
             }
@@ -295,12 +312,10 @@ impl Owner {
     /// A ban holds somewhere else from now on.
     pub(super) fn moved(&mut self, id: u32, enforced: Enforced) {
         let Some(ban) = self.ledger.active_mut(id) else { return };
+        let has_dropped = ban.enforced != Enforced::Observed;
         ban.enforced = enforced;
-        if enforced == Enforced::Observed {
-            self.deny.lift(&ban.target);
-        } else {
-            self.deny.ban(&ban.target, ban.lease_end);
-        }
+        let ban = ban.clone();
+        self.tell_layer_7(&ban, has_dropped);
     }
 
     pub(super) fn now(&self) -> Now {

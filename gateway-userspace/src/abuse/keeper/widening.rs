@@ -44,7 +44,7 @@ impl Owner {
         let offence = self.ledger.next_offence(&target, now.wall);
         let duration = rule.terms.of(offence).max(longest);
         let id = self.ledger.take_id();
-        let enforced = match self.install(&target, Some(duration), id, false) {
+        let enforced = match self.install(&target, Some(duration), id, false, None) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(
@@ -76,6 +76,8 @@ impl Owner {
             lease_end: now.instant.checked_add(duration),
             offence,
             latency_us: None,
+            parole: None,
+            renewed: None,
             drops: Drops::default(),
         };
         for before in replaced {

@@ -99,6 +99,7 @@ pub fn of_route(route: &Route) -> Vec<(String, String)> {
         requests,
         headers,
         upstream_headers,
+        login,
         log,
     } = route;
     let mut values = vec![pair("match", joined(matches.iter().map(|pattern| show_pattern(&pattern.value))))];
@@ -124,6 +125,7 @@ pub fn of_route(route: &Route) -> Vec<(String, String)> {
         pair("max-parts", parts_max.unwrap_or(0)),
         pair("min-upload-rate", format!("{}/s", show_size(*body_rate_min))),
         pair("upload-grace", show_duration(*body_grace)),
+        pair("login", login),
         pair("log", log),
     ]);
     values.extend(of_headers("headers.", headers));
@@ -268,6 +270,7 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         client_bandwidth,
         ban,
         collateral,
+        parole,
         never,
         cdn,
         management_ports,
@@ -289,6 +292,7 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         pair("syns", budget(syns)),
         pair("client-bandwidth", joined(client_bandwidth.iter().map(|bits| show_bit_rate(bits.value)))),
         pair("collateral", collateral),
+        pair("parole", parole.map_or_else(|| "off".into(), show_duration)),
         pair("never", joined(never)),
         pair("cdn", cdn),
         pair("management-ports", joined(management_ports)),
