@@ -6,6 +6,7 @@ pub mod capture;
 pub mod chromium;
 pub mod curl;
 pub mod echo;
+pub mod fail2ban;
 pub mod figures;
 pub mod gateway;
 pub mod golden;

@@ -2,7 +2,7 @@
 //!
 //! Pure: time comes in, nothing goes out. The keeper writes to the kernel and to the state file what happens here.
 //! Two bans may overlap (an operator's /16 and a rule's /32 in it), but there is one ban for each target.
-//! Memory: about 250 bytes for each ban in force, of which there are at most `capacity`, and [`ENDED_MAX`] that are over.
+//! Memory: about 270 bytes for each ban in force, of which there are at most `capacity`, and [`ENDED_MAX`] that are over.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -11,12 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ipnet::IpNet;
 
+use super::crowd::Others;
 use super::enforcer::Drops;
 use super::offender::Offenders;
 use super::parole::Parole;
 use super::prefix_map::PrefixMap;
 use super::receipt::RuleAtBan;
-use super::target::Target;
+use super::target::{Subject, Target};
 
 /// Bans that are over and can still be looked at.
 pub const ENDED_MAX: usize = 1_024;
@@ -101,6 +102,10 @@ pub struct Ban {
     pub reason: Box<str>,
     /// The rule that was met, and by what; none for an operator's ban, and for one that a release before 2 made.
     pub rule: Option<Arc<RuleAtBan>>,
+    /// Who else was served there when it was made; none: nobody looked.
+    pub others: Option<Arc<Others>>,
+    /// The bans that it took the place of, and theirs.
+    pub derived_from: Box<[u32]>,
     /// Who made it.
     pub by: By,
     /// Where it holds.
@@ -164,8 +169,8 @@ impl Terms {
 pub struct Ledger {
     active: HashMap<u32, Ban>,
     by_prefix: PrefixMap<u32>,
-    /// Those that hold for one client at layer 7.
-    by_client: HashMap<Target, u32>,
+    /// Those that hold for one client at layer 7, from these addresses or from everywhere.
+    by_client: HashMap<Subject, Vec<(Option<IpNet>, u32)>>,
     leases: BTreeSet<(Instant, u32)>,
     ended: VecDeque<Ban>,
     offenders: Offenders,
@@ -228,11 +233,15 @@ impl Ledger {
         {
             self.offenders.set(ban.target.clone(), ban.offence, until);
         }
-        let replaced = match ban.target.prefix() {
-            Some(prefix) => self.by_prefix.insert(prefix, ban.id),
-            None => self.by_client.insert(ban.target.clone(), ban.id),
-        };
-        debug_assert!(replaced.is_none_or(|id| id == ban.id), "one ban for each target");
+        debug_assert!(self.exact(&ban.target).is_none(), "one ban for each target");
+        match &ban.target {
+            Target::Prefix(prefix) => {
+                self.by_prefix.insert(*prefix, ban.id);
+            }
+            Target::Subject { who, at } => {
+                self.by_client.entry(who.clone()).or_default().push((*at, ban.id));
+            }
+        }
         if let Some(end) = ban.lease_end {
             self.leases.insert((end, ban.id));
         }
@@ -243,10 +252,19 @@ impl Ledger {
     /// the source's next one longer.
     pub fn end(&mut self, id: u32, now: SystemTime, state: State, drops: Drops) -> Option<&Ban> {
         let mut ban = self.active.remove(&id)?;
-        match ban.target.prefix() {
-            Some(prefix) => self.by_prefix.remove(&prefix),
-            None => self.by_client.remove(&ban.target),
-        };
+        match &ban.target {
+            Target::Prefix(prefix) => {
+                self.by_prefix.remove(prefix);
+            }
+            Target::Subject { who, .. } => {
+                if let Some(bans) = self.by_client.get_mut(who) {
+                    bans.retain(|(_, ban)| *ban != id);
+                    if bans.is_empty() {
+                        self.by_client.remove(who);
+                    }
+                }
+            }
+        }
         if let Some(end) = ban.lease_end {
             self.leases.remove(&(end, id));
         }
@@ -291,16 +309,30 @@ impl Ledger {
 
     /// The ban in force for exactly this target.
     pub fn exact(&self, target: &Target) -> Option<&Ban> {
-        let id = match target.prefix() {
-            Some(prefix) => self.by_prefix.get(&prefix),
-            None => self.by_client.get(target),
+        let id = match target {
+            Target::Prefix(prefix) => self.by_prefix.get(prefix).copied(),
+            Target::Subject { who, at } => {
+                self.by_client.get(who)?.iter().find(|(place, _)| place == at).map(|(_, id)| *id)
+            }
         };
-        id.and_then(|id| self.active.get(id))
+        self.active.get(&id?)
+    }
+
+    /// The bans in force of this client that hold when it comes from the host.
+    pub fn of_client(&self, who: &Subject, host: IpNet) -> impl Iterator<Item = &Ban> {
+        let bans = self.by_client.get(who).into_iter().flatten();
+        let here = bans.filter(move |(at, _)| at.is_none_or(|at| at.contains(&host)));
+        here.filter_map(|(_, id)| self.active.get(id))
     }
 
     /// A ban by its id, in force or over.
     pub fn get(&self, id: u32) -> Option<&Ban> {
         self.active.get(&id).or_else(|| self.ended.iter().rev().find(|ban| ban.id == id))
+    }
+
+    /// The bans in force that took the place of this one.
+    pub fn derived_from(&self, id: u32) -> impl Iterator<Item = &Ban> {
+        self.active.values().filter(move |ban| ban.derived_from.contains(&id))
     }
 
     /// The bans in force, in no order.

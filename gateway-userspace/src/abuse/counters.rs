@@ -18,6 +18,10 @@ pub struct Counters {
     pub signals_dropped: AtomicU64,
     /// Rules met by a source that is never banned.
     pub exempted: AtomicU64,
+    /// Rules met where a ban would have cut too many good clients.
+    pub collateral: AtomicU64,
+    /// Rules met by somebody whom an operator does not want it to ban.
+    pub suppressed: AtomicU64,
     /// Bans by rule.
     pub bans_by_rule: AtomicU64,
     /// Bans by an operator.

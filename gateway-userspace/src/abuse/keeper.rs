@@ -1,7 +1,7 @@
 //! The one thread that decides about bans.
 //!
 //! It owns scores, ledger, exemptions, evidence, state file and the enforcer, so none of them needs a lock. It sleeps
-//! on one channel, through which signals and operators' questions come, and wakes for nothing else but the next ban's
+//! on one channel, through which signals, clients that were served and operators' questions come, and wakes for nothing else but the next ban's
 //! end and once a second for the housekeeping. From the denial that meets a rule to the entry in the kernel there is
 //! one wake-up of this thread and one map update.
 
@@ -12,8 +12,11 @@ mod promote;
 mod refusal;
 mod restore;
 mod shadow;
+mod suppression;
 #[cfg(test)]
 mod tests;
+mod verdict;
+mod widening;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +31,7 @@ use super::ban::By;
 use super::counters::Counters;
 use super::enforcer::Enforcer;
 use super::exempt::Because;
-use super::reporter::{InFlight, Reporter};
+use super::reporter::{InFlight, Reporter, Seen};
 use super::signal::Signal;
 use super::{deny, score, state};
 use crate::admin::api;
@@ -50,6 +53,8 @@ pub struct Settings {
     pub parole: Option<Duration>,
     /// Most bans in force.
     pub capacity: usize,
+    /// How many good clients a ban by rule may cut beside the one that it is meant for.
+    pub collateral: u32,
     /// Who is never banned: `never`, trusted proxies, upstream targets. Loopback and the surroundings come by themselves.
     pub exempt: Vec<(IpNet, Because)>,
 }
@@ -69,6 +74,8 @@ pub enum Message {
     Signal(InFlight<Signal>),
     /// The client of a ban was let through on parole, and behaved.
     Behaved(InFlight<u32>),
+    /// A client that was served.
+    Seen(InFlight<Seen>),
     /// A question or a command, which answers through what it captured.
     Ask(Box<dyn FnOnce(&mut Owner) + Send>),
     /// The end: write everything down and go.
@@ -129,6 +136,7 @@ fn run(mut owner: Owner, receiver: &mpsc::Receiver<Message>) {
         match receiver.recv_timeout(wake.saturating_duration_since(Instant::now())) {
             Ok(Message::Signal(in_flight)) => guarded(&mut owner, |owner| owner.signal(in_flight.arrive())),
             Ok(Message::Behaved(ban)) => guarded(&mut owner, |owner| owner.behaved(ban.arrive())),
+            Ok(Message::Seen(in_flight)) => guarded(&mut owner, |owner| owner.seen(&in_flight.arrive())),
             Ok(Message::Ask(question)) => guarded(&mut owner, question),
             Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Err(mpsc::RecvTimeoutError::Timeout) => guarded(&mut owner, Owner::expire),
@@ -226,6 +234,21 @@ impl Handle {
     /// `portcullis unban`
     pub async fn unban(&self, request: api::Unban) -> Result<api::Changed, Refusal> {
         self.ask(move |owner| owner.unban(&request)).await?
+    }
+
+    /// `portcullis suppress --list`
+    pub async fn suppressions(&self) -> Result<api::Suppressions, Refusal> {
+        Ok(self.ask(Owner::suppressions).await?)
+    }
+
+    /// `portcullis suppress --remove`
+    pub async fn unsuppress(&self, request: api::Unsuppress) -> Result<api::Changed, Refusal> {
+        self.ask(move |owner| owner.unsuppress(&request)).await?
+    }
+
+    /// `portcullis offender`
+    pub async fn offender(&self, request: api::GetOffender) -> Result<api::Offender, Refusal> {
+        self.ask(move |owner| owner.offender(&request)).await?
     }
 
     /// `portcullis allow`

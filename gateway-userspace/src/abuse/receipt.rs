@@ -26,6 +26,9 @@ pub struct RuleAtBan {
     pub kinds: Vec<Counted>,
     /// Milliseconds from the first of these denials to the last.
     pub span_ms: u64,
+    /// Microseconds of CPU time that they cost the gateway, as far as it was measured.
+    #[serde(default)]
+    pub cost_us: u64,
 }
 
 /// Denials of one kind.
@@ -46,6 +49,7 @@ impl RuleAtBan {
             route: offence.rule.route.clone(),
             kinds: offence.kinds.iter().map(|(kind, count)| Counted { kind: *kind, count: *count }).collect(),
             span_ms: u64::try_from(offence.span.as_millis()).unwrap_or(u64::MAX),
+            cost_us: u64::try_from(offence.cost.as_micros()).unwrap_or(u64::MAX),
         }
     }
 
@@ -124,6 +128,10 @@ pub fn clamp(evidence: &mut Evidence) {
     }
     // A longer fingerprint can only come from a state file that somebody wrote.
     evidence.ja4.take_if(|ja4| ja4.len() > 64);
+    // A name that is cut would be somebody else's.
+    if evidence.principal.as_ref().is_some_and(|principal| principal.len() > 256) {
+        evidence.auth = None;
+    }
     for shared in [&mut evidence.route, &mut evidence.principal].into_iter().flatten() {
         if shared.len() > 256 {
             *shared = shared[..shared.floor_char_boundary(256)].into();
@@ -147,6 +155,7 @@ mod tests {
             status: 401,
             reason: "no-token".into(),
             route: None,
+            auth: None,
             principal: None,
             ja4: None,
         }

@@ -3,7 +3,8 @@
 //! A sliding window for each rule, exact: the rule "20 denials in 10s" is met by the 20th denial that comes at most 10 s
 //! after the first of the twenty, and by nothing before. (A decaying sum would be smaller, but nobody could check a
 //! receipt by counting its lines.) After an offence the rule's window is empty again, so the next one takes as many
-//! denials as the first. Rules do not know of each other: one denial counts for each that names its kind and route.
+//! denials as the first. A rule may also ask for CPU time, "500ms cpu in 10s": denials are added up by what each cost, in
+//! steps of a thousandth of its time. Rules do not know of each other: one denial counts for each that names its kind and route.
 //!
 //! Memory is bounded by two generations. A source that is seen goes to the current one; when that is full or as old as
 //! the longest window, it becomes the previous one, and what was previous is forgotten: sources that were quiet for at
@@ -34,33 +35,42 @@ const STAMPS_PER_GENERATION: usize = 1 << 20;
 /// Most requests that one generation keeps.
 const EVIDENCE_PER_GENERATION: usize = 16_384;
 
+/// What a rule asks for within its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// So many denials, 1 to [`DENIALS_MAX`]; more count as that many.
+    Denials(u32),
+    /// Denials that have cost the gateway so much CPU time.
+    Cpu(Duration),
+}
+
 /// `"20 denials in 10s"`, of some kinds, on a route or on all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// `NAME` of `[ban.NAME]`, or `shield`.
     pub name: Arc<str>,
-    /// Denials, 1 to [`DENIALS_MAX`]; more count as that many.
-    pub denials: u32,
-    /// Within this time.
+    /// What it asks for …
+    pub asks: When,
+    /// … within this time.
     pub within: Duration,
     /// Which kinds count.
     pub kinds: Kinds,
     /// Only what was refused on this route; none: everything.
     pub route: Option<Arc<str>>,
-    /// How long a ban by it lasts.
-    pub terms: Terms,
     /// Whether bans by it only count what they would drop.
     pub observe: bool,
+    /// How long a ban by it lasts.
+    pub terms: Terms,
 }
 
 impl Rule {
     /// `20 denials in 10s`
     pub fn when(&self) -> String {
-        format!("{} denials in {}", self.needed(), term::display(self.within))
-    }
-
-    fn needed(&self) -> usize {
-        self.denials.clamp(1, DENIALS_MAX) as usize
+        let asks = match self.asks {
+            When::Denials(count) => format!("{} denials", count.clamp(1, DENIALS_MAX)),
+            When::Cpu(cost) => format!("{}ms cpu", cost.as_millis()),
+        };
+        format!("{asks} in {}", term::display(self.within))
     }
 
     fn counts(&self, kind: Kind, route: Option<&str>) -> bool {
@@ -69,9 +79,9 @@ impl Rule {
 
     /// Whether both count the same, whatever their bans are like.
     fn counts_like(&self, other: &Rule) -> bool {
-        let Rule { name, denials, within, kinds, route, terms: _, observe: _ } = self;
-        (name, denials, within, kinds, route)
-            == (&other.name, &other.denials, &other.within, &other.kinds, &other.route)
+        let Rule { name, asks, within, kinds, route, observe: _, terms: _ } = self;
+        (name, asks, within, kinds, route)
+            == (&other.name, &other.asks, &other.within, &other.kinds, &other.route)
     }
 }
 
@@ -88,6 +98,8 @@ pub struct Offence {
     pub span: Duration,
     /// The denials by kind, most frequent first.
     pub kinds: Vec<(Kind, u32)>,
+    /// What they cost the gateway, CPU time.
+    pub cost: Duration,
     /// The refused requests, oldest first, at most [`EVIDENCE_PER_SOURCE`].
     pub evidence: Vec<Evidence>,
 }
@@ -112,8 +124,25 @@ struct Generation {
 #[derive(Debug)]
 struct Window {
     /// In the order of the rules.
-    denials: Box<[VecDeque<(Instant, Kind)>]>,
+    tallies: Box<[Tally]>,
     evidence: VecDeque<Kept>,
+}
+
+/// What one rule has counted.
+#[derive(Debug, Default)]
+struct Tally {
+    stamps: VecDeque<Stamp>,
+    /// Microseconds.
+    cost_us: u64,
+}
+
+/// A denial, or several of one kind that a rule of CPU time does not tell apart.
+#[derive(Debug)]
+struct Stamp {
+    at: Instant,
+    cost_us: u32,
+    count: u16,
+    kind: Kind,
 }
 
 /// A refused request, and the rules that it counts for, a bit each.
@@ -159,13 +188,13 @@ impl Scores {
         let at = window.last().map_or(signal.at, |last| signal.at.max(last));
         window.age(&self.rules, at);
         for nth in bits(rules) {
-            window.denials[nth].push_back((at, signal.kind));
+            window.tallies[nth].add(&self.rules[nth], at, signal.kind, signal.cost);
         }
         if let Some(evidence) = signal.evidence {
             let room = EVIDENCE_PER_GENERATION.saturating_sub(self.current.evidence);
             window.keep(Kept { evidence, at, rules }, room);
         }
-        let met = bits(rules).filter(|nth| window.denials[*nth].len() >= self.rules[*nth].needed());
+        let met = bits(rules).filter(|nth| window.tallies[*nth].meets(&self.rules[*nth]));
         let met: Vec<usize> = met.collect();
         let offences =
             met.into_iter().map(|nth| window.take_offence(nth, &self.rules[nth], source)).collect();
@@ -194,9 +223,9 @@ impl Scores {
     /// The sources with the most denials in the window that ends now, of the rule that counts most.
     pub fn top(&self, now: Instant, count: usize) -> Vec<(IpNet, u32)> {
         let in_window = |window: &Window| {
-            let counts = self.rules.iter().zip(&window.denials).map(|(rule, denials)| {
-                let recent = |(at, _): &&(Instant, Kind)| now.saturating_duration_since(*at) <= rule.within;
-                denials.iter().filter(recent).count() as u32
+            let counts = self.rules.iter().zip(&window.tallies).map(|(rule, tally)| {
+                let recent = |stamp: &&Stamp| now.saturating_duration_since(stamp.at) <= rule.within;
+                tally.stamps.iter().filter(recent).map(|stamp| u32::from(stamp.count)).sum::<u32>()
             });
             counts.max().unwrap_or(0)
         };
@@ -245,26 +274,58 @@ impl Generation {
     }
 }
 
+impl Tally {
+    fn add(&mut self, rule: &Rule, at: Instant, kind: Kind, cost: Duration) {
+        let cost_us = u32::try_from(cost.as_micros()).unwrap_or(u32::MAX);
+        self.cost_us += u64::from(cost_us);
+        if let When::Cpu(_) = rule.asks {
+            let step = rule.within / DENIALS_MAX;
+            // One stamp for each kind and step, so that their number is bounded.
+            let recent = self.stamps.iter_mut().rev().take(Kind::ALL.len());
+            let same =
+                recent.take_while(|stamp| at.duration_since(stamp.at) < step).find(|it| it.kind == kind);
+            if let Some(stamp) = same {
+                stamp.count = stamp.count.saturating_add(1);
+                stamp.cost_us = stamp.cost_us.saturating_add(cost_us);
+                return;
+            }
+        }
+        self.stamps.push_back(Stamp { at, cost_us, count: 1, kind });
+    }
+
+    fn age(&mut self, within: Duration, at: Instant) {
+        while self.stamps.front().is_some_and(|first| at.duration_since(first.at) > within) {
+            let cost_us = self.stamps.pop_front().map_or(0, |first| first.cost_us);
+            self.cost_us = self.cost_us.saturating_sub(cost_us.into());
+        }
+    }
+
+    fn meets(&self, rule: &Rule) -> bool {
+        match rule.asks {
+            When::Denials(count) => self.stamps.len() >= count.clamp(1, DENIALS_MAX) as usize,
+            When::Cpu(cost) => u128::from(self.cost_us) >= cost.as_micros().max(1),
+        }
+    }
+}
+
 impl Window {
     fn new(rules: usize) -> Window {
-        Window { denials: (0..rules).map(|_| VecDeque::new()).collect(), evidence: VecDeque::new() }
+        Window { tallies: (0..rules).map(|_| Tally::default()).collect(), evidence: VecDeque::new() }
     }
 
     fn stamps(&self) -> usize {
-        self.denials.iter().map(VecDeque::len).sum()
+        self.tallies.iter().map(|tally| tally.stamps.len()).sum()
     }
 
     /// The newest denial.
     fn last(&self) -> Option<Instant> {
-        self.denials.iter().filter_map(|denials| denials.back()).map(|(at, _)| *at).max()
+        self.tallies.iter().filter_map(|tally| tally.stamps.back()).map(|stamp| stamp.at).max()
     }
 
     /// Takes out what no rule's window that ends at `at` holds.
     fn age(&mut self, rules: &[Arc<Rule>], at: Instant) {
-        for (rule, denials) in rules.iter().zip(&mut self.denials) {
-            while denials.front().is_some_and(|(first, _)| at.duration_since(*first) > rule.within) {
-                denials.pop_front();
-            }
+        for (rule, tally) in rules.iter().zip(&mut self.tallies) {
+            tally.age(rule.within, at);
         }
         let over = |kept: &Kept| bits(kept.rules).all(|nth| at.duration_since(kept.at) > rules[nth].within);
         while self.evidence.front().is_some_and(over) {
@@ -282,17 +343,19 @@ impl Window {
 
     /// Empties the window of a rule that was met.
     fn take_offence(&mut self, nth: usize, rule: &Arc<Rule>, source: IpNet) -> Offence {
-        let denials = std::mem::take(&mut self.denials[nth]);
+        let Tally { stamps, cost_us } = std::mem::take(&mut self.tallies[nth]);
         let mut kinds: Vec<(Kind, u32)> = Vec::new();
-        for (_, kind) in &denials {
-            match kinds.iter_mut().find(|(known, _)| known == kind) {
-                Some((_, count)) => *count += 1,
-                None => kinds.push((*kind, 1)),
+        for stamp in &stamps {
+            let count = u32::from(stamp.count);
+            match kinds.iter_mut().find(|(known, _)| *known == stamp.kind) {
+                Some((_, known)) => *known += count,
+                None => kinds.push((stamp.kind, count)),
             }
         }
         kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        let (first, _) = *denials.front().expect("an offence has a denial");
-        let (last, _) = *denials.back().expect("an offence has a denial");
+        let first = stamps.front().expect("an offence has a denial").at;
+        let last = stamps.back().expect("an offence has a denial").at;
+        let cost = Duration::from_micros(cost_us);
         let mut evidence = Vec::new();
         for kept in &mut self.evidence {
             if kept.rules & 1 << nth != 0 && kept.at >= first {
@@ -301,7 +364,7 @@ impl Window {
             kept.rules &= !(1 << nth);
         }
         self.evidence.retain(|kept| kept.rules != 0);
-        Offence { rule: rule.clone(), source, last, span: last.duration_since(first), kinds, evidence }
+        Offence { rule: rule.clone(), source, last, span: last.duration_since(first), kinds, cost, evidence }
     }
 }
 

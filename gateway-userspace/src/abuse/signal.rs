@@ -2,7 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::target::Subject;
+
+use super::target::Subject;
 
 /// What a client did. Rules say which kinds they count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -86,6 +90,9 @@ pub struct Signal {
     pub kind: Kind,
     /// When the refusal was decided, by the monotonic clock.
     pub at: Instant,
+    /// CPU time that the gateway spent until then, as far as it was measured: the time of the worker, which also runs
+    /// where the kernel gives the core to somebody else for a moment.
+    pub cost: Duration,
     /// The request, for the receipt; none when the connection broke before there was one.
     pub evidence: Option<Box<Evidence>>,
 }
@@ -110,11 +117,22 @@ pub struct Evidence {
     pub reason: String,
     /// Route, if one was found.
     pub route: Option<Arc<str>>,
+    /// The `[auth.NAME]` that knew the client, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Arc<str>>,
     /// Who the client was, if known.
     pub principal: Option<Arc<str>>,
     /// The TLS client's fingerprint, if it was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ja4: Option<Box<str>>,
+}
+
+impl Evidence {
+    /// The client, if it was known, by a name that is whole.
+    pub fn who(&self) -> Option<Subject> {
+        let (auth, principal) = self.auth.clone().zip(self.principal.clone())?;
+        (!principal.is_empty()).then_some(Subject { auth, principal })
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::ban::{By, Enforced, State};
+use super::crowd::Others;
 use super::harm::Harm;
 use super::parole::Parole;
 use super::receipt::RuleAtBan;
@@ -61,6 +62,16 @@ pub enum Record {
     Allow { prefix: IpNet },
     /// … or took it off the list.
     Disallow { prefix: IpNet },
+    /// A rule bans somebody no more until then …
+    Suppress {
+        number: u32,
+        rule: String,
+        #[serde(flatten)]
+        target: Target,
+        until_ms: u64,
+    },
+    /// … or does again.
+    Unsuppress { number: u32 },
     /// Who was banned by rule so many times, the last of which ends at `until_ms`.
     Offender {
         #[serde(flatten)]
@@ -91,6 +102,10 @@ pub struct BanRecord {
     pub renewed_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleAtBan>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<Others>,
+    #[serde(default, skip_serializing_if = "<[u32]>::is_empty")]
+    pub derived_from: Box<[u32]>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
 }

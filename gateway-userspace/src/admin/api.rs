@@ -8,9 +8,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::abuse::crowd::Others;
 use crate::abuse::harm::Harm;
 use crate::abuse::receipt::RuleAtBan;
 use crate::abuse::signal::Evidence;
+use crate::abuse::target::Subject;
 
 mod command;
 mod tables;
@@ -180,6 +182,12 @@ pub struct Ban {
     /// The rule that was met, with what it had counted; none for an operator's ban.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleAtBan>,
+    /// The clients that were served at these addresses in the hour before; absent if that was not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<Others>,
+    /// The bans that it took the place of, when many neighbours became one network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub derived_from: Vec<u32>,
     /// Who made it: `rule`, or `operator` with the user id.
     pub by: String,
     /// Since when, RFC 3339.
@@ -279,16 +287,20 @@ pub struct Promote {
     pub dry_run: bool,
 }
 
-/// `portcullis ban PREFIX`
+/// `portcullis ban [PREFIX] [--client AUTH/NAME]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BanPrefix {
-    /// What.
-    pub prefix: IpNet,
+    /// Which addresses; of a client, those from which it is refused, from everywhere if there are none.
+    #[serde(default)]
+    pub prefix: Option<IpNet>,
+    /// Only this client, at layer 7: `AUTH/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<Subject>,
     /// How long, seconds; none: for ever.
     pub for_s: Option<u64>,
     /// Why.
     pub reason: String,
-    /// Even when it covers an exempt address or is wider than /8 (IPv6: /19).
+    /// Even when it covers an exempt address, is wider than /8 (IPv6: /19), or would cut good clients.
     pub force: bool,
     /// Count what it would drop, and drop nothing.
     #[serde(default)]
@@ -306,8 +318,67 @@ pub struct Unban {
     pub id: Option<u32>,
     /// Every ban in force.
     pub all: bool,
+    /// Seconds for which its rule is not to ban the same again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suppress_s: Option<u64>,
     /// Say what would happen, and do not do it.
     pub dry_run: bool,
+}
+
+/// `portcullis suppress --list`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListSuppressions {}
+
+/// Whom rules do not ban, because an operator said so.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Suppressions {
+    /// All of them, lowest number first.
+    pub suppressions: Vec<Suppression>,
+}
+
+/// One suppression.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Suppression {
+    /// By which it is removed.
+    pub number: u32,
+    /// The rule that does not ban …
+    pub rule: String,
+    /// … this target: addresses, or a client.
+    pub target: String,
+    /// Until when, RFC 3339.
+    pub until: String,
+}
+
+/// `portcullis suppress --remove NUMBER`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unsuppress {
+    /// Which.
+    pub number: u32,
+    /// Say what would happen, and do not do it.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// `portcullis offender AUTH/NAME|ADDRESS`: one of the two.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GetOffender {
+    /// A client.
+    #[serde(default)]
+    pub client: Option<Subject>,
+    /// An address.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
+}
+
+/// What is known about a client or an address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Offender {
+    /// Where the client was served in the last hour; the address itself, or its /64.
+    pub sources: Vec<IpNet>,
+    /// Some of those who were served at the address in the last hour, `AUTH/NAME`.
+    pub clients: Vec<String>,
+    /// Bans of it, in force and over, newest first.
+    pub bans: Vec<Ban>,
 }
 
 /// What a change did.
@@ -346,7 +417,8 @@ pub struct Allowed {
 pub struct AllowedPrefix {
     /// What.
     pub prefix: IpNet,
-    /// Why: `operator`, `never`, `loopback`, `own address`, `next hop`, `trusted proxy`, `upstream`, `ssh session`.
+    /// Why: `operator`, `never`, `loopback`, `own address`, `next hop`, `trusted proxy`, `upstream`, `ssh session`,
+    /// `cdn`.
     pub because: String,
 }
 

@@ -1,5 +1,6 @@
 //! `portcullis bans`: the list, or one ban with its receipt.
 
+use crate::abuse::crowd::Others;
 use crate::abuse::harm::Harm;
 use crate::abuse::receipt::RuleAtBan;
 use crate::admin::api::{Ban, Bans, ListBans, ListShadows, Parole, Shadows};
@@ -46,19 +47,20 @@ pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
     let ticket = arguments.ticket.clone();
     let one = id.is_some() || ticket.is_some();
     let command = ListBans { id, ticket, ended: arguments.ended || one };
-    output.ask(common, &command, |bans| if one { receipts(bans) } else { list(bans) })
+    output.ask(common, &command, |bans| if one { receipts(bans) } else { list(&bans.bans) })
 }
 
 fn receipts(bans: &Bans) -> String {
     bans.bans.iter().map(receipt).collect::<Vec<_>>().join("\n")
 }
 
-fn list(bans: &Bans) -> String {
-    if bans.bans.is_empty() {
+/// One line for each.
+pub fn list(bans: &[Ban]) -> String {
+    if bans.is_empty() {
         return "nobody is banned\n".into();
     }
     let mut table = Table::new(&["id", "target", "state", "left", "by", "where", "dropped", "reason"]);
-    for ban in &bans.bans {
+    for ban in bans {
         table.row([
             ban.id.to_string(),
             ban.target.clone(),
@@ -113,7 +115,21 @@ fn rule(rule: &RuleAtBan) -> String {
     let kinds: Vec<String> =
         rule.kinds.iter().map(|counted| format!("{} {}", counted.count, counted.kind.as_str())).collect();
     let seconds = rule.span_ms as f64 / 1e3;
-    format!("{}: {}{route}, met in {seconds:.1}s by {}", rule.name, rule.when, kinds.join(", "))
+    let kinds = kinds.join(", ");
+    let cost = match rule.cost_us {
+        0 => String::new(),
+        cost_us => format!(", which cost {:.1}ms of CPU time", cost_us as f64 / 1e3),
+    };
+    format!("{}: {}{route}, met in {seconds:.1}s by {kinds}{cost}", rule.name, rule.when)
+}
+
+/// `3 good clients there in the hour before: users/alice, users/bob, users/carol`
+fn others(others: &Others) -> String {
+    let clients = if others.good == 1 { "client" } else { "clients" };
+    let names = others.names.join(", ");
+    let colon = if names.is_empty() { "" } else { ": " };
+    let more = if others.names.len() < others.good as usize && !names.is_empty() { ", …" } else { "" };
+    format!("{} good {clients} there in the hour before{colon}{names}{more}", others.good)
 }
 
 fn left(ban: &Ban) -> String {
@@ -130,6 +146,8 @@ fn receipt(ban: &Ban) -> String {
     for (name, value) in [
         ("reason", ban.reason.clone()),
         ("rule", ban.rule.as_ref().map_or_else(String::new, rule)),
+        ("others", ban.others.as_ref().map_or_else(String::new, others)),
+        ("replaces", ban.derived_from.iter().map(|id| format!("ban {id}")).collect::<Vec<_>>().join(", ")),
         ("by", ban.by.clone()),
         ("since", ban.since.clone()),
         ("until", format!("{until} ({} left)", left(ban))),
@@ -202,7 +220,10 @@ mod tests {
                 route: Some("sessions".into()),
                 kinds: vec![Counted { kind: Kind::RateLimited, count: 20 }],
                 span_ms: 3_210,
+                cost_us: 12_345,
             }),
+            others: Some(Others { good: 3, names: vec!["users/alice".into(), "users/bob".into()] }),
+            derived_from: vec![3, 5],
             by: "rule".into(),
             since: "2026-11-22T05:20:00.000Z".into(),
             until: Some("2026-11-22T05:30:00.000Z".into()),
@@ -219,6 +240,7 @@ mod tests {
                 status: 429,
                 reason: "rate-limited".into(),
                 route: Some("users".into()),
+                auth: None,
                 principal: None,
                 ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".into()),
             }],
@@ -231,13 +253,13 @@ mod tests {
 
     #[test]
     fn the_list_has_one_line_for_each_ban() {
-        let text = list(&Bans { bans: vec![ban()] });
+        let text = list(&[ban()]);
         assert_eq!(
             text,
             "id  target       state   left  by          where   dropped  reason\n \
              7  203.0.113.9  active  9m    rule login  kernel     1234  20 denials in 10s\n"
         );
-        assert_eq!(list(&Bans { bans: vec![] }), "nobody is banned\n");
+        assert_eq!(list(&[]), "nobody is banned\n");
     }
 
     #[test]
@@ -286,8 +308,11 @@ mod tests {
     #[test]
     fn the_receipt_shows_the_requests_and_the_undo() {
         let text = receipt(&ban());
-        let rule = "  rule      login: 20 denials in 10s on route sessions, met in 3.2s by 20 rate-limited\n";
+        let rule = "  rule      login: 20 denials in 10s on route sessions, met in 3.2s by 20 rate-limited, \
+                    which cost 12.3ms of CPU time\n";
         assert!(text.contains(rule), "{text}");
+        let others = "  others    3 good clients there in the hour before: users/alice, users/bob, …\n";
+        assert!(text.contains(others) && text.contains("  replaces  ban 3, ban 5\n"), "{text}");
         assert!(text.contains("GET api.example.com/v1/\\u{1b}[31m"), "{text}");
         assert!(text.contains("429") && text.contains("t13d1516h2_8daaf6152771_e5627efa2ab1"), "{text}");
         assert!(text.ends_with("undo with: portcullis unban 203.0.113.9\n"), "{text}");

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::abuse::score::When;
 use crate::abuse::signal::{Kind, Kinds};
 use crate::admin::access::Subject;
 use crate::admin::api::Role;
@@ -60,6 +61,11 @@ impl Config {
     /// The rules that lead to bans: `[ban.NAME]` in the order of the file, then that of `[shield]`.
     pub fn ban_rules(&self) -> impl Iterator<Item = &Ban> {
         self.ban.iter().chain(self.shield.iter().filter_map(|shield| shield.ban.as_ref()))
+    }
+
+    /// Whether any of them counts a refusal of this kind on this route.
+    pub fn counts(&self, kind: Kind, route: Option<&str>) -> bool {
+        self.ban_rules().any(|rule| rule.counts(kind, route))
     }
 
     /// Whether TLS clients are told apart by their fingerprint: a limit of some route counts by it, or the log shows it.
@@ -392,8 +398,12 @@ pub struct Shield {
     pub ban: Option<Ban>,
     /// How often somebody is let through in the last third of a ban by rule, default 30 s; none: never.
     pub parole: Option<Duration>,
+    /// How many other good clients a ban by rule may cut, default none.
+    pub collateral: u32,
     /// Prefixes that are never banned and never dropped.
     pub never: Vec<IpNet>,
+    /// Whether ranges of large CDNs are among them (default).
+    pub cdn: bool,
     /// TCP ports that the kernel stage never drops, default 22.
     pub management_ports: Vec<u16>,
     /// Where maps are pinned, default `/sys/fs/bpf/portcullis`.
@@ -433,12 +443,12 @@ pub struct Ban {
     pub kinds: Kinds,
     /// Only those on this route; none: all.
     pub route: Option<Located<Arc<str>>>,
+    /// Whether its bans are only counted.
+    pub observe: bool,
     /// How long a first ban lasts, default 10 min; doubles on each return.
     pub first: Duration,
     /// How long a ban can get, default 24 h.
     pub up_to: Duration,
-    /// Whether its bans only count what they would drop.
-    pub observe: bool,
 }
 
 impl Ban {
@@ -449,11 +459,11 @@ impl Ban {
     }
 }
 
-/// `"20 denials in 10s"`
+/// `"20 denials in 10s"`, `"500ms cpu in 10s"`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BanRule {
-    /// Denials.
-    pub denials: u32,
-    /// Within this time.
+    /// So many denials, or so much CPU time …
+    pub asks: When,
+    /// … within this time.
     pub within: Duration,
 }

@@ -80,6 +80,15 @@ fn abuse(registry: &Registry, gateway: &Gateway) {
         ]
     });
     let of = counters.clone();
+    let refused = "Offences after which nobody was banned, by why";
+    registry.counter_fn(names::BANS_REFUSED, refused, &["because"], move || {
+        vec![
+            Sample::new(["exempt"], of.exempted.load(Relaxed) as f64),
+            Sample::new(["collateral"], of.collateral.load(Relaxed) as f64),
+            Sample::new(["suppressed"], of.suppressed.load(Relaxed) as f64),
+        ]
+    });
+    let of = counters.clone();
     registry.counter_fn(
         names::ABUSE_SIGNALS_DROPPED,
         "Refusals that the abuse loop never saw",

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::Gateway;
 use crate::abuse::ban::Terms;
+use crate::abuse::cdn;
 use crate::abuse::exempt::Because;
 use crate::abuse::keeper::Settings;
 use crate::abuse::score;
@@ -275,10 +276,12 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
     let proxies = &config.gateway.trusted_proxies;
     let targets = state.upstreams.endpoints();
     let upstreams = targets.iter().flat_map(|endpoint| endpoint.addresses().to_vec());
+    let with_cdns = shield.is_none_or(|shield| shield.cdn);
     let mut exempt: Vec<_> = never
         .iter()
         .map(|prefix| (*prefix, Because::Never))
         .chain(proxies.iter().map(|prefix| (*prefix, Because::TrustedProxy)))
+        .chain(cdn::ranges().filter(|_| with_cdns).map(|range| (range, Because::Cdn)))
         .chain(upstreams.map(|address| (address.ip().to_canonical().into(), Because::Upstream)))
         .collect();
     exempt.sort_unstable();
@@ -288,6 +291,7 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
         parole: shield.map_or(Some(DEFAULT_PAROLE), |shield| shield.parole),
         enforce: shield.is_none_or(|shield| shield.enforce),
         capacity: shield.map_or(DEFAULT_CAPACITY, |shield: &Shield| shield.capacity as usize),
+        collateral: shield.map_or(0, |shield| shield.collateral),
         exempt,
     }
 }
@@ -295,12 +299,12 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
 fn rule(ban: &Ban) -> score::Rule {
     score::Rule {
         name: ban.name.clone(),
-        denials: ban.when.denials,
+        asks: ban.when.asks,
         within: ban.when.within,
         kinds: ban.kinds,
         route: ban.route.as_ref().map(|route| route.value.clone()),
-        terms: Terms { first: ban.first, up_to: ban.up_to },
         observe: ban.observe,
+        terms: Terms { first: ban.first, up_to: ban.up_to },
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::abuse::shadow::Outcome;
-use crate::abuse::signal::{Evidence, Kind, Kinds, Signal};
+use crate::abuse::signal::{Evidence, Kinds, Signal};
 use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
 use crate::header::Value;
@@ -60,6 +60,8 @@ pub struct Record {
     pub route: Option<usize>,
     /// How the request's body fares, once it is forwarded.
     pub body: Option<Watch>,
+    /// CPU time until it was refused, as far as that is measured: nothing for what was forwarded first.
+    pub cost: Duration,
     /// Which upstream answered, and when.
     pub upstream: Option<UpstreamTiming>,
     /// The trace that it belongs to.
@@ -90,6 +92,7 @@ impl Record {
             context,
             route: None,
             body: None,
+            cost: Duration::ZERO,
             upstream: None,
             trace: None,
         }
@@ -114,19 +117,22 @@ impl Record {
     pub fn refused(&mut self, rejection: &Rejection) {
         let appearance = rejection.appearance();
         self.refusal = Some(appearance);
+        self.worker.cells.refused_for(appearance.reason, self.cost);
         if let Rejection::BadCredential(_, fault) = rejection {
             self.detail = Some(fault.as_str());
         }
         let route = self.context.route.as_deref();
-        let counts = |kind: &Kind| self.view.shared.config.ban_rules().any(|rule| rule.counts(*kind, route));
-        let kind = rejection.signal().filter(|kind| Kinds::USUAL.contains(*kind) || counts(kind));
-        self.denied = kind.is_some();
-        if let Some(kind) = kind.filter(counts) {
+        let config = &self.view.shared.config;
+        let kind = rejection.signal();
+        let counted = kind.filter(|kind| config.counts(*kind, route));
+        self.denied = counted.is_some() || kind.is_some_and(|kind| Kinds::USUAL.contains(kind));
+        if let Some(kind) = counted {
             self.worker.reporter.report(Signal {
                 source: self.context.peer.socket_address(),
                 trusted_proxy: self.context.peer.trusted,
                 kind,
                 at: std::time::Instant::now(),
+                cost: self.cost,
                 evidence: Some(Box::new(self.evidence(appearance))),
             });
         }
@@ -150,6 +156,7 @@ impl Record {
             status: appearance.status,
             reason: appearance.reason.to_owned(),
             route: context.route.clone(),
+            auth: context.identity.as_ref().map(|identity| identity.auth.clone()),
             principal: context.identity.as_ref().map(|identity| identity.principal.clone()),
             ja4: context.peer.ja4().map(|ja4| ja4.as_str().into()),
         }
@@ -196,6 +203,10 @@ impl Record {
         }
         if let Some(visit) = &context.parole {
             visit.judge(status, context.identity.is_some(), self.denied);
+        }
+        if let Some(identity) = context.identity.as_ref().filter(|_| status < 400 && !context.peer.trusted) {
+            let source = context.peer.socket_address();
+            worker.reporter.seen(context.started, source, &identity.auth, &identity.principal);
         }
         let limit = context.limit.as_ref().map(|state| &state.limit);
         if let Some(label) = limit.and_then(|name| view.labels.limits.get(name)) {

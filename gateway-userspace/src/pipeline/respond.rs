@@ -47,7 +47,7 @@ pub fn stand(connection: &Connection, record: &mut Record) -> Result<(), Rejecti
         Standing::Free => {}
         Standing::Observed(shadow) => record.context.shadow = Some(shadow),
         Standing::Paroled(ban) => {
-            let begin = || Visit::new(ban, record.worker().reporter.clone());
+            let begin = || Visit::new(ban, record.worker().reporter.paroles());
             record.context.parole = Some(connection.visit(ban, begin));
         }
         Standing::Banned(_) => return Err(Rejection::Banned),
@@ -109,7 +109,7 @@ pub async fn judge(
     }
 }
 
-/// What comes after authentication: limits of the identity, and the route's action.
+/// What comes after authentication: whether the client is banned, limits of the identity, and the route's action.
 fn act(
     view: &View,
     found: &Found<'_>,
@@ -119,6 +119,16 @@ fn act(
     body: Incoming,
 ) -> Result<Step<impl Future<Output = Forwarded> + use<>>, Rejection> {
     let route = &view.shared.routes[found.route];
+    if let Some(identity) = &record.context.identity {
+        let (auth, principal) = (&*identity.auth, &*identity.principal);
+        match record.worker().deny.client_standing(auth, principal, record.context.client) {
+            Standing::Banned(_) => return Err(Rejection::Banned),
+            Standing::Observed(shadow) if record.context.shadow.is_none() => {
+                record.context.shadow = Some(shadow);
+            }
+            _ => {}
+        }
+    }
     let context = &mut record.context;
     let limit = route.policies.identity_limits.check(context, &head, context.started)?;
     context.limit = tighter(context.limit.take(), limit);

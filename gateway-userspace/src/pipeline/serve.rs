@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
@@ -52,16 +52,19 @@ impl Handler for Pipeline {
         serve(&self.0, connection, request)
     }
 
-    fn broken(&self, peer: &Peer, why: Broken) {
+    fn broken(&self, peer: &Peer, why: Broken, cost: Duration) {
+        self.0.cells.refused_for(why.as_str(), cost);
         if why == Broken::TlsHandshake || why == Broken::HandshakeTimeout {
             self.0.cells.handshake_failed(why.as_str());
         }
-        if let Some(kind) = why.signal() {
+        let view = self.0.view();
+        if let Some(kind) = why.signal().filter(|kind| view.shared.config.counts(*kind, None)) {
             self.0.reporter.report(Signal {
                 source: peer.socket_address(),
                 trusted_proxy: peer.trusted,
                 kind,
                 at: Instant::now(),
+                cost,
                 evidence: None,
             });
         }
@@ -116,18 +119,21 @@ fn serve(
         Ok(Step::Answered(answer)) => {
             Serving { record: Some(record), stage: Stage::Decided { outcome: Some(Ok(answer)) }, head_only }
         }
-        Err(rejection) => Serving {
-            record: Some(record),
-            stage: Stage::Decided { outcome: Some(Err(rejection)) },
-            head_only,
-        },
+        Err(rejection) => {
+            record.cost = started.elapsed() + connection.take_opening_cost();
+            let stage = Stage::Decided { outcome: Some(Err(rejection)) };
+            Serving { record: Some(record), stage, head_only }
+        }
         Ok(Step::Unknown(head, body)) => {
             let connection = connection.clone();
             let judged = Box::pin(async move {
                 let outcome = judge(&connection, &mut record, head, body).await;
+                if outcome.is_err() {
+                    record.cost = connection.take_opening_cost();
+                }
                 (record, outcome)
             });
-            Serving { record: None, stage: Stage::Judged { judged }, head_only }
+            Serving { record: None, stage: Stage::Judged { judged, spent: started.elapsed() }, head_only }
         }
     }
 }
@@ -147,7 +153,11 @@ pin_project! {
     enum Stage<F> {
         Decided { outcome: Option<Result<Answer, Rejection>> },
         Forwarded { #[pin] answer: F },
-        Judged { judged: Pin<Box<dyn Future<Output = (Box<Record>, Result<Answer, Rejection>)>>> },
+        Judged {
+            judged: Pin<Box<dyn Future<Output = (Box<Record>, Result<Answer, Rejection>)>>>,
+            // CPU time so far.
+            spent: Duration,
+        },
     }
 }
 
@@ -180,7 +190,14 @@ impl<F: Future<Output = Forwarded>> Future for Serving<F> {
                 let outcome = settle(&mut record, forwarded);
                 (record, outcome)
             }
-            StageProjected::Judged { judged } => ready!(judged.as_mut().poll(cx)),
+            StageProjected::Judged { judged, spent } => {
+                let begun = Instant::now();
+                let polled = judged.as_mut().poll(cx);
+                *spent += begun.elapsed();
+                let (mut record, outcome) = ready!(polled);
+                record.cost += *spent;
+                (record, outcome)
+            }
         };
         let view = record.view().clone();
         let (mut head, body) = outcome.unwrap_or_else(|rejection| refuse(&view, &mut record, &rejection));
@@ -231,11 +248,10 @@ fn refuse(
 /// and with it the last one that the client sees.
 fn may_lead_to_a_ban(view: &View, record: &Record, rejection: &Rejection) -> bool {
     let context = &record.context;
-    let Some(kind) = rejection.signal().filter(|_| !context.peer.trusted && *rejection != Rejection::Banned)
-    else {
+    let Some(kind) = rejection.signal().filter(|_| !context.peer.trusted) else {
         return false;
     };
-    view.shared.config.ban_rules().any(|rule| rule.counts(kind, context.route.as_deref()))
+    view.shared.config.counts(kind, context.route.as_deref())
 }
 
 /// What every answer carries, refusals included.

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tests::curl::{Answer, curl_by};
@@ -93,5 +94,79 @@ fn a_crowd_that_is_never_banned_is_served_while_its_abuser_is_refused() {
             metrics.contains(&format!("portcullis_xdp_packets_total{{verdict=\"{verdict}\"}} 0\n")),
             "{metrics}"
         );
+    }
+}
+
+#[test]
+fn the_key_of_one_abuser_is_refused_and_forty_nine_others_behind_its_address_are_served() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    const ABUSER: u8 = 50;
+    let mut crowd = Crowd::new(
+        187,
+        ABUSER + 1,
+        "ban = \"20 denials in 5m\"",
+        "[limit.each]\nrate = \"5/h\"\n\
+         [route.api]\nmatch = \"/api\"\nrespond = { status = 200 }\nauth = \"keys\"\nlimit = \"each\"\n",
+    );
+    let served = |crowd: &Crowd| {
+        for member in 1..ABUSER {
+            assert_eq!(crowd.get(member, "/api").status, 200, "member {member}");
+        }
+    };
+    served(&crowd);
+    for request in 0..5 + 20 {
+        let status = if request < 5 { 200 } else { 429 };
+        assert_eq!(crowd.get(ABUSER, "/api").status, status, "request {request}");
+    }
+    until(403, || crowd.get(ABUSER, "/api").status);
+    served(&crowd);
+    let bans = crowd.stage.gateway.cli_json(&["bans"]);
+    let ban = &bans["bans"][0];
+    assert_eq!(ban["target"], "client keys/member-50", "{ban}");
+    assert_eq!((&ban["enforced"], &ban["others"]["good"]), (&"gateway".into(), &49.into()), "{ban}");
+    let entries = |crowd: &Crowd| crowd.stage.gateway.cli_json(&["status"])["kernel"]["entries"].clone();
+    assert_eq!(entries(&crowd), 0);
+
+    let address = crowd.stage.address(0).to_string();
+    let refused = crowd.stage.gateway.cli(&["ban", &address]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let cut = "would cut 50 good clients: keys/member-1, keys/member-10 and 48 more";
+    assert!(!refused.status.success() && said.contains(cut), "{said}");
+    let found = crowd.stage.gateway.cli_json(&["offender", "keys/member-50"]);
+    assert_eq!(
+        (&found["sources"][0], &found["bans"][0]["id"]),
+        (&format!("{address}/32").into(), &ban["id"])
+    );
+
+    // What `unban` prints bans the client again, word for word.
+    let lifted = crowd.stage.gateway.cli_json(&["unban", "1"]);
+    let undo = lifted["undo"].as_str().expect("one ban was lifted").to_owned();
+    assert!(undo.starts_with("portcullis ban --client keys/member-50 --for "), "{undo}");
+    let words: Vec<&str> = undo.split(' ').skip(1).collect();
+    assert!(crowd.stage.gateway.cli(&words).status.success(), "{undo}");
+    assert_eq!(crowd.get(ABUSER, "/api").status, 403);
+    assert!(crowd.stage.gateway.cli(&["unban", "2"]).status.success());
+
+    // A restart forgets who was there. Then the abuser is alone, and the kernel is the tool that cuts nobody else.
+    crowd.stage.gateway.restart();
+    until(429, || crowd.get(ABUSER, "/api").status);
+    for _ in 0..19 {
+        assert_eq!(crowd.get(ABUSER, "/api").status, 429);
+    }
+    let asked = Instant::now();
+    while entries(&crowd) != 1 {
+        assert!(asked.elapsed() < Duration::from_secs(5), "the address is banned");
+    }
+    assert!(!crowd.stage.connects(0, Duration::from_millis(700)), "a SYN of the address must time out");
+    assert_eq!(crowd.get(1, "/api").exit, 28, "curl's code for a timeout");
+}
+
+/// The keeper decides after the answer has gone.
+fn until(status: u16, ask: impl Fn() -> u16) {
+    let asked = Instant::now();
+    while ask() != status {
+        assert!(asked.elapsed() < Duration::from_secs(10), "there is no {status}");
     }
 }

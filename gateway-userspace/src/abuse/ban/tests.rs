@@ -14,6 +14,8 @@ fn ban(ledger: &mut Ledger, prefix: &str, now: Now, offence: u32, term: Duration
         state: State::Active,
         reason: "test".into(),
         rule: None,
+        others: None,
+        derived_from: Box::default(),
         by: if offence == 0 { By::Operator(0) } else { By::Rule },
         enforced: Enforced::Kernel,
         observed: false,

@@ -1,6 +1,7 @@
 //! What operators ask and command. Every change says how to undo it, and is on the disk before it is answered.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use ipnet::IpNet;
 use super::owner::Owner;
 use super::refusal::Refusal;
 use crate::abuse::ban::{Ban, By, Enforced, Now, State};
+use crate::abuse::crowd::Others;
 use crate::abuse::enforcer::Drops;
 use crate::abuse::exempt::{ALLOWED_MAX, Because};
 use crate::abuse::source::{canonical, display};
@@ -62,7 +64,7 @@ impl Owner {
         Ok(bans)
     }
 
-    fn view(&mut self, now: Now, ban: &Ban) -> api::Ban {
+    pub(super) fn view(&mut self, now: Now, ban: &Ban) -> api::Ban {
         let active = ban.state == State::Active;
         let Drops { packets, bytes } = if active { self.enforcer.drops(ban.id) } else { ban.drops };
         let left = ban.lease_end.filter(|_| active).map(|end| end.saturating_duration_since(now.instant));
@@ -87,6 +89,8 @@ impl Owner {
             reason: ban.reason.to_string(),
             by: ban.by.to_string(),
             rule: ban.rule.as_deref().cloned(),
+            others: ban.others.as_deref().cloned(),
+            derived_from: ban.derived_from.to_vec(),
             since: timestamp::format(ban.since),
             until: ban.until.map(timestamp::format),
             left_s: left.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
@@ -108,25 +112,21 @@ impl Owner {
     /// `portcullis ban`
     pub fn ban(&mut self, request: &api::BanPrefix, by: By) -> Result<api::Changed, Refusal> {
         self.expire();
-        let prefix = canonical(request.prefix);
-        let mut changes = self.check_ban(prefix, request)?;
+        let target = target_of(request).ok_or(Refusal::NoTarget)?;
+        let others = target.prefix().map(|prefix| self.crowds.others(prefix, None));
+        let mut changes = self.check_ban(&target, others.as_ref(), request)?;
         let term = request.for_s.map(|seconds| Duration::from_secs(seconds.min(LONGEST_S)));
         let lasts = term.map_or_else(
             || String::from("until it is lifted"),
             |term| format!("for {}", term::display(term)),
         );
-        let target = Target::Prefix(prefix);
         let before = self.ledger.exact(&target).map(|ban| ban.id);
-        changes.extend(before.map(|id| format!("replaces ban {id} of the same prefix")));
+        let is_client = target.prefix().is_none();
+        let same = if is_client { "client" } else { "prefix" };
+        changes.extend(before.map(|id| format!("replaces ban {id} of the same {same}")));
         if request.dry_run {
-            changes.insert(
-                0,
-                format!(
-                    "would {} {} {lasts}",
-                    if request.observe { "observe" } else { "ban" },
-                    display(prefix)
-                ),
-            );
+            let would = if request.observe { "observe" } else { "ban" };
+            changes.insert(0, format!("would {would} {target} {lasts}"));
             return Ok(api::Changed { changes, undo: None });
         }
 
@@ -135,6 +135,8 @@ impl Owner {
         let enforced = self.install(&target, term, id, request.observe, None).map_err(Refusal::Kernel)?;
         before.inspect(|before| self.replace(now, *before));
         self.counters.bans_by_operator.fetch_add(1, Relaxed);
+        let done = if request.observe { "observing" } else { "banned" };
+        changes.insert(0, format!("{done} {target} {lasts} (ban {id})"));
         let lease_end = term.and_then(|term| now.instant.checked_add(term));
         self.enact(Ban {
             id,
@@ -142,6 +144,8 @@ impl Owner {
             state: State::Active,
             reason: clean(&request.reason).into(),
             rule: None,
+            others: others.map(Arc::new),
+            derived_from: Box::default(),
             by,
             enforced,
             observed: request.observe,
@@ -155,10 +159,10 @@ impl Owner {
             drops: Drops::default(),
         });
         self.flush();
-        let done = if request.observe { "observing" } else { "banned" };
-        changes.insert(0, format!("{done} {} {lasts} (ban {id})", display(prefix)));
         if request.observe {
             changes.push("counted only: `portcullis bans --shadow` says what it would drop".into());
+        } else if is_client && enforced == Enforced::Gateway {
+            changes.push("refused by the gateway, on routes that ask who it is".into());
         } else if enforced == Enforced::Gateway {
             changes.push("refused by the gateway only: the kernel stage is off".into());
         } else if enforced == Enforced::Observed {
@@ -168,10 +172,38 @@ impl Owner {
     }
 
     /// Whether the ban may be made, and what the operator should know about it.
-    fn check_ban(&self, prefix: IpNet, request: &api::BanPrefix) -> Result<Vec<String>, Refusal> {
+    fn check_ban(
+        &self,
+        target: &Target,
+        others: Option<&Others>,
+        request: &api::BanPrefix,
+    ) -> Result<Vec<String>, Refusal> {
         if request.for_s == Some(0) {
             return Err(Refusal::NoTime);
         }
+        let mut notes = match target.prefix() {
+            Some(prefix) => self.check_prefix(prefix, request)?,
+            None => Vec::new(),
+        };
+        if request.observe
+            && let Some(held) = self.ledger.exact(target).filter(|ban| !ban.observed)
+        {
+            return Err(Refusal::Held { target: target.to_string(), id: held.id });
+        }
+        let cut = others.filter(|others| others.good > self.settings.collateral && !request.observe);
+        if let Some(others) = cut {
+            if !request.force {
+                return Err(Refusal::Collateral(others.clone()));
+            }
+            notes.push(format!("cuts {}", others.text()));
+        }
+        if self.ledger.is_full() && self.ledger.exact(target).is_none() {
+            return Err(Refusal::Full(self.ledger.count()));
+        }
+        Ok(notes)
+    }
+
+    fn check_prefix(&self, prefix: IpNet, request: &api::BanPrefix) -> Result<Vec<String>, Refusal> {
         if let Some((exempt, because)) = self.exempt.contains(prefix) {
             return Err(Refusal::Exempt { prefix, exempt, because });
         }
@@ -184,14 +216,6 @@ impl Owner {
             && !request.force
         {
             return Err(Refusal::Covers { prefix, exempt, because });
-        }
-        if request.observe
-            && let Some(held) = self.ledger.exact(&Target::Prefix(prefix)).filter(|ban| !ban.observed)
-        {
-            return Err(Refusal::Held { prefix, id: held.id });
-        }
-        if self.ledger.is_full() && self.ledger.exact(&Target::Prefix(prefix)).is_none() {
-            return Err(Refusal::Full(self.ledger.count()));
         }
         let stays =
             |(exempt, because): (IpNet, Because)| format!("{} still passes ({because})", display(exempt));
@@ -219,14 +243,25 @@ impl Owner {
     /// `portcullis unban`
     pub fn unban(&mut self, request: &api::Unban) -> Result<api::Changed, Refusal> {
         self.expire();
-        let ids = self.find_bans(request)?;
         let now = self.now();
+        let ids = match self.find_bans(request) {
+            // What is over can be kept from coming again.
+            Err(Refusal::Over(_)) if request.suppress_s.is_some() => Vec::new(),
+            found => found?,
+        };
+        let suppression = match request.suppress_s {
+            Some(seconds) => {
+                let one = request.id.or(if ids.len() == 1 { ids.first().copied() } else { None });
+                Some(self.suppression(now, one.ok_or(Refusal::SuppressOne)?, seconds)?)
+            }
+            None => None,
+        };
         let mut changes = Vec::new();
         let mut undo = None;
         for id in &ids {
             let Some(ban) = self.ledger.get(*id).cloned() else { continue };
             let target = &ban.target;
-            undo = Some(again(now, &ban));
+            undo = Some(self.again(now, &ban));
             if request.dry_run {
                 changes.push(format!("would lift ban {id} of {target}"));
                 continue;
@@ -240,19 +275,36 @@ impl Owner {
                     .push(format!("{target} is still banned as part of {} (ban {})", wider.target, wider.id));
             }
         }
+        changes.extend(suppression.map(|suppression| self.suppress(now, suppression, request.dry_run)));
         self.flush();
         Ok(api::Changed { changes, undo: undo.filter(|_| ids.len() == 1 && !request.dry_run) })
+    }
+
+    /// The command that bans it again for the time it had left.
+    fn again(&self, now: Now, ban: &Ban) -> String {
+        let left =
+            ban.lease_end.map(|end| end.saturating_duration_since(now.instant).max(Duration::from_secs(1)));
+        let term = left.map_or_else(|| String::from("ever"), term::display);
+        let others = ban.target.prefix().map_or(0, |prefix| self.crowds.others(prefix, None).good);
+        let force = if others > self.settings.collateral && !ban.observed { " --force" } else { "" };
+        format!("portcullis ban {} --for {term}{force}{}", ban.target.argument(), observe_flag(ban.observed))
     }
 
     /// The bans in force that are meant, lowest id first.
     fn find_bans(&self, request: &api::Unban) -> Result<Vec<u32>, Refusal> {
         let mut ids: Vec<u32> = match (request.id, request.prefix) {
             _ if request.all => self.ledger.active().map(|ban| ban.id).collect(),
-            (Some(id), _) => match self.ledger.get(id) {
-                Some(ban) if ban.state == State::Active => vec![id],
-                Some(_) => return Err(Refusal::Over(id)),
-                None => return Err(Refusal::UnknownBan(id)),
-            },
+            (Some(id), _) => {
+                // With it ends what took its place.
+                let derived = self.ledger.derived_from(id).map(|ban| ban.id);
+                let active = self.ledger.get(id).filter(|ban| ban.state == State::Active).map(|ban| ban.id);
+                let ids: Vec<u32> = active.into_iter().chain(derived).collect();
+                match self.ledger.get(id) {
+                    None if ids.is_empty() => return Err(Refusal::UnknownBan(id)),
+                    Some(_) if ids.is_empty() => return Err(Refusal::Over(id)),
+                    _ => ids,
+                }
+            }
             (None, Some(prefix)) => {
                 let prefix = canonical(prefix);
                 let inside: Vec<u32> = self.ledger.inside(prefix).map(|ban| ban.id).collect();
@@ -389,12 +441,13 @@ fn widened(prefix: IpNet) -> IpNet {
     if prefix.prefix_len() == prefix.max_prefix_len() { source::of(prefix.addr()) } else { prefix }
 }
 
-/// The command that bans it again for the time it had left.
-fn again(now: Now, ban: &Ban) -> String {
-    let left =
-        ban.lease_end.map(|end| end.saturating_duration_since(now.instant).max(Duration::from_secs(1)));
-    let term = left.map_or_else(|| String::from("ever"), term::display);
-    format!("portcullis ban {} --for {term}{}", ban.target.argument(), observe_flag(ban.observed))
+/// Whom an operator wants to ban.
+fn target_of(request: &api::BanPrefix) -> Option<Target> {
+    let target = match (request.client.clone(), request.prefix) {
+        (Some(who), at) => Target::Subject { who, at },
+        (None, prefix) => Target::Prefix(prefix?),
+    };
+    Some(target.canonical())
 }
 
 fn observe_flag(observed: bool) -> &'static str {

@@ -11,13 +11,16 @@ use super::Settings;
 use super::shadow::Watches;
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
 use crate::abuse::counters::Counters;
+use crate::abuse::crowd::{Crowds, Others};
 use crate::abuse::enforcer::{Drops, Enforcer, Lease};
 use crate::abuse::exempt::{Because, Exempt};
 use crate::abuse::parole::Parole;
 use crate::abuse::receipt::{self, Receipts, RuleAtBan};
+use crate::abuse::reporter::Seen;
 use crate::abuse::score::{Offence, Scores};
 use crate::abuse::signal::Signal;
 use crate::abuse::state::{self, Journal, Record};
+use crate::abuse::suppress::Suppressions;
 use crate::abuse::target::Target;
 use crate::abuse::{deny, source, term};
 
@@ -32,8 +35,10 @@ pub struct Owner {
     pub(super) clock: Box<dyn Fn() -> Now + Send>,
     pub(super) surroundings: fn() -> Vec<(IpNet, Because)>,
     pub(super) scores: Scores,
+    pub(super) crowds: Crowds,
     pub(super) ledger: Ledger,
     pub(super) receipts: Receipts,
+    pub(super) suppressions: Suppressions,
     pub(super) exempt: Exempt,
     pub(super) journal: Option<Journal>,
     pub(super) enforcer: Box<dyn Enforcer>,
@@ -48,6 +53,12 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Takes note of a client that was served.
+    pub fn seen(&mut self, seen: &Seen) {
+        let now = self.now();
+        self.crowds.seen(now.instant, seen.source, &seen.who);
+    }
+
     /// Counts a refusal against its source, and bans the source if that meets the rule.
     pub fn signal(&mut self, mut signal: Signal) {
         self.counters.signals.fetch_add(1, Relaxed);
@@ -63,43 +74,19 @@ impl Owner {
             return;
         }
         // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
-        if self.is_covered(host, false) {
+        if self.is_covered(host, false) || self.is_of_a_banned_client(&signal, host) {
             return;
         }
         if let Some(evidence) = &mut signal.evidence {
             receipt::clamp(evidence);
         }
         for offence in self.scores.step(now.instant, signal) {
-            // One denial may meet several rules; one ban is enough.
-            if self.is_covered(host, offence.rule.observe) {
-                continue;
-            }
             self.judge(now, host, offence);
         }
     }
 
-    /// Bans whom a rule was met by, or says why not.
-    fn judge(&mut self, now: Now, host: IpNet, offence: Offence) {
-        // The /64 of an address on our own network holds our own address too; then the one address must do.
-        let candidates = [offence.source, host];
-        match candidates.into_iter().find(|prefix| self.exempt.covers(*prefix).is_none()) {
-            Some(prefix) => self.punish(now, Target::Prefix(prefix), offence),
-            None => self.spare(now, host),
-        }
-    }
-
-    /// The rule was met by somebody who is never banned.
-    fn spare(&mut self, now: Now, source: IpNet) {
-        self.counters.exempted.fetch_add(1, Relaxed);
-        let Some((_, because)) = self.exempt.covers(source) else { return };
-        if due(&mut self.spared, now.instant) {
-            let source = source::display(source);
-            tracing::warn!(%source, %because, "met the ban rule and was not banned: it is never banned");
-        }
-    }
-
     /// Kernel first: that is what the abuser's next packet meets. Then layer 7, the ledger and the state file.
-    fn punish(&mut self, now: Now, target: Target, offence: Offence) {
+    pub(super) fn punish(&mut self, now: Now, target: Target, others: Others, offence: Offence) {
         if self.ledger.is_full() {
             self.complain(now, "no room for another ban: shield.capacity is reached");
             return;
@@ -130,6 +117,8 @@ impl Owner {
             state: State::Active,
             reason: rule.reason().into(),
             rule: Some(rule.into()),
+            others: Some(others.into()),
+            derived_from: Box::default(),
             by: By::Rule,
             enforced,
             observed: offence.rule.observe,
@@ -247,6 +236,8 @@ impl Owner {
         }
         self.enforcer.tick();
         self.turn_hour();
+        self.crowds.turn(now.instant);
+        self.suppressions.sweep(now.wall);
         self.ledger.offenders_mut().sweep(now.wall);
         self.flush();
         if self.journal.as_ref().is_some_and(Journal::wants_compaction) {
@@ -366,7 +357,7 @@ impl Owner {
 }
 
 /// Whether a minute has passed since the last time, which is now from here on.
-fn due(last: &mut Option<Instant>, now: Instant) -> bool {
+pub(super) fn due(last: &mut Option<Instant>, now: Instant) -> bool {
     let due = last.is_none_or(|last| now.saturating_duration_since(last) >= COMPLAIN_EVERY);
     if due {
         *last = Some(now);

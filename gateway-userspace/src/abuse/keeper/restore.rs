@@ -15,11 +15,13 @@ use super::owner::Owner;
 use super::shadow::Watches;
 use super::{Options, Settings};
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
+use crate::abuse::crowd::Crowds;
 use crate::abuse::enforcer::{Drops, Enforcer, Entry};
 use crate::abuse::exempt::{ALLOWED_MAX, Because, Exempt};
 use crate::abuse::receipt::Receipts;
 use crate::abuse::score::Scores;
 use crate::abuse::state::{self, BanRecord, Journal, Record, from_ms, to_ms};
+use crate::abuse::suppress::{Suppression, Suppressions};
 use crate::abuse::target::Target;
 use crate::abuse::{source, surroundings};
 
@@ -69,8 +71,10 @@ impl Owner {
         exempt.surround(surroundings());
         Owner {
             scores: Scores::new(settings.rules.clone(), now.instant),
+            crowds: Crowds::new(now.instant),
             ledger: Ledger::new(settings.capacity),
             receipts: Receipts::default(),
+            suppressions: Suppressions::default(),
             exempt,
             journal,
             enforcer,
@@ -114,12 +118,20 @@ impl Owner {
                 Record::Disallow { prefix } => {
                     self.exempt.disallow(&source::canonical(prefix));
                 }
+                Record::Suppress { number, rule, target, until_ms } => {
+                    let (target, until) = (target.canonical(), from_ms(until_ms));
+                    self.suppressions.restore(number, Suppression { rule: rule.into(), target, until });
+                }
+                Record::Unsuppress { number } => {
+                    self.suppressions.remove(number);
+                }
                 Record::Offender { target, count, until_ms } => {
                     self.ledger.offenders_mut().set(target.canonical(), count, from_ms(until_ms));
                 }
             }
         }
         self.ledger.offenders_mut().sweep(now.wall);
+        self.suppressions.sweep(now.wall);
     }
 
     fn replay_ban(&mut self, now: Now, record: BanRecord) {
@@ -146,6 +158,8 @@ impl Owner {
             state: State::Active,
             reason: record.reason,
             rule: record.rule.map(Arc::new),
+            others: record.others.map(Arc::new),
+            derived_from: record.derived_from,
             by: record.by,
             enforced: record.enforced,
             observed: record.observed,
@@ -233,6 +247,8 @@ impl Owner {
             state: State::Active,
             reason: "in the kernel's list when the gateway started, without a record of why".into(),
             rule: None,
+            others: None,
+            derived_from: Box::default(),
             by: By::Kernel,
             enforced,
             // What counted goes on counting: nobody is banned because a file was lost.
@@ -266,6 +282,8 @@ impl Owner {
             parole: ban.parole,
             renewed_ms: ban.renewed.map(to_ms),
             rule: ban.rule.as_deref().cloned(),
+            others: ban.others.as_deref().cloned(),
+            derived_from: ban.derived_from.clone(),
             evidence: self.receipts.of(ban.id).to_vec(),
         }))
     }
@@ -288,6 +306,13 @@ impl Owner {
             count,
             until_ms: to_ms(until),
         });
+        let suppressed = self.suppressions.iter().map(|(number, suppression)| Record::Suppress {
+            number,
+            rule: suppression.rule.to_string(),
+            target: suppression.target.clone(),
+            until_ms: to_ms(suppression.until),
+        });
+        let allowed = allowed.chain(suppressed);
         let (harm, bans) = (self.harm_records(), allowed.chain(ended).chain(active));
         let records = std::iter::once(begin).chain(bans).chain(harm).chain(offenders);
         let result = journal.compact(records);

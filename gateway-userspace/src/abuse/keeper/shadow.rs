@@ -95,9 +95,9 @@ impl Watch {
 }
 
 impl Owner {
-    /// Whether one more ban, which observes or not, would change nothing for this source.
-    pub(super) fn is_covered(&self, host: IpNet, observe: bool) -> bool {
-        self.ledger.covering(host).any(|ban| observe || !ban.observed)
+    /// Whether one more ban would change nothing for this source, also if it only observes.
+    pub(super) fn is_covered(&self, host: IpNet, observing: bool) -> bool {
+        self.ledger.covering(host).any(|ban| observing || !ban.observed)
     }
 
     /// Ends the shadow ban of a target whose entry in the kernel was just overwritten by a ban's.

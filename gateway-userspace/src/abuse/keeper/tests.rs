@@ -1,10 +1,12 @@
 //! The keeper on a clock that the test moves, with maps and a state file that outlive it.
 
 mod command;
+mod crowd;
 mod parole;
 mod restart;
 mod rule;
 mod shadow;
+mod suppression;
 mod thread;
 
 use std::collections::BTreeMap;
@@ -124,6 +126,7 @@ impl Bench {
             enforce: true,
             parole: Some(Duration::from_secs(30)),
             capacity: 1_000,
+            collateral: 0,
             exempt: vec![
                 (net("192.0.2.10/32"), Because::Upstream),
                 (net("10.0.0.0/8"), Because::TrustedProxy),
@@ -186,7 +189,8 @@ impl Bench {
 
     fn observe(&mut self, prefix: &str) -> Result<api::Changed, Refusal> {
         let request = api::BanPrefix {
-            prefix: net(prefix),
+            prefix: Some(net(prefix)),
+            client: None,
             for_s: Some(600),
             reason: "who is that".into(),
             force: false,
@@ -204,7 +208,8 @@ impl Bench {
         dry_run: bool,
     ) -> Result<api::Changed, Refusal> {
         let request = api::BanPrefix {
-            prefix: net(prefix),
+            prefix: Some(net(prefix)),
+            client: None,
             for_s,
             reason: "scanner".into(),
             force,
@@ -215,7 +220,13 @@ impl Bench {
     }
 
     fn unban(&mut self, prefix: Option<&str>, id: Option<u32>) -> Result<api::Changed, Refusal> {
-        self.owner().unban(&api::Unban { prefix: prefix.map(net), id, all: false, dry_run: false })
+        self.owner().unban(&api::Unban {
+            prefix: prefix.map(net),
+            id,
+            all: false,
+            suppress_s: None,
+            dry_run: false,
+        })
     }
 
     fn allow(&mut self, prefix: &str, remove: bool) -> Result<api::Changed, Refusal> {
@@ -246,12 +257,12 @@ fn net(text: &str) -> IpNet {
 fn rule(name: &str, denials: u32) -> score::Rule {
     score::Rule {
         name: name.into(),
-        denials,
+        asks: score::When::Denials(denials),
         within: Duration::from_secs(10),
         kinds: Kinds::USUAL,
         route: None,
-        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
         observe: false,
+        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
     }
 }
 
@@ -265,9 +276,17 @@ fn signal(source: &str, at: Instant, nth: usize) -> Signal {
         status: 429,
         reason: "rate-limited".into(),
         route: Some("users".into()),
+        auth: None,
         principal: None,
         ja4: None,
     };
     let source = source.parse().unwrap();
-    Signal { source, trusted_proxy: false, kind: Kind::RateLimited, at, evidence: Some(Box::new(evidence)) }
+    Signal {
+        source,
+        trusted_proxy: false,
+        kind: Kind::RateLimited,
+        at,
+        cost: Duration::ZERO,
+        evidence: Some(Box::new(evidence)),
+    }
 }

@@ -8,12 +8,12 @@ use super::*;
 fn rule(denials: u32) -> Rule {
     Rule {
         name: "shield".into(),
-        denials,
+        asks: When::Denials(denials),
         within: Duration::from_secs(10),
         kinds: Kinds::USUAL,
         route: None,
-        terms: Terms { first: Duration::from_secs(600), up_to: Duration::from_secs(86_400) },
         observe: false,
+        terms: Terms { first: Duration::from_secs(600), up_to: Duration::from_secs(86_400) },
     }
 }
 
@@ -30,7 +30,14 @@ fn step(scores: &mut Scores, now: Instant, signal: Signal) -> Option<Offence> {
 }
 
 fn denial(source: impl Into<IpAddr>, at: Instant) -> Signal {
-    Signal { source: source.into(), trusted_proxy: false, kind: Kind::RateLimited, at, evidence: None }
+    Signal {
+        source: source.into(),
+        trusted_proxy: false,
+        kind: Kind::RateLimited,
+        at,
+        cost: Duration::ZERO,
+        evidence: None,
+    }
 }
 
 fn with_evidence(source: impl Into<IpAddr>, at: Instant, request_id: &str) -> Signal {
@@ -43,6 +50,7 @@ fn with_evidence(source: impl Into<IpAddr>, at: Instant, request_id: &str) -> Si
         status: 429,
         reason: "rate-limited".into(),
         route: None,
+        auth: None,
         principal: None,
         ja4: None,
     };
@@ -252,4 +260,29 @@ fn without_a_rule_nothing_is_remembered() {
     let start = Instant::now();
     let mut scores = Scores::new(Vec::new(), start);
     assert!(scores.step(start, denial(ABUSER, start)).is_empty() && scores.is_empty());
+}
+
+#[test]
+fn a_rule_of_cpu_time_is_met_by_few_that_cost_much_and_not_by_many_that_cost_little() {
+    let start = Instant::now();
+    let costly = || Scores::new(vec![Rule { asks: When::Cpu(ms(100)), ..rule(0) }], start);
+    let spend = |scores: &mut Scores, at, cost| {
+        let denial = Signal { cost, ..denial(ABUSER, at) };
+        scores.step(at, denial).pop()
+    };
+    let mut scores = costly();
+    for nth in 0..24 {
+        assert!(spend(&mut scores, start + ms(nth * 50), ms(4)).is_none(), "{nth}");
+    }
+    let offence = spend(&mut scores, start + ms(1_200), ms(4)).expect("25 × 4 ms");
+    assert_eq!((offence.cost, offence.kinds), (ms(100), vec![(Kind::RateLimited, 25)]));
+    assert_eq!(offence.rule.when(), "100ms cpu in 10s");
+
+    let mut scores = costly();
+    let cheap = Duration::from_micros(9);
+    for nth in 0..100_000 {
+        let at = start + ms(nth);
+        assert!(spend(&mut scores, at, cheap).is_none(), "9 µs each ms are 90 ms in 10 s");
+        assert!(scores.current.stamps + scores.previous.stamps <= 2 * DENIALS_MAX as usize);
+    }
 }

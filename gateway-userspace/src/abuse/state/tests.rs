@@ -55,7 +55,10 @@ fn samples() -> Vec<Record> {
             route: None,
             kinds: vec![Counted { kind: Kind::RateLimited, count: 20 }],
             span_ms: 3_200,
+            cost_us: 1_234,
         }),
+        others: Some(Others { good: 3, names: vec!["users/alice".into()] }),
+        derived_from: [3, 5].into(),
         evidence: Vec::new(),
     };
     vec![
@@ -69,6 +72,13 @@ fn samples() -> Vec<Record> {
             until_ms: 1_795_324_900_000,
         },
         Record::Disallow { prefix: net("198.51.100.0/24") },
+        Record::Suppress {
+            number: 3,
+            rule: "login".into(),
+            target: Target::Prefix(net("203.0.113.9/32")),
+            until_ms: 1_795_324_900_000,
+        },
+        Record::Unsuppress { number: 3 },
     ]
 }
 

@@ -7,6 +7,7 @@ pub mod log;
 
 use std::fmt::Display;
 
+use crate::abuse::score::When;
 use crate::abuse::signal::Kind;
 use crate::admin::api::Role;
 use crate::config::model::{
@@ -269,7 +270,9 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         client_bandwidth,
         ban,
         parole,
+        collateral,
         never,
+        cdn,
         management_ports,
         pins,
         capacity,
@@ -289,12 +292,14 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         pair("syns", budget(syns)),
         pair("client-bandwidth", joined(client_bandwidth.iter().map(|bits| show_bit_rate(bits.value)))),
         pair("parole", parole.map_or_else(|| "off".into(), show_duration)),
+        pair("collateral", collateral),
         pair("never", joined(never)),
+        pair("cdn", cdn),
         pair("management-ports", joined(management_ports)),
         pair("pins", pins.display()),
         pair("capacity", capacity),
     ];
-    if let Some(Ban { name: _, when, kinds: _, route: _, first, up_to, observe: _ }) = ban {
+    if let Some(Ban { name: _, when, kinds: _, route: _, observe: _, first, up_to }) = ban {
         values.extend([
             pair("ban", show_rule(when)),
             pair("for", show_duration(*first)),
@@ -306,20 +311,24 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
 
 /// Of `[ban.NAME]`.
 pub fn of_ban(ban: &Ban) -> Vec<(String, String)> {
-    let Ban { name: _, when, kinds, route, first, up_to, observe } = ban;
+    let Ban { name: _, when, kinds, route, observe, first, up_to } = ban;
     vec![
         pair("when", show_rule(when)),
         pair("kinds", joined(kinds.iter().map(Kind::as_str))),
         pair("route", joined(route.iter().map(|route| &route.value))),
+        pair("mode", if *observe { "observe" } else { "enforce" }),
         pair("for", show_duration(*first)),
         pair("up-to", show_duration(*up_to)),
-        pair("mode", if *observe { "observe" } else { "enforce" }),
     ]
 }
 
 fn show_rule(rule: &BanRule) -> String {
-    let BanRule { denials, within } = rule;
-    format!("{denials} denials in {}", show_duration(*within))
+    let BanRule { asks, within } = rule;
+    let asks = match asks {
+        When::Denials(count) => format!("{count} denials"),
+        When::Cpu(cost) => format!("{} cpu", show_duration(*cost)),
+    };
+    format!("{asks} in {}", show_duration(*within))
 }
 
 /// Of `[operations]`.

@@ -113,11 +113,25 @@ pub static SPEC: Spec = Spec {
              through.",
         ),
         Key::new(
+            "collateral",
+            Takes::Number(0, 1_000_000),
+            Presence::Default("0"),
+            "How many other clients, served with a key or token in the last hour, a ban of an address may cut. A rule that \
+             would cut more bans the client that is to blame, at layer 7, and nobody if that is not one client; \
+             `portcullis ban` then needs `--force`.",
+        ),
+        Key::new(
             "never",
             Takes::Value(value::PREFIXES.describe),
             Presence::Default("[]"),
             "Who is never banned and never dropped. Loopback, the gateway's own addresses, the next hop, trusted \
              proxies, upstreams and the operator's SSH session always belong to it.",
+        ),
+        Key::new(
+            "cdn",
+            Takes::Value(value::BOOLEAN.describe),
+            Presence::Default("true"),
+            "Whether the published ranges of Cloudflare and Fastly belong to it too.",
         ),
         Key::new(
             "management-ports",
@@ -154,6 +168,8 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
     let terms = ban::terms(d, &f);
     let parole = f.get(d, "parole", &PAROLE);
     let never = f.get(d, "never", &value::PREFIXES);
+    let collateral = f.number(d, "collateral");
+    let cdn = f.get(d, "cdn", &value::BOOLEAN);
     let management_ports = f.get(d, "management-ports", &PORTS);
     let pins = f.get(d, "pins", &value::PATH);
     let capacity = f.number(d, "capacity");
@@ -163,9 +179,9 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         when,
         kinds: Kinds::USUAL,
         route: None,
+        observe: false,
         first,
         up_to,
-        observe: false,
     };
     Some(Shield {
         interfaces: interfaces?,
@@ -176,7 +192,9 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         client_bandwidth,
         ban: ban.map(rule),
         parole: parole?,
+        collateral: collateral?,
         never: never?,
+        cdn: cdn?,
         management_ports: management_ports?,
         pins: pins?,
         capacity: capacity?,

@@ -66,7 +66,7 @@ fn whoever_is_only_observed_can_still_be_banned_and_whoever_is_banned_cannot_be_
     assert_eq!(bench.maps.entry(ABUSER), Some((Some(3), Some(10 * MINUTE), false)));
     assert_eq!(bench.maps.entry("203.0.113.0/24").map(|entry| entry.2), Some(true));
     assert!(bench.refused_at_layer_7(ABUSER) && !bench.refused_at_layer_7("203.0.113.8"));
-    assert_eq!(bench.observe(ABUSER).unwrap_err(), Refusal::Held { prefix: net(ABUSER), id: 3 });
+    assert_eq!(bench.observe(ABUSER).unwrap_err(), Refusal::Held { target: ABUSER.into(), id: 3 });
     let changed = bench.unban(None, Some(3)).unwrap();
     assert_eq!(changed.changes, ["lifted ban 3 of 203.0.113.9"], "the /24 does not ban it");
     assert_eq!(bench.unban(Some(ABUSER), None).unwrap_err(), Refusal::NotBanned(net(ABUSER)));
@@ -158,7 +158,8 @@ fn what_is_more_than_a_day_old_is_not_reported_and_a_crash_loses_at_most_an_hour
     bench.ban_with("198.51.100.0/24", None, false, false).unwrap();
     bench.unban(None, Some(1)).unwrap();
     let request = api::BanPrefix {
-        prefix: net("198.51.100.0/24"),
+        prefix: Some(net("198.51.100.0/24")),
+        client: None,
         for_s: None,
         reason: String::new(),
         force: false,
@@ -295,4 +296,16 @@ fn what_was_dropped_before_the_shield_observed_is_not_reported() {
     bench.owner().close();
     bench.restart();
     assert_eq!(counts(&bench.owner().shadows().total), (1, 0, 0, 1, 0));
+}
+
+#[test]
+fn a_rule_that_observes_hides_nobody_from_one_that_bans() {
+    let mut bench = Bench::new("observe-and-ban");
+    bench.settings.rules.insert(0, score::Rule { observe: true, ..rule("early", 5) });
+    let settings = bench.settings.clone();
+    bench.owner().configure(settings);
+    bench.deny(ABUSER, 19);
+    assert_eq!(bench.maps.entry(ABUSER).map(|entry| entry.2), Some(true), "after the fifth");
+    bench.deny(ABUSER, 1);
+    assert_eq!(bench.maps.entry(ABUSER), Some((Some(2), Some(10 * MINUTE), false)));
 }

@@ -9,6 +9,7 @@ fn spawn(enforcer: Box<dyn Enforcer>) -> Keeper {
         enforce: true,
         parole: None,
         capacity: 262_144,
+        collateral: 0,
         exempt: Vec::new(),
     };
     Keeper::spawn(Options { settings, state: None }, enforcer).unwrap()
@@ -56,7 +57,8 @@ fn the_thread_ends_a_ban_by_itself_when_its_lease_is_over() {
     let keeper = spawn(Box::new(Maps::default()));
     let handle = keeper.handle();
     let short = api::BanPrefix {
-        prefix: net(ABUSER),
+        prefix: Some(net(ABUSER)),
+        client: None,
         for_s: Some(1),
         reason: String::new(),
         force: false,
