@@ -138,12 +138,12 @@ enum Verb {
     Unban(ban::UnbanArguments),
     /// List the bans, or show why one was made.
     Bans(bans::Arguments),
+    /// Have a shadow ban drop what it only counted.
+    Promote(promote::Arguments),
     /// List whom rules do not ban for a while, or let them again.
     Suppress(suppress::Arguments),
     /// Say where a client was served, or who was served at an address, and which bans there are and were.
     Offender(offender::Arguments),
-    /// Have a shadow ban drop what it only counted.
-    Promote(promote::Arguments),
     /// Never drop anything from an address or a network.
     Allow(allow::Arguments),
     /// Read lists of addresses, and write them in other formats.
@@ -199,9 +199,9 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Ban(arguments) => ban::ban(common, output, &arguments),
         Verb::Unban(arguments) => ban::unban(common, output, &arguments),
         Verb::Bans(arguments) => bans::run(common, output, &arguments),
+        Verb::Promote(arguments) => promote::run(common, output, &arguments),
         Verb::Suppress(arguments) => suppress::run(common, output, &arguments),
         Verb::Offender(arguments) => offender::run(common, output, &arguments),
-        Verb::Promote(arguments) => promote::run(common, output, &arguments),
         Verb::Allow(arguments) => allow::run(common, output, &arguments),
         Verb::Deny(arguments) => deny::run(common, output, &arguments),
         Verb::Budget(arguments) => budget::run(common, output, &arguments),

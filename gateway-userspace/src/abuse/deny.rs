@@ -146,12 +146,12 @@ impl Reader {
         if list.banned.is_empty() { Standing::Free } else { list.standing(client, client == peer) }
     }
 
-    /// Whether the client whom `auth` knows as `principal` is banned now when it comes from the address.
+    /// How the client whom `auth` knows as `principal` stands when it comes from the address. No client is on parole.
     ///
-    /// Costs as much as [`Reader::standing`] and one hash probe, if any client is banned.
-    pub fn is_client_banned(&self, auth: &str, principal: &str, address: IpAddr) -> bool {
+    /// Costs as much as [`Reader::standing`] and one hash probe, if any client is listed.
+    pub fn client_standing(&self, auth: &str, principal: &str, address: IpAddr) -> Standing {
         let list = self.current();
-        !list.clients.is_empty() && list.is_client_banned(auth, principal, address)
+        if list.clients.is_empty() { Standing::Free } else { list.client_standing(auth, principal, address) }
     }
 
     fn current(&self) -> RefMut<'_, List> {
@@ -237,12 +237,21 @@ impl List {
         }
     }
 
-    fn is_client_banned(&self, auth: &str, principal: &str, address: IpAddr) -> bool {
+    fn client_standing(&self, auth: &str, principal: &str, address: IpAddr) -> Standing {
         let host = source::canonical(address.into());
-        self.clients.get(principal).into_iter().flatten().any(|ban| {
+        let mut standing = Standing::Free;
+        for ban in self.clients.get(principal).into_iter().flatten() {
             let here = *ban.auth == *auth && ban.at.is_none_or(|at| at.contains(&host));
-            here && matches!(ban.entry.hold, Hold::Refuse(_)) && ban.entry.is_in_force()
-        })
+            if !here || !ban.entry.is_in_force() {
+                continue;
+            }
+            match (&ban.entry.hold, &standing) {
+                (Hold::Refuse(_), _) => return Standing::Banned(ban.entry.ban),
+                (Hold::Count(shadow), Standing::Free) => standing = Standing::Observed(shadow.clone()),
+                (Hold::Count(_), _) => {}
+            }
+        }
+        standing
     }
 }
 
@@ -321,7 +330,9 @@ mod tests {
         let reader = shared.reader();
         let who = Subject { auth: "users".into(), principal: "alice".into() };
         let here = Target::Subject { who: who.clone(), at: Some(net("203.0.113.9/32")) };
-        let banned = |auth, principal, address| reader.is_client_banned(auth, principal, ip(address));
+        let standing = |auth, principal, address| reader.client_standing(auth, principal, ip(address));
+        let banned =
+            |auth, principal, address| matches!(standing(auth, principal, address), Standing::Banned(_));
         shared.ban(&here, refuse(None));
         assert!(banned("users", "alice", "203.0.113.9"));
         assert!(!banned("users", "alice", "203.0.113.8"));
@@ -336,6 +347,11 @@ mod tests {
         assert!(banned("users", "alice", "203.0.113.9"));
         shared.lift(&here);
         assert!(!banned("users", "alice", "203.0.113.9"));
+        shared.ban(&here, count(7));
+        let counted = standing("users", "alice", "203.0.113.9");
+        assert!(matches!(counted, Standing::Observed(shadow) if shadow.ban == 7));
+        assert!(matches!(standing("users", "alice", "203.0.113.8"), Standing::Free));
+        shared.lift(&here);
         assert!(shared.state().list.clients.is_empty());
     }
 

@@ -72,10 +72,10 @@ pub struct Options {
 pub enum Message {
     /// A refusal.
     Signal(InFlight<Signal>),
-    /// A client that was served.
-    Seen(InFlight<Seen>),
     /// The client of a ban was let through on parole, and behaved.
     Behaved(InFlight<u32>),
+    /// A client that was served.
+    Seen(InFlight<Seen>),
     /// A question or a command, which answers through what it captured.
     Ask(Box<dyn FnOnce(&mut Owner) + Send>),
     /// The end: write everything down and go.
@@ -135,8 +135,8 @@ fn run(mut owner: Owner, receiver: &mpsc::Receiver<Message>) {
         let wake = owner.next_end().map_or(next_tick, |end| end.min(next_tick));
         match receiver.recv_timeout(wake.saturating_duration_since(Instant::now())) {
             Ok(Message::Signal(in_flight)) => guarded(&mut owner, |owner| owner.signal(in_flight.arrive())),
-            Ok(Message::Seen(in_flight)) => guarded(&mut owner, |owner| owner.seen(&in_flight.arrive())),
             Ok(Message::Behaved(ban)) => guarded(&mut owner, |owner| owner.behaved(ban.arrive())),
+            Ok(Message::Seen(in_flight)) => guarded(&mut owner, |owner| owner.seen(&in_flight.arrive())),
             Ok(Message::Ask(question)) => guarded(&mut owner, question),
             Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Err(mpsc::RecvTimeoutError::Timeout) => guarded(&mut owner, Owner::expire),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::reporter::Reporter;
+use super::reporter::Paroles;
 
 /// When a ban lets somebody through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,15 +87,15 @@ impl Gate {
 pub struct Visit {
     /// The ban.
     pub ban: u32,
-    reporter: Reporter,
+    paroles: Paroles,
     behaved: Cell<bool>,
     refused: Cell<bool>,
 }
 
 impl Visit {
     /// Nothing has been asked for yet.
-    pub fn new(ban: u32, reporter: Reporter) -> Visit {
-        Visit { ban, reporter, behaved: Cell::new(false), refused: Cell::new(false) }
+    pub fn new(ban: u32, paroles: Paroles) -> Visit {
+        Visit { ban, paroles, behaved: Cell::new(false), refused: Cell::new(false) }
     }
 
     /// Notes how a request went. An authenticated one that is served ends the ban at once; one of a stranger may be
@@ -116,7 +116,7 @@ impl Visit {
 
     fn tell(&self) {
         if self.behaved.take() && !self.refused.get() {
-            self.reporter.behaved(self.ban);
+            self.paroles.behaved(self.ban);
         }
     }
 }
@@ -133,6 +133,7 @@ mod tests {
 
     use super::*;
     use crate::abuse::keeper::Message;
+    use crate::abuse::reporter::Reporter;
 
     #[test]
     fn without_a_kernel_one_request_passes_in_each_interval() {
@@ -181,7 +182,7 @@ mod tests {
         ];
         for (requests, expected) in cases {
             let (sender, receiver) = mpsc::channel();
-            let visit = Visit::new(7, Reporter::new(sender, Arc::default()));
+            let visit = Visit::new(7, Reporter::new(sender, Arc::default()).paroles());
             let heard =
                 || receiver.try_iter().filter(|message| matches!(message, Message::Behaved(_))).count();
             let mut told = Vec::new();

@@ -22,13 +22,20 @@ use super::told::Told;
 pub const PENDING_MAX: u32 = 1024;
 
 /// A worker's end of the queue. Made by [`super::keeper::Handle::reporter`], one for each worker.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Reporter {
     sender: mpsc::Sender<Message>,
     pending: Arc<AtomicU32>,
     pending_seen: Arc<AtomicU32>,
-    told: Arc<Told>,
+    told: Told,
     counters: Arc<Counters>,
+}
+
+/// A worker's end of the same queue, for what is known only when a connection has ended.
+#[derive(Debug)]
+pub struct Paroles {
+    sender: mpsc::Sender<Message>,
+    pending: Arc<AtomicU32>,
 }
 
 /// A client that was served.
@@ -49,7 +56,7 @@ pub struct InFlight<T> {
 
 impl Reporter {
     pub(super) fn new(sender: mpsc::Sender<Message>, counters: Arc<Counters>) -> Reporter {
-        let told = Arc::new(Told::new(Instant::now()));
+        let told = Told::new(Instant::now());
         Reporter { sender, pending: Arc::default(), pending_seen: Arc::default(), told, counters }
     }
 
@@ -57,7 +64,9 @@ impl Reporter {
     ///
     /// Costs two atomic operations and a push; a futex wake when the keeper sleeps.
     pub fn report(&self, signal: Signal) {
-        if !self.send(signal, &self.pending, Message::Signal) {
+        let in_flight = InFlight::begin(signal, &self.pending);
+        let sent = in_flight.is_some_and(|it| self.sender.send(Message::Signal(it)).is_ok());
+        if !sent {
             self.counters.signals_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -71,19 +80,24 @@ impl Reporter {
             return;
         }
         let seen = Seen { source, who: Subject { auth: auth.clone(), principal: principal.clone() } };
-        // Without a keeper nobody is banned, and nobody needs to know.
-        self.send(seen, &self.pending_seen, Message::Seen);
+        if let Some(in_flight) = InFlight::begin(seen, &self.pending_seen) {
+            // Without a keeper nobody is banned, and nobody needs to know.
+            let _ = self.sender.send(Message::Seen(in_flight));
+        }
     }
 
-    /// Says that the client of this ban was let through and behaved, under the same terms as a signal. If that is lost,
-    /// the ban goes on.
+    /// The way to say how a parole went, under the terms of signals.
+    pub fn paroles(&self) -> Paroles {
+        Paroles { sender: self.sender.clone(), pending: self.pending.clone() }
+    }
+}
+
+impl Paroles {
+    /// Says that the client of this ban was let through and behaved. If that is lost, the ban goes on.
     pub fn behaved(&self, ban: u32) {
-        self.send(ban, &self.pending, Message::Behaved);
-    }
-
-    fn send<T>(&self, what: T, pending: &Arc<AtomicU32>, message: fn(InFlight<T>) -> Message) -> bool {
-        let in_flight = InFlight::begin(what, pending);
-        in_flight.is_some_and(|it| self.sender.send(message(it)).is_ok())
+        if let Some(in_flight) = InFlight::begin(ban, &self.pending) {
+            let _ = self.sender.send(Message::Behaved(in_flight));
+        }
     }
 }
 

@@ -4,10 +4,9 @@
 //! are told more often than needed. A hash of 48 bits stands for a pair of address and client: that two share it, and
 //! the second is missed for some minutes, takes 2⁴⁸ others.
 
+use std::cell::Cell;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 const PLACES: usize = 4096;
@@ -19,7 +18,7 @@ const PERIOD_MASK: u64 = 0xffff;
 #[derive(Debug)]
 pub struct Told {
     /// 48 bits of a hash, 16 of the period.
-    places: Box<[AtomicU64]>,
+    places: Box<[Cell<u64>]>,
     hasher: foldhash::fast::RandomState,
     begin: Instant,
 }
@@ -27,7 +26,7 @@ pub struct Told {
 impl Told {
     /// Nothing was told.
     pub fn new(begin: Instant) -> Told {
-        let places = (0..PLACES).map(|_| AtomicU64::new(0)).collect();
+        let places = (0..PLACES).map(|_| Cell::new(0)).collect();
         Told { places, hasher: foldhash::fast::RandomState::default(), begin }
     }
 
@@ -38,13 +37,7 @@ impl Told {
         let hash = self.hasher.hash_one((address, auth, principal));
         let period = (now.saturating_duration_since(self.begin).as_secs() >> PERIOD_BITS) + 1;
         let entry = (hash & !PERIOD_MASK) | (period & PERIOD_MASK);
-        // Only this worker writes here.
-        let place = &self.places[hash as usize % PLACES];
-        let is_news = place.load(Relaxed) != entry;
-        if is_news {
-            place.store(entry, Relaxed);
-        }
-        is_news
+        self.places[hash as usize % PLACES].replace(entry) != entry
     }
 }
 

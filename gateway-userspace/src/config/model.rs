@@ -396,10 +396,10 @@ pub struct Shield {
     pub client_bandwidth: Option<Located<u64>>,
     /// The rule named `shield`, of `ban`, `for` and `up-to`.
     pub ban: Option<Ban>,
-    /// How many other good clients a ban by rule may cut, default none.
-    pub collateral: u32,
     /// How often somebody is let through in the last third of a ban by rule, default 30 s; none: never.
     pub parole: Option<Duration>,
+    /// How many other good clients a ban by rule may cut, default none.
+    pub collateral: u32,
     /// Prefixes that are never banned and never dropped.
     pub never: Vec<IpNet>,
     /// Whether ranges of large CDNs are among them (default).

@@ -148,11 +148,6 @@ impl Connection {
         &self.settings
     }
 
-    /// CPU time that opening it took, the TLS handshake above all; whoever asks first takes it into account.
-    pub fn take_opening_cost(&self) -> Duration {
-        self.opening_cost.take()
-    }
-
     /// The visit of a peer on parole from this ban: one for the whole connection.
     pub fn visit(&self, ban: u32, begin: impl FnOnce() -> Visit) -> Rc<Visit> {
         let mut visit = self.visit.borrow_mut();
@@ -160,6 +155,11 @@ impl Connection {
             Some(visit) if visit.ban == ban => visit.clone(),
             _ => visit.insert(Rc::new(begin())).clone(),
         }
+    }
+
+    /// CPU time that opening it took, the TLS handshake above all; whoever asks first takes it into account.
+    pub fn take_opening_cost(&self) -> Duration {
+        self.opening_cost.take()
     }
 
     /// Whether the client came over TLS.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::abuse::shadow::Outcome;
-use crate::abuse::signal::{Evidence, Kind, Kinds, Signal};
+use crate::abuse::signal::{Evidence, Kinds, Signal};
 use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
 use crate::header::Value;
@@ -123,10 +123,10 @@ impl Record {
         }
         let route = self.context.route.as_deref();
         let config = &self.view.shared.config;
-        let counts = |kind: &Kind| config.counts(*kind, route);
-        let kind = rejection.signal().filter(|kind| Kinds::USUAL.contains(*kind) || counts(kind));
-        self.denied = kind.is_some();
-        if let Some(kind) = kind.filter(counts) {
+        let kind = rejection.signal();
+        let counted = kind.filter(|kind| config.counts(*kind, route));
+        self.denied = counted.is_some() || kind.is_some_and(|kind| Kinds::USUAL.contains(kind));
+        if let Some(kind) = counted {
             self.worker.reporter.report(Signal {
                 source: self.context.peer.socket_address(),
                 trusted_proxy: self.context.peer.trusted,
@@ -198,15 +198,15 @@ impl Record {
             duration,
             rejection: reason,
         });
-        if let Some(identity) = context.identity.as_ref().filter(|_| status < 400 && !context.peer.trusted) {
-            let source = context.peer.socket_address();
-            worker.reporter.seen(context.started, source, &identity.auth, &identity.principal);
-        }
         if let Some(shadow) = &context.shadow {
             shadow.count(self.outcome(status));
         }
         if let Some(visit) = &context.parole {
             visit.judge(status, context.identity.is_some(), self.denied);
+        }
+        if let Some(identity) = context.identity.as_ref().filter(|_| status < 400 && !context.peer.trusted) {
+            let source = context.peer.socket_address();
+            worker.reporter.seen(context.started, source, &identity.auth, &identity.principal);
         }
         let limit = context.limit.as_ref().map(|state| &state.limit);
         if let Some(label) = limit.and_then(|name| view.labels.limits.get(name)) {

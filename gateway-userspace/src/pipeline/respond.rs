@@ -47,7 +47,7 @@ pub fn stand(connection: &Connection, record: &mut Record) -> Result<(), Rejecti
         Standing::Free => {}
         Standing::Observed(shadow) => record.context.shadow = Some(shadow),
         Standing::Paroled(ban) => {
-            let begin = || Visit::new(ban, record.worker().reporter.clone());
+            let begin = || Visit::new(ban, record.worker().reporter.paroles());
             record.context.parole = Some(connection.visit(ban, begin));
         }
         Standing::Banned(_) => return Err(Rejection::Banned),
@@ -119,10 +119,15 @@ fn act(
     body: Incoming,
 ) -> Result<Step<impl Future<Output = Forwarded> + use<>>, Rejection> {
     let route = &view.shared.routes[found.route];
-    if let Some(identity) = &record.context.identity
-        && record.worker().deny.is_client_banned(&identity.auth, &identity.principal, record.context.client)
-    {
-        return Err(Rejection::Banned);
+    if let Some(identity) = &record.context.identity {
+        let (auth, principal) = (&*identity.auth, &*identity.principal);
+        match record.worker().deny.client_standing(auth, principal, record.context.client) {
+            Standing::Banned(_) => return Err(Rejection::Banned),
+            Standing::Observed(shadow) if record.context.shadow.is_none() => {
+                record.context.shadow = Some(shadow);
+            }
+            _ => {}
+        }
     }
     let context = &mut record.context;
     let limit = route.policies.identity_limits.check(context, &head, context.started)?;

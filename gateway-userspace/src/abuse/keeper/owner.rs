@@ -235,9 +235,9 @@ impl Owner {
             }
         }
         self.enforcer.tick();
+        self.turn_hour();
         self.crowds.turn(now.instant);
         self.suppressions.sweep(now.wall);
-        self.turn_hour();
         self.ledger.offenders_mut().sweep(now.wall);
         self.flush();
         if self.journal.as_ref().is_some_and(Journal::wants_compaction) {

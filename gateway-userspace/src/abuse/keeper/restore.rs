@@ -312,7 +312,8 @@ impl Owner {
             target: suppression.target.clone(),
             until_ms: to_ms(suppression.until),
         });
-        let (harm, bans) = (self.harm_records(), allowed.chain(suppressed).chain(ended).chain(active));
+        let allowed = allowed.chain(suppressed);
+        let (harm, bans) = (self.harm_records(), allowed.chain(ended).chain(active));
         let records = std::iter::once(begin).chain(bans).chain(harm).chain(offenders);
         let result = journal.compact(records);
         self.journal = Some(journal);

@@ -75,9 +75,9 @@ impl Owner {
             until: now.wall.checked_add(duration),
             lease_end: now.instant.checked_add(duration),
             offence,
-            latency_us: None,
             parole: None,
             renewed: None,
+            latency_us: None,
             drops: Drops::default(),
         };
         for before in replaced {

@@ -105,20 +105,20 @@ pub static SPEC: Spec = Spec {
             "How long a ban can get.",
         ),
         Key::new(
-            "collateral",
-            Takes::Number(0, 1_000_000),
-            Presence::Default("0"),
-            "How many other clients, served with a key or token in the last hour, a ban of an address may cut. A rule that \
-             would cut more bans the client that is to blame, at layer 7, and nobody if that is not one client; \
-             `portcullis ban` then needs `--force`.",
-        ),
-        Key::new(
             "parole",
             Takes::Value(PAROLE.describe),
             Presence::Default("\"30s\""),
             "In the last third of a ban by rule, how often one connection of its source is let through and judged: who \
              is refused again is banned anew, for longer; who behaves is not banned any more. `\"off\"`: nobody is let \
              through.",
+        ),
+        Key::new(
+            "collateral",
+            Takes::Number(0, 1_000_000),
+            Presence::Default("0"),
+            "How many other clients, served with a key or token in the last hour, a ban of an address may cut. A rule that \
+             would cut more bans the client that is to blame, at layer 7, and nobody if that is not one client; \
+             `portcullis ban` then needs `--force`.",
         ),
         Key::new(
             "never",
@@ -191,8 +191,8 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         syns,
         client_bandwidth,
         ban: ban.map(rule),
-        collateral: collateral?,
         parole: parole?,
+        collateral: collateral?,
         never: never?,
         cdn: cdn?,
         management_ports: management_ports?,

@@ -106,18 +106,6 @@ fn a_shadow_ban_that_ends_does_not_forgive_what_the_rule_has_counted() {
     assert_eq!(bench.maps.entry(ABUSER), Some((Some(2), Some(10 * MINUTE), false)));
 }
 
-#[test]
-fn a_rule_that_observes_hides_nobody_from_one_that_bans() {
-    let mut bench = Bench::new("observe-and-ban");
-    bench.settings.rules.insert(0, score::Rule { observe: true, ..rule("early", 5) });
-    let settings = bench.settings.clone();
-    bench.owner().configure(settings);
-    bench.deny(ABUSER, 19);
-    assert_eq!(bench.maps.entry(ABUSER).map(|entry| entry.2), Some(true), "after the fifth");
-    bench.deny(ABUSER, 1);
-    assert_eq!(bench.maps.entry(ABUSER), Some((Some(2), Some(10 * MINUTE), false)));
-}
-
 /// Requests that came through under the ban that covers the address.
 fn came_through(bench: &mut Bench, address: &str, outcomes: &[(Outcome, usize)]) {
     let Standing::Observed(shadow) = bench.standing(address) else { panic!("{address} is observed") };
@@ -308,4 +296,16 @@ fn what_was_dropped_before_the_shield_observed_is_not_reported() {
     bench.owner().close();
     bench.restart();
     assert_eq!(counts(&bench.owner().shadows().total), (1, 0, 0, 1, 0));
+}
+
+#[test]
+fn a_rule_that_observes_hides_nobody_from_one_that_bans() {
+    let mut bench = Bench::new("observe-and-ban");
+    bench.settings.rules.insert(0, score::Rule { observe: true, ..rule("early", 5) });
+    let settings = bench.settings.clone();
+    bench.owner().configure(settings);
+    bench.deny(ABUSER, 19);
+    assert_eq!(bench.maps.entry(ABUSER).map(|entry| entry.2), Some(true), "after the fifth");
+    bench.deny(ABUSER, 1);
+    assert_eq!(bench.maps.entry(ABUSER), Some((Some(2), Some(10 * MINUTE), false)));
 }
