@@ -38,7 +38,15 @@ pub enum Record {
     /// A ban, in force unless an [`Record::End`] follows.
     Ban(Box<BanRecord>),
     /// A ban's end.
-    End { id: u32, state: State, at_ms: u64, packets: u64, bytes: u64 },
+    End {
+        id: u32,
+        state: State,
+        at_ms: u64,
+        packets: u64,
+        bytes: u64,
+        #[serde(default)]
+        syns: u64,
+    },
     /// An operator allowed a prefix …
     Allow { prefix: IpNet },
     /// … or took it off the list.

@@ -18,6 +18,7 @@ use crate::abuse::crowd::Crowds;
 use crate::abuse::enforcer::{Drops, Enforcer, Entry};
 use crate::abuse::exempt::{ALLOWED_MAX, Because, Exempt};
 use crate::abuse::receipt::Receipts;
+use crate::abuse::saved::Saved;
 use crate::abuse::score::Scores;
 use crate::abuse::state::{self, BanRecord, Journal, Record, from_ms, to_ms};
 use crate::abuse::suppress::{Suppression, Suppressions};
@@ -74,6 +75,7 @@ impl Owner {
             ledger: Ledger::new(settings.capacity),
             receipts: Receipts::default(),
             suppressions: Suppressions::default(),
+            saved: Saved::default(),
             exempt,
             journal,
             enforcer,
@@ -96,8 +98,8 @@ impl Owner {
             match record {
                 Record::Begin { next_id, .. } => self.ledger.reserve_ids(next_id),
                 Record::Ban(record) => self.replay_ban(now, *record),
-                Record::End { id, state, at_ms, packets, bytes } => {
-                    self.ledger.end(id, from_ms(at_ms), state, Drops { packets, bytes });
+                Record::End { id, state, at_ms, packets, bytes, syns } => {
+                    self.ledger.end(id, from_ms(at_ms), state, Drops { packets, bytes, syns });
                     self.forget_old();
                 }
                 Record::Allow { prefix } if self.exempt.allowed_by_operator().len() < ALLOWED_MAX => {
@@ -274,8 +276,8 @@ impl Owner {
             self.exempt.allowed_by_operator().iter().map(|prefix| Record::Allow { prefix: *prefix });
         let ended = self.ledger.ended().flat_map(|ban| {
             let at_ms = to_ms(ban.until.unwrap_or(ban.since));
-            let Drops { packets, bytes } = ban.drops;
-            [self.record_of(ban), Record::End { id: ban.id, state: ban.state, at_ms, packets, bytes }]
+            let Drops { packets, bytes, syns } = ban.drops;
+            [self.record_of(ban), Record::End { id: ban.id, state: ban.state, at_ms, packets, bytes, syns }]
         });
         let active = self.ledger.active().map(|ban| self.record_of(ban));
         // After the bans, which would set them too: a ban that was lifted since does not count.
