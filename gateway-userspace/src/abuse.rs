@@ -27,6 +27,7 @@ pub mod surroundings;
 
 pub mod ban;
 pub mod receipt;
+pub mod saved;
 pub mod state;
 pub mod suppress;
 pub mod term;

@@ -42,6 +42,8 @@ pub struct Drops {
     pub packets: u64,
     /// Their bytes, Ethernet header included.
     pub bytes: u64,
+    /// Those of them that would have opened a connection.
+    pub syns: u64,
 }
 
 /// The kernel's denylist and allowlist. Called by the keeper's thread only, so it may take its time with `tick`, but

@@ -276,6 +276,11 @@ impl Handle {
         self.ask(move |owner| owner.enforcer.shed(count)).await
     }
 
+    /// CPU time that bans have saved, for `portcullis status`.
+    pub async fn saved(&self) -> Result<Vec<api::Saved>, Stopped> {
+        self.ask(Owner::saved).await
+    }
+
     /// What is known about one address, for `portcullis explain`: the ban that covers it, else why it is never banned.
     pub async fn explain(&self, address: std::net::IpAddr) -> Result<String, Stopped> {
         self.ask(move |owner| owner.explain(address)).await

@@ -41,7 +41,15 @@ pub enum Record {
     /// A ban, in force unless an [`Record::End`] follows.
     Ban(Box<BanRecord>),
     /// A ban's end.
-    End { id: u32, state: State, at_ms: u64, packets: u64, bytes: u64 },
+    End {
+        id: u32,
+        state: State,
+        at_ms: u64,
+        packets: u64,
+        bytes: u64,
+        #[serde(default)]
+        syns: u64,
+    },
     /// What a shadow ban would have done in an hour of Unix time, all of it; without a ban, what those of the rule, or
     /// those by hand, would have that are over. `seen` is what the kernel had counted by then.
     Harm {

@@ -75,6 +75,8 @@ mod tests {
             lease_end: now.instant.checked_add(Duration::from_secs(60)),
             offence: 1,
             latency_us: None,
+            parole: None,
+            renewed: None,
             drops: Drops::default(),
         });
     }

@@ -66,10 +66,24 @@ pub struct Status {
     pub connections: u64,
     /// Bans in force.
     pub bans: usize,
+    /// What bans by rule have saved.
+    #[serde(default)]
+    pub saved: Vec<Saved>,
     /// Upstream targets and their state.
     pub upstreams: Vec<UpstreamStatus>,
     /// Resident memory, bytes.
     pub resident_bytes: u64,
+}
+
+/// What the bans of one rule have saved since the start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Saved {
+    /// Its name.
+    pub rule: String,
+    /// Connections that were not opened: dropped SYNs, those that were sent again included.
+    pub connections: u64,
+    /// Seconds of CPU time that refusing them would have cost, by what the refusals cost that led to the bans.
+    pub cpu_s: f64,
 }
 
 /// One listener.
@@ -202,6 +216,9 @@ pub struct Ban {
     pub packets: u64,
     /// Bytes of those packets.
     pub bytes: u64,
+    /// Those packets that would have opened a TCP connection.
+    #[serde(default)]
+    pub syns: u64,
     /// The refused requests that led to it.
     pub evidence: Vec<Evidence>,
     /// Microseconds from the last denial to the entry in the kernel.

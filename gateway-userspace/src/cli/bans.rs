@@ -153,7 +153,7 @@ fn receipt(ban: &Ban) -> String {
         ("until", format!("{until} ({} left)", left(ban))),
         ("offence", ban.offence.to_string()),
         ("enforced", ban.enforced.clone()),
-        ("dropped", format!("{} packets, {} bytes", ban.packets, ban.bytes)),
+        ("dropped", format!("{} packets, {} bytes, {} SYNs", ban.packets, ban.bytes, ban.syns)),
     ] {
         if !value.is_empty() {
             text.push_str(&format!("  {name:<9} {}\n", clean(&value)));
@@ -231,6 +231,7 @@ mod tests {
             offence: 1,
             packets: 1234,
             bytes: 99,
+            syns: 12,
             evidence: vec![Evidence {
                 time: std::time::UNIX_EPOCH,
                 request_id: "r-1".into(),

@@ -199,7 +199,9 @@ impl Enforcer for KernelEnforcer {
 
     fn drops(&mut self, ban_id: u32) -> Drops {
         match lock(&self.dataplane).ban_counters(ban_id) {
-            Ok(Some(counters)) => Drops { packets: counters.packets, bytes: counters.bytes },
+            Ok(Some(counters)) => {
+                Drops { packets: counters.packets, bytes: counters.bytes, syns: counters.syns }
+            }
             Ok(None) => Drops::default(),
             Err(error) => {
                 tracing::warn!(ban = ban_id, error = told(error), "cannot read what a ban has dropped");

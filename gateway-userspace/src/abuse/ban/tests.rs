@@ -79,7 +79,7 @@ fn a_ban_is_due_at_its_lease_and_not_before() {
     let mut ledger = Ledger::new(10);
     let long = ban(&mut ledger, "203.0.113.1/32", now, 1, 2 * TEN_MINUTES);
     let short = ban(&mut ledger, "203.0.113.2/32", now, 1, TEN_MINUTES);
-    let (end, dropped) = (now.instant + TEN_MINUTES, Drops { packets: 7, bytes: 420 });
+    let (end, dropped) = (now.instant + TEN_MINUTES, Drops { packets: 7, bytes: 420, syns: 7 });
     assert_eq!(ledger.next_end(), Some(end));
     assert!(ledger.due(end - Duration::from_nanos(1)).is_empty());
     assert_eq!(ledger.due(end), [short]);

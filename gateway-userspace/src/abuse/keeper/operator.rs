@@ -13,6 +13,7 @@ use crate::abuse::ban::{Ban, By, Enforced, Now, State};
 use crate::abuse::crowd::Others;
 use crate::abuse::enforcer::Drops;
 use crate::abuse::exempt::{ALLOWED_MAX, Because};
+use crate::abuse::saved::Sum;
 use crate::abuse::source::{canonical, display};
 use crate::abuse::state::{Record, to_ms};
 use crate::abuse::target::Target;
@@ -66,7 +67,7 @@ impl Owner {
 
     pub(super) fn view(&mut self, now: Now, ban: &Ban) -> api::Ban {
         let active = ban.state == State::Active;
-        let Drops { packets, bytes } = if active { self.enforcer.drops(ban.id) } else { ban.drops };
+        let Drops { packets, bytes, syns } = if active { self.enforcer.drops(ban.id) } else { ban.drops };
         let left = ban.lease_end.filter(|_| active).map(|end| end.saturating_duration_since(now.instant));
         let enforced = match ban.enforced {
             Enforced::Kernel => "kernel",
@@ -97,6 +98,7 @@ impl Owner {
             offence: ban.offence.max(1),
             packets,
             bytes,
+            syns,
             evidence: self.receipts.of(ban.id).to_vec(),
             latency_us: ban.latency_us,
             parole: parole_of(ban),
@@ -227,9 +229,10 @@ impl Owner {
         let Some(before) = self.ledger.get(id).cloned() else { return };
         self.unwatch(id);
         let drops = self.enforcer.drops(id);
-        let Drops { packets, bytes } = drops;
+        self.saved.add(&before, drops);
+        let Drops { packets, bytes, syns } = drops;
         let at_ms = to_ms(now.wall);
-        self.write(&Record::End { id, state: State::Lifted, at_ms, packets, bytes });
+        self.write(&Record::End { id, state: State::Lifted, at_ms, packets, bytes, syns });
         self.ledger.end(id, now.wall, State::Lifted, drops);
         self.deny.lift(&before.target);
         if before.counts_as_offence() {
@@ -409,6 +412,25 @@ impl Owner {
         banned.sort_by_key(|top| std::cmp::Reverse(top.dropped));
         banned.truncate(count);
         banned.into_iter().chain(scored).collect()
+    }
+
+    /// CPU time that bans by rule have saved since the start, for `portcullis status`: by those that are over, and by the
+    /// newest of those in force.
+    pub fn saved(&mut self) -> Vec<api::Saved> {
+        let mut newest: Vec<Ban> = self.ledger.active().filter(|ban| ban.rule.is_some()).cloned().collect();
+        newest.sort_unstable_by_key(|ban| std::cmp::Reverse(ban.id));
+        newest.truncate(TOP_BANS_MAX);
+        let mut saved = self.saved.clone();
+        for ban in newest {
+            let drops = self.enforcer.drops(ban.id);
+            saved.add(&ban, drops);
+        }
+        let view = |(rule, sum): (&Arc<str>, Sum)| api::Saved {
+            rule: rule.to_string(),
+            connections: sum.syns,
+            cpu_s: sum.seconds,
+        };
+        saved.iter().map(view).collect()
     }
 
     /// One sentence about an address.

@@ -17,6 +17,7 @@ use crate::abuse::exempt::{Because, Exempt};
 use crate::abuse::parole::Parole;
 use crate::abuse::receipt::{self, Receipts, RuleAtBan};
 use crate::abuse::reporter::Seen;
+use crate::abuse::saved::Saved;
 use crate::abuse::score::{Offence, Scores};
 use crate::abuse::signal::Signal;
 use crate::abuse::state::{self, Journal, Record};
@@ -39,6 +40,7 @@ pub struct Owner {
     pub(super) ledger: Ledger,
     pub(super) receipts: Receipts,
     pub(super) suppressions: Suppressions,
+    pub(super) saved: Saved,
     pub(super) exempt: Exempt,
     pub(super) journal: Option<Journal>,
     pub(super) enforcer: Box<dyn Enforcer>,
@@ -185,8 +187,11 @@ impl Owner {
         self.unwatch(id);
         let now = self.now();
         let drops = self.enforcer.drops(id);
-        let Drops { packets, bytes } = drops;
-        self.write(&Record::End { id, state, at_ms: state::to_ms(now.wall), packets, bytes });
+        if let Some(ban) = self.ledger.get(id) {
+            self.saved.add(ban, drops);
+        }
+        let Drops { packets, bytes, syns } = drops;
+        self.write(&Record::End { id, state, at_ms: state::to_ms(now.wall), packets, bytes, syns });
         let lifted = target.prefix().map_or(Ok(false), |prefix| self.enforcer.lift(prefix));
         self.deny.lift(&target);
         self.ledger.end(id, now.wall, state, drops);

@@ -19,6 +19,7 @@ use crate::abuse::crowd::Crowds;
 use crate::abuse::enforcer::{Drops, Enforcer, Entry};
 use crate::abuse::exempt::{ALLOWED_MAX, Because, Exempt};
 use crate::abuse::receipt::Receipts;
+use crate::abuse::saved::Saved;
 use crate::abuse::score::Scores;
 use crate::abuse::state::{self, BanRecord, Journal, Record, from_ms, to_ms};
 use crate::abuse::suppress::{Suppression, Suppressions};
@@ -75,6 +76,7 @@ impl Owner {
             ledger: Ledger::new(settings.capacity),
             receipts: Receipts::default(),
             suppressions: Suppressions::default(),
+            saved: Saved::default(),
             exempt,
             journal,
             enforcer,
@@ -98,13 +100,13 @@ impl Owner {
             match record {
                 Record::Begin { next_id, .. } => self.ledger.reserve_ids(next_id),
                 Record::Ban(record) => self.replay_ban(now, *record),
-                Record::End { id, state, at_ms, packets, bytes } => {
+                Record::End { id, state, at_ms, packets, bytes, syns } => {
                     self.replay_shadow_end(id);
-                    self.ledger.end(id, from_ms(at_ms), state, Drops { packets, bytes });
+                    self.ledger.end(id, from_ms(at_ms), state, Drops { packets, bytes, syns });
                     self.forget_old();
                 }
                 Record::Harm { ban, rule, hour, harm, seen_packets, seen_bytes } => {
-                    let seen = Drops { packets: seen_packets, bytes: seen_bytes };
+                    let seen = Drops { packets: seen_packets, bytes: seen_bytes, syns: 0 };
                     self.replay_harm(ban, rule, hour, harm, seen);
                 }
                 Record::Renew { id, at_ms, until_ms, offence } => {
@@ -296,8 +298,8 @@ impl Owner {
             self.exempt.allowed_by_operator().iter().map(|prefix| Record::Allow { prefix: *prefix });
         let ended = self.ledger.ended().flat_map(|ban| {
             let at_ms = to_ms(ban.until.unwrap_or(ban.since));
-            let Drops { packets, bytes } = ban.drops;
-            [self.record_of(ban), Record::End { id: ban.id, state: ban.state, at_ms, packets, bytes }]
+            let Drops { packets, bytes, syns } = ban.drops;
+            [self.record_of(ban), Record::End { id: ban.id, state: ban.state, at_ms, packets, bytes, syns }]
         });
         let active = self.ledger.active().map(|ban| self.record_of(ban));
         // After the bans, which would set them too: a ban that was lifted since does not count.

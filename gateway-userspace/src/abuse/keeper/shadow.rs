@@ -335,6 +335,6 @@ fn rule_of(ban: &Ban) -> Option<Arc<str>> {
 }
 
 fn record(ban: u32, hour: u64, harm: Harm, seen: Drops) -> Record {
-    let Drops { packets: seen_packets, bytes: seen_bytes } = seen;
+    let Drops { packets: seen_packets, bytes: seen_bytes, syns: _ } = seen;
     Record::Harm { ban: Some(ban), rule: None, hour, harm, seen_packets, seen_bytes }
 }

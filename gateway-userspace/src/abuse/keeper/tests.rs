@@ -72,7 +72,8 @@ impl Enforcer for Maps {
         self.0.lock().unwrap().allow.iter().copied().collect()
     }
     fn drops(&mut self, ban_id: u32) -> Drops {
-        Drops { packets: u64::from(ban_id) * 10, bytes: u64::from(ban_id) * 600 }
+        let packets = u64::from(ban_id) * 10;
+        Drops { packets, bytes: packets * 60, syns: packets }
     }
     fn entries(&mut self) -> Vec<Entry> {
         let now = *self.1.lock().unwrap();

@@ -65,7 +65,14 @@ fn samples() -> Vec<Record> {
         Record::Begin { version: VERSION, next_id: 7 },
         Record::Ban(Box::new(ban)),
         Record::Allow { prefix: net("198.51.100.0/24") },
-        Record::End { id: 7, state: State::Lifted, at_ms: 1_795_324_900_000, packets: 3, bytes: 180 },
+        Record::End {
+            id: 7,
+            state: State::Lifted,
+            at_ms: 1_795_324_900_000,
+            packets: 3,
+            bytes: 180,
+            syns: 2,
+        },
         Record::Offender {
             target: Target::Prefix(net("2001:db8::/64")),
             count: 2,

@@ -157,3 +157,27 @@ fn a_ban_tells_its_rule_and_what_that_had_counted_also_after_a_restart() {
     assert_eq!(ban.reason, "3 denials in 10s: 3 not-found");
     assert_eq!((rule.kinds[0].kind, rule.kinds[0].count), (Kind::NotFound, 3));
 }
+
+#[test]
+fn what_bans_save_is_what_their_denials_cost_for_each_connection_that_they_dropped() {
+    let mut bench = Bench::new("saved");
+    let at = bench.owner().now().instant;
+    for nth in 0..20 {
+        let cost = Duration::from_millis(2);
+        bench.owner().signal(Signal { cost, ..signal(ABUSER, at, nth) });
+    }
+    let saved = |bench: &mut Bench| {
+        let saved = bench.owner().saved();
+        saved
+            .iter()
+            .map(|one| (one.rule.clone(), one.connections, (one.cpu_s * 1e6).round()))
+            .collect::<Vec<_>>()
+    };
+    // The maps of this bench say that ban 1 has dropped ten SYNs.
+    let expected = vec![("shield".to_owned(), 10, 20_000.0)];
+    assert_eq!(saved(&mut bench), expected);
+    bench.unban(None, Some(1)).unwrap();
+    assert_eq!(saved(&mut bench), expected, "also when it is over");
+    bench.ban("198.51.100.7").unwrap();
+    assert_eq!(saved(&mut bench), expected, "an operator's ban was not measured");
+}
