@@ -74,6 +74,8 @@ mod tests {
             until: now.wall.checked_add(Duration::from_secs(60)),
             lease_end: now.instant.checked_add(Duration::from_secs(60)),
             offence: 1,
+            parole: None,
+            renewed: None,
             latency_us: None,
             parole: None,
             renewed: None,
