@@ -5,7 +5,8 @@
 //! who is never banned, [`ladder`] whom an offence leads to a ban of, [`widen`] when a
 //! network, [`suppress`] what an operator does not want again, [`ban`] is the
 //! ledger of what holds for which [`target`], [`receipt`] keeps the evidence, [`state`] keeps it over a restart, and an [`enforcer`] drops the packets.
-//! [`deny`] is the same verdict for the request path, for what the kernel does not or cannot drop.
+//! [`deny`] is the same verdict for the request path, for what the kernel does not or cannot drop: it says the
+//! [`standing`] of a client, and a [`shadow`] ban counts there what it would keep out.
 
 pub mod counters;
 pub mod reporter;
@@ -33,5 +34,10 @@ pub mod term;
 pub mod widen;
 
 pub mod deny;
+pub mod harm;
+pub mod parole;
+pub mod shadow;
+pub mod standing;
+
 pub mod enforcer;
 pub mod keeper;

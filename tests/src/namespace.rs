@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -35,6 +35,13 @@ pub struct Namespace {
 const PREFIX: &str = "portcullis-bench-";
 /// Where `ip netns` keeps names.
 const NAMES: &str = "/run/netns";
+/// Where maps and links are pinned.
+const PINS: &str = "/sys/fs/bpf";
+
+/// A folder for the pins of this process; what a process leaves there that is killed, the next bench removes.
+pub fn pins() -> PathBuf {
+    Path::new(PINS).join(format!("{PREFIX}{}", std::process::id()))
+}
 
 impl Pair {
     /// Makes both, named by this process, after what dead processes have left is removed.
@@ -128,15 +135,22 @@ impl Drop for Namespace {
     }
 }
 
-/// Removes the namespaces of benches whose process is gone.
+/// Removes the namespaces and pins of benches whose process is gone.
 fn sweep() {
-    let Ok(names) = fs::read_dir(NAMES) else { return };
-    for name in names.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.rsplit_once('-'));
-        if owner.is_some_and(|(_, process)| !Path::new("/proc").join(process).exists()) {
-            // What another one removes at the same time is gone too.
-            drop(ip(&format!("netns del {name}")));
-        }
+    let names = |folder: &str| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok())
+    };
+    let is_left = |name: &String| {
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.rsplit('-').next());
+        owner.is_some_and(|process| !Path::new("/proc").join(process).exists())
+    };
+    // What another bench removes at the same time is gone too.
+    for name in names(NAMES).filter(is_left) {
+        drop(ip(&format!("netns del {name}")));
+    }
+    for name in names(PINS).filter(is_left) {
+        drop(fs::remove_dir_all(Path::new(PINS).join(name)));
     }
 }
 

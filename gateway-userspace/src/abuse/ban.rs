@@ -5,6 +5,7 @@
 //! Memory: about 270 bytes for each ban in force, of which there are at most `capacity`, and [`ENDED_MAX`] that are over.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 use super::crowd::Others;
 use super::enforcer::Drops;
 use super::offender::Offenders;
+use super::parole::Parole;
 use super::prefix_map::PrefixMap;
 use super::receipt::RuleAtBan;
 use super::target::{Subject, Target};
@@ -46,6 +48,8 @@ pub enum State {
     Expired,
     /// An operator, or a new exemption, ended it.
     Lifted,
+    /// Its client was let through, and behaved.
+    Paroled,
 }
 
 /// Who made a ban.
@@ -60,6 +64,17 @@ pub enum By {
     Remote(Arc<str>),
     /// Nobody knows: the kernel held it when the gateway started, and the state file did not.
     Kernel,
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            By::Rule => f.write_str("rule"),
+            By::Operator(uid) => write!(f, "operator {uid}"),
+            By::Remote(name) => write!(f, "operator {name}"),
+            By::Kernel => f.write_str("kernel"),
+        }
+    }
 }
 
 /// Where a ban holds.
@@ -105,6 +120,10 @@ pub struct Ban {
     pub lease_end: Option<Instant>,
     /// 1 for the source's first ban by rule, 2 for its first return …; 0 for an operator's ban.
     pub offence: u32,
+    /// When its client is let through; none: never.
+    pub parole: Option<Parole>,
+    /// When it was renewed last, for its client was refused on parole.
+    pub renewed: Option<SystemTime>,
     /// From the last denial to the entry in the kernel.
     pub latency_us: Option<u64>,
     /// What it dropped, once it is over; before that the kernel counts.
@@ -112,6 +131,16 @@ pub struct Ban {
 }
 
 impl Ban {
+    /// When its parole begins; none: never.
+    pub fn parole_begins(&self) -> Option<Instant> {
+        self.lease_end?.checked_sub(self.parole?.before_end)
+    }
+
+    /// Whether its client may have been let through at this moment.
+    pub fn is_on_parole(&self, at: Instant) -> bool {
+        self.parole_begins().is_some_and(|begins| begins <= at) && self.lease_end.is_some_and(|end| at < end)
+    }
+
     /// Whether it makes the target's next ban longer: one by rule does, unless nobody felt it.
     pub fn counts_as_offence(&self) -> bool {
         self.by == By::Rule && !self.observed
@@ -324,6 +353,37 @@ impl Ledger {
         }
         (ban.lease_end, ban.until) = (now.instant.checked_add(left), now.wall.checked_add(left));
         self.leases.extend(ban.lease_end.map(|end| (end, id)));
+    }
+
+    /// Begins a ban in force anew, at a time by the wall clock: `left` of it are left.
+    pub fn renew(
+        &mut self,
+        id: u32,
+        now: Now,
+        at: SystemTime,
+        left: Duration,
+        offence: u32,
+        parole: Option<Parole>,
+    ) {
+        self.set_lease(id, now, left);
+        let Some(ban) = self.active.get_mut(&id) else { return };
+        (ban.renewed, ban.offence, ban.parole) = (Some(at), offence, parole);
+        if ban.counts_as_offence()
+            && let Some(until) = ban.until
+        {
+            self.offenders.set(ban.target.clone(), offence, until);
+        }
+    }
+
+    /// A shadow ban in force counts no longer only.
+    pub fn arm(&mut self, id: u32) {
+        let Some(ban) = self.active.get_mut(&id) else { return };
+        ban.observed = false;
+        if ban.counts_as_offence()
+            && let Some(until) = ban.until
+        {
+            self.offenders.set(ban.target.clone(), ban.offence, until);
+        }
     }
 
     /// How many bans are in force.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::parole::Parole;
 use crate::admin::api::{KernelStatus, ShedSource};
 
 /// One entry of the kernel's denylist.
@@ -30,6 +31,8 @@ pub struct Lease {
     pub ban_id: u32,
     /// Count what would be dropped, and pass it.
     pub observe: bool,
+    /// When one connection at a time is let through; none: never.
+    pub parole: Option<Parole>,
 }
 
 /// What was dropped (or counted) for a ban.

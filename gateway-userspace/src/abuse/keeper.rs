@@ -7,6 +7,8 @@
 
 mod operator;
 mod owner;
+mod parole;
+mod promote;
 mod refusal;
 mod restore;
 mod shadow;
@@ -47,6 +49,8 @@ pub struct Settings {
     pub rules: Vec<score::Rule>,
     /// Whether bans drop; otherwise they are counted only.
     pub enforce: bool,
+    /// How often the client of a ban by rule is let through in its last third; none: never.
+    pub parole: Option<Duration>,
     /// Most bans in force.
     pub capacity: usize,
     /// How many good clients a ban by rule may cut beside the one that it is meant for.
@@ -68,6 +72,8 @@ pub struct Options {
 pub enum Message {
     /// A refusal.
     Signal(InFlight<Signal>),
+    /// The client of a ban was let through on parole, and behaved.
+    Behaved(InFlight<u32>),
     /// A client that was served.
     Seen(InFlight<Seen>),
     /// A question or a command, which answers through what it captured.
@@ -129,6 +135,7 @@ fn run(mut owner: Owner, receiver: &mpsc::Receiver<Message>) {
         let wake = owner.next_end().map_or(next_tick, |end| end.min(next_tick));
         match receiver.recv_timeout(wake.saturating_duration_since(Instant::now())) {
             Ok(Message::Signal(in_flight)) => guarded(&mut owner, |owner| owner.signal(in_flight.arrive())),
+            Ok(Message::Behaved(ban)) => guarded(&mut owner, |owner| owner.behaved(ban.arrive())),
             Ok(Message::Seen(in_flight)) => guarded(&mut owner, |owner| owner.seen(&in_flight.arrive())),
             Ok(Message::Ask(question)) => guarded(&mut owner, question),
             Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
@@ -209,9 +216,19 @@ impl Handle {
         self.ask(move |owner| owner.list(&request)).await?
     }
 
+    /// `portcullis bans --shadow`
+    pub async fn shadows(&self) -> Result<api::Shadows, Refusal> {
+        Ok(self.ask(|owner| owner.shadows()).await?)
+    }
+
     /// `portcullis ban`
     pub async fn ban(&self, request: api::BanPrefix, by: By) -> Result<api::Changed, Refusal> {
         self.ask(move |owner| owner.ban(&request, by)).await?
+    }
+
+    /// `portcullis promote`
+    pub async fn promote(&self, request: api::Promote) -> Result<api::Changed, Refusal> {
+        self.ask(move |owner| owner.promote(&request)).await?
     }
 
     /// `portcullis unban`

@@ -13,6 +13,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use super::counters::Counters;
+use super::keeper::Message;
 use super::signal::Signal;
 use super::target::Subject;
 use super::told::Told;
@@ -23,11 +24,18 @@ pub const PENDING_MAX: u32 = 1024;
 /// A worker's end of the queue. Made by [`super::keeper::Handle::reporter`], one for each worker.
 #[derive(Debug)]
 pub struct Reporter {
-    sender: mpsc::Sender<super::keeper::Message>,
+    sender: mpsc::Sender<Message>,
     pending: Arc<AtomicU32>,
     pending_seen: Arc<AtomicU32>,
     told: Told,
     counters: Arc<Counters>,
+}
+
+/// A worker's end of the same queue, for what is known only when a connection has ended.
+#[derive(Debug)]
+pub struct Paroles {
+    sender: mpsc::Sender<Message>,
+    pending: Arc<AtomicU32>,
 }
 
 /// A client that was served.
@@ -47,7 +55,7 @@ pub struct InFlight<T> {
 }
 
 impl Reporter {
-    pub(super) fn new(sender: mpsc::Sender<super::keeper::Message>, counters: Arc<Counters>) -> Reporter {
+    pub(super) fn new(sender: mpsc::Sender<Message>, counters: Arc<Counters>) -> Reporter {
         let told = Told::new(Instant::now());
         Reporter { sender, pending: Arc::default(), pending_seen: Arc::default(), told, counters }
     }
@@ -57,7 +65,7 @@ impl Reporter {
     /// Costs two atomic operations and a push; a futex wake when the keeper sleeps.
     pub fn report(&self, signal: Signal) {
         let in_flight = InFlight::begin(signal, &self.pending);
-        let sent = in_flight.is_some_and(|it| self.sender.send(super::keeper::Message::Signal(it)).is_ok());
+        let sent = in_flight.is_some_and(|it| self.sender.send(Message::Signal(it)).is_ok());
         if !sent {
             self.counters.signals_dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -74,7 +82,21 @@ impl Reporter {
         let seen = Seen { source, who: Subject { auth: auth.clone(), principal: principal.clone() } };
         if let Some(in_flight) = InFlight::begin(seen, &self.pending_seen) {
             // Without a keeper nobody is banned, and nobody needs to know.
-            let _ = self.sender.send(super::keeper::Message::Seen(in_flight));
+            let _ = self.sender.send(Message::Seen(in_flight));
+        }
+    }
+
+    /// The way to say how a parole went, under the terms of signals.
+    pub fn paroles(&self) -> Paroles {
+        Paroles { sender: self.sender.clone(), pending: self.pending.clone() }
+    }
+}
+
+impl Paroles {
+    /// Says that the client of this ban was let through and behaved. If that is lost, the ban goes on.
+    pub fn behaved(&self, ban: u32) {
+        if let Some(in_flight) = InFlight::begin(ban, &self.pending) {
+            let _ = self.sender.send(Message::Behaved(in_flight));
         }
     }
 }
@@ -102,7 +124,6 @@ impl<T> Drop for InFlight<T> {
 mod tests {
     use std::time::Instant;
 
-    use super::super::keeper::Message;
     use super::super::signal::Kind;
     use super::*;
 

@@ -57,10 +57,10 @@ pub struct Rule {
     pub kinds: Kinds,
     /// Only what was refused on this route; none: everything.
     pub route: Option<Arc<str>>,
-    /// How long a ban by it lasts.
-    pub terms: Terms,
     /// Whether bans by it only count what they would drop.
     pub observe: bool,
+    /// How long a ban by it lasts.
+    pub terms: Terms,
 }
 
 impl Rule {

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::target::Subject;
 
+use super::target::Subject;
+
 /// What a client did. Rules say which kinds they count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -13,6 +13,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
@@ -20,6 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ban::{By, Enforced, State};
 use super::crowd::Others;
+use super::harm::Harm;
+use super::parole::Parole;
 use super::receipt::RuleAtBan;
 use super::signal::Evidence;
 use super::target::Target;
@@ -47,6 +50,22 @@ pub enum Record {
         #[serde(default)]
         syns: u64,
     },
+    /// What a shadow ban would have done in an hour of Unix time, all of it; without a ban, what those of the rule, or
+    /// those by hand, would have that are over. `seen` is what the kernel had counted by then.
+    Harm {
+        ban: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<Arc<str>>,
+        hour: u64,
+        #[serde(flatten)]
+        harm: Harm,
+        seen_packets: u64,
+        seen_bytes: u64,
+    },
+    /// What a shadow ban only counted until here it drops from here on.
+    Promoted { id: u32 },
+    /// A ban's client was refused on parole: it lasts from `at_ms` on.
+    Renew { id: u32, at_ms: u64, until_ms: u64, offence: u32 },
     /// An operator allowed a prefix …
     Allow { prefix: IpNet },
     /// … or took it off the list.
@@ -85,6 +104,10 @@ pub struct BanRecord {
     pub until_ms: Option<u64>,
     pub offence: u32,
     pub latency_us: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parole: Option<Parole>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewed_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleAtBan>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

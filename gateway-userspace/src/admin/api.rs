@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::abuse::crowd::Others;
+use crate::abuse::harm::Harm;
 use crate::abuse::receipt::RuleAtBan;
 use crate::abuse::signal::Evidence;
 use crate::abuse::target::Subject;
@@ -183,7 +184,7 @@ pub struct Ban {
     pub target: String,
     /// The addresses; none for a client.
     pub prefix: Option<IpNet>,
-    /// `active`, `expired` or `lifted`.
+    /// `active`, `expired`, `lifted`, or `paroled`: its client was let through, and behaved.
     pub state: String,
     /// Where it is enforced: `kernel`, `gateway` (layer 7 only), or `observed` (counted, not enforced).
     pub enforced: String,
@@ -222,8 +223,85 @@ pub struct Ban {
     pub evidence: Vec<Evidence>,
     /// Microseconds from the last denial to the entry in the kernel.
     pub latency_us: Option<u64>,
+    /// When its client is let through; none: never, or it is over.
+    #[serde(default)]
+    pub parole: Option<Parole>,
+    /// When it was renewed last, RFC 3339: its client had been let through and was refused again.
+    #[serde(default)]
+    pub renewed: Option<String>,
     /// The command that undoes it.
     pub undo: String,
+}
+
+/// The end of a ban, in which one connection now and then is let through and judged.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Parole {
+    /// When it begins, RFC 3339.
+    pub from: String,
+    /// Seconds from one connection to the next.
+    pub every_s: u64,
+}
+
+/// `portcullis bans --shadow`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListShadows {}
+
+/// What shadow bans would have done in the last 24 hours, by the clock's hours.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Shadows {
+    /// Those in force, newest first.
+    pub shadows: Vec<Shadow>,
+    /// What those of each rule would have done, in force or over.
+    pub rules: Vec<ShadowRule>,
+    /// What those would have done that are over, or drop by now.
+    pub over: Harm,
+    /// All together.
+    pub total: Harm,
+}
+
+/// The shadow bans of one rule.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ShadowRule {
+    /// `NAME` of `[ban.NAME]`, or `shield`.
+    pub rule: String,
+    /// What they would have dropped.
+    #[serde(flatten)]
+    pub harm: Harm,
+}
+
+/// One shadow ban.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Shadow {
+    /// Its id.
+    pub id: u32,
+    /// Whom it would keep out.
+    pub target: String,
+    /// Who made it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when it counts, RFC 3339.
+    pub since: String,
+    /// Seconds left; none: for ever.
+    pub left_s: Option<u64>,
+    /// What it would have dropped.
+    #[serde(flatten)]
+    pub harm: Harm,
+    /// The command that makes it drop; none where all bans only count (`[shield] mode`).
+    pub arm: Option<String>,
+}
+
+/// `portcullis promote ID`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Promote {
+    /// The shadow ban.
+    pub id: u32,
+    /// Even when it would have kept out good requests or logins.
+    #[serde(default)]
+    pub force: bool,
+    /// Say what would happen, and do not do it.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// `portcullis ban [PREFIX] [--client AUTH/NAME]`

@@ -97,7 +97,9 @@ async fn carry_out<B: Backend>(
     match call {
         Call::Status(_) => json(&backend.status().await?),
         Call::Bans(request) => json(&keeper.bans(request).await?),
+        Call::Shadows(_) => json(&keeper.shadows().await?),
         Call::Ban(request) => json(&keeper.ban(request, caller.by()).await?),
+        Call::Promote(request) => json(&keeper.promote(request).await?),
         Call::Unban(request) => json(&keeper.unban(request).await?),
         Call::Suppressions(_) => json(&keeper.suppressions().await?),
         Call::Unsuppress(request) => json(&keeper.unsuppress(request).await?),

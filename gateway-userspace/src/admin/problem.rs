@@ -172,6 +172,9 @@ impl From<Refusal> for Problem {
             | Refusal::SuppressionsFull(_)
             | Refusal::Over(_)
             | Refusal::Held { .. }
+            | Refusal::NotObserved(_)
+            | Refusal::ShieldObserves
+            | Refusal::Harm { .. }
             | Refusal::Wider { .. }
             | Refusal::Full(_)
             | Refusal::AllowedFull(_)

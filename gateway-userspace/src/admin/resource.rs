@@ -33,6 +33,7 @@ pub const RESOURCES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/bans", "bans"),
     ("GET", "/v1/bans/{id}", "bans"),
     ("POST", "/v1/bans", "ban"),
+    ("GET", "/v1/shadows", "shadows"),
     ("DELETE", "/v1/bans/{id}", "unban"),
     ("DELETE", "/v1/bans/{address}", "unban"),
     ("GET", "/v1/suppressions", "suppressions"),
@@ -55,7 +56,9 @@ pub const RESOURCES: &[(&str, &str, &str)] = &[
 pub enum Call {
     Status(api::GetStatus),
     Bans(api::ListBans),
+    Shadows(api::ListShadows),
     Ban(api::BanPrefix),
+    Promote(api::Promote),
     Unban(api::Unban),
     Suppressions(api::ListSuppressions),
     Unsuppress(api::Unsuppress),
@@ -87,7 +90,9 @@ impl Call {
         match self {
             Call::Status(command) => of(command),
             Call::Bans(command) => of(command),
+            Call::Shadows(command) => of(command),
             Call::Ban(command) => of(command),
+            Call::Promote(command) => of(command),
             Call::Unban(command) => of(command),
             Call::Suppressions(command) => of(command),
             Call::Unsuppress(command) => of(command),
@@ -127,6 +132,7 @@ impl Call {
     pub fn request(&self) -> String {
         let json = match self {
             Call::Ban(command) => serde_json::to_string(command),
+            Call::Promote(command) => serde_json::to_string(command),
             Call::Unban(command) => serde_json::to_string(command),
             Call::Unsuppress(command) => serde_json::to_string(command),
             Call::Allow(command) => serde_json::to_string(command),
@@ -191,6 +197,7 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
         api::GetStatus::NAME => Some(Call::Status(api::GetStatus {})),
         api::ListSuppressions::NAME => Some(Call::Suppressions(api::ListSuppressions {})),
         api::ListAllowed::NAME => Some(Call::Allowed(api::ListAllowed {})),
+        api::ListShadows::NAME => Some(Call::Shadows(api::ListShadows {})),
         api::ListKeys::NAME => Some(Call::Keys(api::ListKeys {})),
         api::GetTop::NAME => Some(Call::Top(api::GetTop {})),
         api::GetHistory::NAME => Some(Call::History(api::GetHistory {})),
@@ -199,6 +206,8 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
     let post: fn(&[u8]) -> Result<Call, Problem> = match name {
         api::GetStatus::NAME => |body| decode_json(body).map(Call::Status),
         api::BanPrefix::NAME => |body| decode_json(body).map(Call::Ban),
+        api::ListShadows::NAME => |body| decode_json(body).map(Call::Shadows),
+        api::Promote::NAME => |body| decode_json(body).map(Call::Promote),
         api::Unban::NAME => |body| decode_json(body).map(Call::Unban),
         api::ListSuppressions::NAME => |body| decode_json(body).map(Call::Suppressions),
         api::Unsuppress::NAME => |body| decode_json(body).map(Call::Unsuppress),

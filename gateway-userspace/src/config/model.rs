@@ -343,6 +343,8 @@ pub struct Route {
     pub headers: policy::response_headers::config::Config,
     /// Fields that its upstream gets.
     pub upstream_headers: Vec<policy::upstream_headers::Field>,
+    /// Whether clients log in here, default false.
+    pub login: bool,
     /// Whether its requests are in the access log, default true.
     pub log: bool,
 }
@@ -394,6 +396,8 @@ pub struct Shield {
     pub client_bandwidth: Option<Located<u64>>,
     /// The rule named `shield`, of `ban`, `for` and `up-to`.
     pub ban: Option<Ban>,
+    /// How often somebody is let through in the last third of a ban by rule, default 30 s; none: never.
+    pub parole: Option<Duration>,
     /// How many other good clients a ban by rule may cut, default none.
     pub collateral: u32,
     /// Prefixes that are never banned and never dropped.
@@ -439,12 +443,12 @@ pub struct Ban {
     pub kinds: Kinds,
     /// Only those on this route; none: all.
     pub route: Option<Located<Arc<str>>>,
+    /// Whether its bans are only counted.
+    pub observe: bool,
     /// How long a first ban lasts, default 10 min; doubles on each return.
     pub first: Duration,
     /// How long a ban can get, default 24 h.
     pub up_to: Duration,
-    /// Whether its bans only count what they would drop.
-    pub observe: bool,
 }
 
 impl Ban {

@@ -11,7 +11,7 @@ use crate::abuse::enforcer::{Drops, Enforcer, Entry, Lease, NoKernel};
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
 use crate::dataplane::{
-    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Error, Mode, Options, clock,
+    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Error, Mode, Options, Parole, clock,
 };
 use crate::observe::readiness::{self, Readiness};
 
@@ -167,9 +167,17 @@ impl Enforcer for KernelEnforcer {
     }
 
     fn install(&mut self, lease: &Lease) -> Result<(), String> {
-        let Lease { prefix, left, ban_id, observe } = *lease;
+        let Lease { prefix, left, ban_id, observe, parole } = *lease;
         let entry = left.map_or_else(|| DenyEntry::forever(ban_id), |time| DenyEntry::lasting(time, ban_id));
         let entry = if observe { entry.observed() } else { entry };
+        let entry = match (parole, entry.until_ns) {
+            (Some(parole), Some(until_ns)) => entry.paroled(Parole {
+                from_ns: until_ns
+                    .saturating_sub(u64::try_from(parole.before_end.as_nanos()).unwrap_or(u64::MAX)),
+                every: parole.every,
+            }),
+            _ => entry,
+        };
         lock(&self.dataplane).deny(prefix, entry).map_err(told)
     }
 

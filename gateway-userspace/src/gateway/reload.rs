@@ -288,6 +288,7 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
     exempt.dedup();
     Settings {
         rules: config.ban_rules().map(rule).collect(),
+        parole: shield.map_or(Some(DEFAULT_PAROLE), |shield| shield.parole),
         enforce: shield.is_none_or(|shield| shield.enforce),
         capacity: shield.map_or(DEFAULT_CAPACITY, |shield: &Shield| shield.capacity as usize),
         collateral: shield.map_or(0, |shield| shield.collateral),
@@ -302,9 +303,10 @@ fn rule(ban: &Ban) -> score::Rule {
         within: ban.when.within,
         kinds: ban.kinds,
         route: ban.route.as_ref().map(|route| route.value.clone()),
-        terms: Terms { first: ban.first, up_to: ban.up_to },
         observe: ban.observe,
+        terms: Terms { first: ban.first, up_to: ban.up_to },
     }
 }
 
+const DEFAULT_PAROLE: std::time::Duration = std::time::Duration::from_secs(30);
 const DEFAULT_CAPACITY: usize = 262_144;

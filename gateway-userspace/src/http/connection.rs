@@ -16,7 +16,7 @@ mod opening;
 mod tap;
 mod wire;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -34,6 +34,7 @@ use self::wire::Wire;
 use super::forwarded;
 use super::incoming::Incoming;
 use super::rejection::Rejection;
+use crate::abuse::parole::Visit;
 use crate::abuse::signal;
 use crate::header::Value;
 use crate::listener::{Accepted, Settings};
@@ -121,6 +122,7 @@ pub struct Connection {
     source_value: Value,
     port_value: Value,
     opening_cost: Cell<Duration>,
+    visit: RefCell<Option<Rc<Visit>>>,
 }
 
 impl Connection {
@@ -131,6 +133,7 @@ impl Connection {
             source_value: forwarded::address_value(peer.source.ip()),
             port_value: Value::from(u64::from(peer.local.port())),
             peer: Arc::new(peer),
+            visit: RefCell::default(),
             settings,
         }
     }
@@ -143,6 +146,15 @@ impl Connection {
     /// The listener's settings when the connection was accepted.
     pub fn settings(&self) -> &Arc<Settings> {
         &self.settings
+    }
+
+    /// The visit of a peer on parole from this ban: one for the whole connection.
+    pub fn visit(&self, ban: u32, begin: impl FnOnce() -> Visit) -> Rc<Visit> {
+        let mut visit = self.visit.borrow_mut();
+        match &*visit {
+            Some(visit) if visit.ban == ban => visit.clone(),
+            _ => visit.insert(Rc::new(begin())).clone(),
+        }
     }
 
     /// CPU time that opening it took, the TLS handshake above all; whoever asks first takes it into account.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::abuse::signal::{Evidence, Signal};
+use crate::abuse::shadow::Outcome;
+use crate::abuse::signal::{Evidence, Kinds, Signal};
 use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
 use crate::header::Value;
@@ -45,6 +46,8 @@ pub struct Record {
     summary: Option<Summary>,
     refusal: Option<Appearance>,
     detail: Option<&'static str>,
+    /// Whether it was refused in a way that counts against the client.
+    denied: bool,
     /// Status of the answer, once its head is decided.
     status: Option<u16>,
     /// Bytes of the answer's body.
@@ -82,6 +85,7 @@ impl Record {
             summary: None,
             refusal: None,
             detail: None,
+            denied: false,
             status: None,
             bytes: 0,
             broken: false,
@@ -119,7 +123,10 @@ impl Record {
         }
         let route = self.context.route.as_deref();
         let config = &self.view.shared.config;
-        if let Some(kind) = rejection.signal().filter(|kind| config.counts(*kind, route)) {
+        let kind = rejection.signal();
+        let counted = kind.filter(|kind| config.counts(*kind, route));
+        self.denied = counted.is_some() || kind.is_some_and(|kind| Kinds::USUAL.contains(kind));
+        if let Some(kind) = counted {
             self.worker.reporter.report(Signal {
                 source: self.context.peer.socket_address(),
                 trusted_proxy: self.context.peer.trusted,
@@ -129,6 +136,11 @@ impl Record {
                 evidence: Some(Box::new(self.evidence(appearance))),
             });
         }
+    }
+
+    /// Whether it was refused although its client had been let through to be judged.
+    pub fn breaks_parole(&self) -> bool {
+        self.denied && self.context.parole.is_some()
     }
 
     fn evidence(&self, appearance: Appearance) -> Evidence {
@@ -186,6 +198,12 @@ impl Record {
             duration,
             rejection: reason,
         });
+        if let Some(shadow) = &context.shadow {
+            shadow.count(self.outcome(status));
+        }
+        if let Some(visit) = &context.parole {
+            visit.judge(status, context.identity.is_some(), self.denied);
+        }
         if let Some(identity) = context.identity.as_ref().filter(|_| status < 400 && !context.peer.trusted) {
             let source = context.peer.socket_address();
             worker.reporter.seen(context.started, source, &identity.auth, &identity.principal);
@@ -196,6 +214,18 @@ impl Record {
         }
         if self.route.is_none_or(|index| view.shared.routes[index].log) {
             self.log(status, duration, reason);
+        }
+    }
+
+    /// What it would have meant to lose this request.
+    fn outcome(&self, status: u16) -> Outcome {
+        let logs_in = || self.route.is_some_and(|index| self.view.shared.routes[index].login);
+        match status {
+            _ if self.denied => Outcome::Refused,
+            400.. => Outcome::Other,
+            _ if logs_in() => Outcome::Login,
+            _ if self.context.identity.is_some() => Outcome::Good,
+            _ => Outcome::Other,
         }
     }
 
@@ -227,6 +257,7 @@ impl Record {
                 .as_ref()
                 .map(|(address, to_head)| Upstream { address: address.as_str(), duration: Some(*to_head) }),
             limit: context.limit.as_ref().map(|state| &*state.limit),
+            shadow: context.shadow.as_ref().map(|shadow| shadow.ban),
             reason,
             detail: if self.broken { Some("response-incomplete") } else { self.detail },
         });

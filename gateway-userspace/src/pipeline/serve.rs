@@ -13,11 +13,11 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 
 use super::finish::{Body, Record};
-use super::respond::{Answer, Forwarded, Step, judge, respond, settle};
+use super::respond::{Answer, Forwarded, Step, judge, respond, settle, stand};
 use super::unread;
 use crate::abuse::signal::Signal;
 use crate::action;
-use crate::header::{X_BAN_TICKET, X_REQUEST_ID};
+use crate::header::{CONNECTION, Value, X_BAN_TICKET, X_REQUEST_ID};
 use crate::http::answer;
 use crate::http::body::RequestBody;
 use crate::http::client_address::client_address;
@@ -96,13 +96,22 @@ fn serve(
         route: None,
         parameters: Vec::new(),
         identity: None,
+        shadow: None,
+        parole: None,
         limit: None,
     };
     let mut record = Box::new(Record::open(worker.clone(), worker.view(), &parts, context));
-    let step = intake::read(parts, connection).and_then(|mut head| {
-        introduce(connection, &mut record, &mut head);
-        respond(connection, &mut record, head, body)
-    });
+    let step = match intake::read(parts, connection) {
+        Ok(mut head) => {
+            introduce(connection, &mut record, &mut head);
+            stand(connection, &mut record).and_then(|()| respond(connection, &mut record, head, body))
+        }
+        // What is wrong with it is told also to whom a ban would refuse it.
+        Err(rejection) => {
+            let _ = stand(connection, &mut record);
+            Err(rejection)
+        }
+    };
     match step {
         Ok(Step::Forwarded(answer)) => {
             Serving { record: Some(record), stage: Stage::Forwarded { answer }, head_only }
@@ -226,6 +235,9 @@ fn refuse(
     let context = &record.context;
     let (mut head, body) =
         answer::render(rejection, Some(&context.id), realm, context.started_at, &view.shared.config.errors);
+    if record.breaks_parole() {
+        head.fields.set(CONNECTION, Value::from_static("close"));
+    }
     if may_lead_to_a_ban(view, record, rejection) {
         head.fields.set(X_BAN_TICKET, record.context.id.0.clone());
     }

@@ -3,12 +3,16 @@
 mod addresses;
 mod bans;
 mod budgets;
+mod clients;
 mod crashes;
 mod crowd;
 mod fail2ban;
 mod floods;
 mod ipv6;
+mod lists;
 mod matrix;
+mod parole;
 mod receipts;
+mod shadow;
 mod spoof;
 mod stage;

@@ -23,6 +23,8 @@ fn ban(ledger: &mut Ledger, prefix: &str, now: Now, offence: u32, term: Duration
         until: Some(now.wall + term),
         lease_end: Some(now.instant + term),
         offence,
+        parole: None,
+        renewed: None,
         latency_us: None,
         drops: Drops::default(),
     });

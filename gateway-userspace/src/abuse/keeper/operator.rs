@@ -78,6 +78,7 @@ impl Owner {
             State::Active => "active",
             State::Expired => "expired",
             State::Lifted => "lifted",
+            State::Paroled => "paroled",
         };
         api::Ban {
             id: ban.id,
@@ -87,15 +88,10 @@ impl Owner {
             enforced: enforced.into(),
             observed: ban.observed,
             reason: ban.reason.to_string(),
+            by: ban.by.to_string(),
             rule: ban.rule.as_deref().cloned(),
             others: ban.others.as_deref().cloned(),
             derived_from: ban.derived_from.to_vec(),
-            by: match &ban.by {
-                By::Rule => "rule".into(),
-                By::Operator(uid) => format!("operator {uid}"),
-                By::Remote(name) => format!("operator {name}"),
-                By::Kernel => "kernel".into(),
-            },
             since: timestamp::format(ban.since),
             until: ban.until.map(timestamp::format),
             left_s: left.map(|left| left.as_secs() + u64::from(left.subsec_nanos() > 0)),
@@ -105,6 +101,8 @@ impl Owner {
             syns,
             evidence: self.receipts.of(ban.id).to_vec(),
             latency_us: ban.latency_us,
+            parole: parole_of(ban),
+            renewed: ban.renewed.map(timestamp::format),
             undo: if active {
                 format!("portcullis unban {}", ban.id)
             } else {
@@ -136,7 +134,7 @@ impl Owner {
 
         let now = self.now();
         let id = self.ledger.take_id();
-        let enforced = self.install(&target, term, id, request.observe).map_err(Refusal::Kernel)?;
+        let enforced = self.install(&target, term, id, request.observe, None).map_err(Refusal::Kernel)?;
         before.inspect(|before| self.replace(now, *before));
         self.counters.bans_by_operator.fetch_add(1, Relaxed);
         let done = if request.observe { "observing" } else { "banned" };
@@ -157,6 +155,8 @@ impl Owner {
             until: lease_end.and(term).and_then(|term| now.wall.checked_add(term)),
             lease_end,
             offence: 0,
+            parole: None,
+            renewed: None,
             latency_us: None,
             drops: Drops::default(),
         });
@@ -227,6 +227,7 @@ impl Owner {
     /// Ends a ban whose entry in the kernel was just overwritten by another's. It is not forgiven.
     pub(super) fn replace(&mut self, now: Now, id: u32) {
         let Some(before) = self.ledger.get(id).cloned() else { return };
+        self.unwatch(id);
         let drops = self.enforcer.drops(id);
         self.saved.add(&before, drops);
         let Drops { packets, bytes, syns } = drops;
@@ -448,6 +449,13 @@ impl Owner {
             None => String::from("not banned"),
         }
     }
+}
+
+/// From when on a ban in force lets its client through.
+fn parole_of(ban: &Ban) -> Option<api::Parole> {
+    let parole = ban.parole.filter(|_| ban.state == State::Active && ban.enforced != Enforced::Observed)?;
+    let from = ban.until?.checked_sub(parole.before_end)?;
+    Some(api::Parole { from: timestamp::format(from), every_s: parole.every.as_secs() })
 }
 
 /// A single IPv6 address stands for its /64, as rules ban it.

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use super::Settings;
+use super::shadow::Watches;
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
 use crate::abuse::counters::Counters;
 use crate::abuse::crowd::{Crowds, Others};
 use crate::abuse::enforcer::{Drops, Enforcer, Lease};
 use crate::abuse::exempt::{Because, Exempt};
+use crate::abuse::parole::Parole;
 use crate::abuse::receipt::{self, Receipts, RuleAtBan};
 use crate::abuse::reporter::Seen;
 use crate::abuse::saved::Saved;
@@ -45,6 +47,7 @@ pub struct Owner {
     /// What the kernel's allowlist was told.
     pub(super) in_allowlist: BTreeSet<IpNet>,
     pub(super) deny: Arc<deny::Shared>,
+    pub(super) watches: Watches,
     pub(super) counters: Arc<Counters>,
     pub(super) surroundings_seen: Instant,
     pub(super) complained: Option<Instant>,
@@ -69,6 +72,9 @@ impl Owner {
         if self.next_end().is_some_and(|end| end <= now.instant) {
             self.expire();
         }
+        if self.breaks_parole(now, host, &signal) {
+            return;
+        }
         // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
         if self.is_covered(host, false) || self.is_of_a_banned_client(&signal, host) {
             return;
@@ -90,7 +96,8 @@ impl Owner {
         let nth = self.ledger.next_offence(&target, now.wall);
         let duration = offence.rule.terms.of(nth);
         let id = self.ledger.take_id();
-        let enforced = match self.install(&target, Some(duration), id, offence.rule.observe) {
+        let parole = self.parole_of(&target, duration);
+        let enforced = match self.install(&target, Some(duration), id, offence.rule.observe, parole) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(
@@ -121,6 +128,8 @@ impl Owner {
             until: now.wall.checked_add(duration),
             lease_end: now.instant.checked_add(duration),
             offence: nth,
+            parole,
+            renewed: None,
             latency_us,
             drops: Drops::default(),
         };
@@ -137,11 +146,18 @@ impl Owner {
         left: Option<Duration>,
         ban_id: u32,
         observed: bool,
+        parole: Option<Parole>,
     ) -> Result<Enforced, String> {
         let observe = observed || !self.settings.enforce;
         let in_kernel = target.prefix().is_some() && self.enforcer.in_kernel();
         if let Some(prefix) = target.prefix()
-            && let Err(error) = self.enforcer.install(&Lease { prefix, left, ban_id, observe })
+            && let Err(error) = self.enforcer.install(&Lease {
+                prefix,
+                left,
+                ban_id,
+                observe,
+                parole: parole.filter(|_| !observe),
+            })
         {
             self.counters.enforcer_failures.fetch_add(1, Relaxed);
             return Err(error);
@@ -155,9 +171,7 @@ impl Owner {
 
     /// Everything that a new ban means outside the kernel.
     pub(super) fn enact(&mut self, ban: Ban) {
-        if ban.enforced != Enforced::Observed {
-            self.deny.ban(&ban.target, ban.lease_end);
-        }
+        self.tell_layer_7(&ban, false);
         let record = self.record_of(&ban);
         self.ledger.enact(ban);
         self.count_active();
@@ -170,6 +184,7 @@ impl Owner {
         else {
             return Ok(());
         };
+        self.unwatch(id);
         let now = self.now();
         let drops = self.enforcer.drops(id);
         if let Some(ban) = self.ledger.get(id) {
@@ -225,6 +240,7 @@ impl Owner {
             }
         }
         self.enforcer.tick();
+        self.turn_hour();
         self.crowds.turn(now.instant);
         self.suppressions.sweep(now.wall);
         self.ledger.offenders_mut().sweep(now.wall);
@@ -236,6 +252,7 @@ impl Owner {
 
     /// The last thing it does.
     pub(super) fn close(&mut self) {
+        self.file_all();
         self.flush();
     }
 
@@ -290,7 +307,7 @@ impl Owner {
         for id in self.ledger.active().map(|ban| ban.id).collect::<Vec<_>>() {
             let Some(ban) = self.ledger.get(id).cloned() else { continue };
             let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
-            match self.install(&ban.target, left, id, ban.observed) {
+            match self.install(&ban.target, left, id, ban.observed, ban.parole) {
                 Ok(enforced) => self.moved(id, enforced),
                 Err(error) => self.complain(now, &format!("cannot change ban {id} in the kernel: {error}")),
             }
@@ -300,12 +317,10 @@ impl Owner {
     /// A ban holds somewhere else from now on.
     pub(super) fn moved(&mut self, id: u32, enforced: Enforced) {
         let Some(ban) = self.ledger.active_mut(id) else { return };
+        let has_dropped = ban.enforced != Enforced::Observed;
         ban.enforced = enforced;
-        if enforced == Enforced::Observed {
-            self.deny.lift(&ban.target);
-        } else {
-            self.deny.ban(&ban.target, ban.lease_end);
-        }
+        let ban = ban.clone();
+        self.tell_layer_7(&ban, has_dropped);
     }
 
     pub(super) fn now(&self) -> Now {

@@ -3,8 +3,10 @@
 use ipnet::IpNet;
 
 use super::Stopped;
+use super::promote::numbers;
 use crate::abuse::crowd::Others;
 use crate::abuse::exempt::Because;
+use crate::abuse::harm::Harm;
 use crate::abuse::source::display;
 
 /// A command that was refused. The text says what to do instead.
@@ -69,6 +71,18 @@ pub enum Refusal {
         "{target} is banned (ban {id}), so what is dropped cannot be observed; `portcullis unban {id}` first"
     )]
     Held { target: String, id: u32 },
+    /// The ban drops already.
+    #[error("ban {0} does not only count: there is nothing to promote")]
+    NotObserved(u32),
+    /// All bans only count.
+    #[error("the shield observes, so no ban drops anything; `mode = \"enforce\"` in [shield] arms it")]
+    ShieldObserves,
+    /// A shadow ban would have kept out those whom it must not.
+    #[error(
+        "ban {id} would have dropped {} in the last 24 hours; with --force it does so from now on",
+        numbers(harm)
+    )]
+    Harm { id: u32, harm: Harm },
     /// The list of bans is full.
     #[error("there are {0} bans in force already, as many as shield.capacity allows")]
     Full(usize),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::owner::Owner;
+use super::shadow::Watches;
 use super::{Options, Settings};
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
 use crate::abuse::crowd::Crowds;
@@ -81,6 +82,7 @@ impl Owner {
             enforcer,
             in_allowlist: BTreeSet::new(),
             deny: Arc::default(),
+            watches: Watches::new(now.wall),
             counters: Arc::default(),
             surroundings_seen: now.instant,
             complained: None,
@@ -99,9 +101,18 @@ impl Owner {
                 Record::Begin { next_id, .. } => self.ledger.reserve_ids(next_id),
                 Record::Ban(record) => self.replay_ban(now, *record),
                 Record::End { id, state, at_ms, packets, bytes, syns } => {
+                    self.replay_shadow_end(id);
                     self.ledger.end(id, from_ms(at_ms), state, Drops { packets, bytes, syns });
                     self.forget_old();
                 }
+                Record::Harm { ban, rule, hour, harm, seen_packets, seen_bytes } => {
+                    let seen = Drops { packets: seen_packets, bytes: seen_bytes, ..Drops::default() };
+                    self.replay_harm(ban, rule, hour, harm, seen);
+                }
+                Record::Renew { id, at_ms, until_ms, offence } => {
+                    self.replay_renewal(now, id, from_ms(at_ms), from_ms(until_ms), offence);
+                }
+                Record::Promoted { id } => self.replay_promoted(id),
                 Record::Allow { prefix } if self.exempt.allowed_by_operator().len() < ALLOWED_MAX => {
                     self.exempt.allow(prefix);
                 }
@@ -129,15 +140,20 @@ impl Owner {
         let target = record.target.canonical();
         // Two bans of one target without an end between them: the line of the first one's end is lost.
         if let Some(id) = self.ledger.exact(&target).map(|ban| ban.id) {
+            self.replay_shadow_end(id);
             self.ledger.end(id, now.wall, State::Lifted, Drops::default());
         }
         let (since, until) = (from_ms(record.since_ms), record.until_ms.map(from_ms));
         // Never longer than it was meant, should the clock have gone back (a machine that boots in 1970).
         let left = until.map(|until| {
-            let meant = until.duration_since(since).unwrap_or_default();
+            let begun = record.renewed_ms.map_or(since, from_ms);
+            let meant = until.duration_since(begun).unwrap_or_default();
             until.duration_since(now.wall).unwrap_or_default().min(meant)
         });
         self.receipts.file(record.id, record.evidence);
+        if record.observed {
+            self.replay_shadow(record.id, since);
+        }
         self.ledger.enact(Ban {
             id: record.id,
             target,
@@ -153,6 +169,8 @@ impl Owner {
             until,
             lease_end: left.and_then(|left| now.instant.checked_add(left)),
             offence: record.offence,
+            parole: record.parole,
+            renewed: record.renewed_ms.map(from_ms),
             latency_us: record.latency_us,
             drops: Drops::default(),
         });
@@ -197,7 +215,7 @@ impl Owner {
             return;
         }
         // Also where the kernel has it: whether it drops or counts may have changed.
-        match self.install(&ban.target, left, ban.id, ban.observed) {
+        match self.install(&ban.target, left, ban.id, ban.observed, ban.parole) {
             Ok(enforced) => self.moved(ban.id, enforced),
             Err(error) => {
                 self.moved(ban.id, Enforced::Gateway);
@@ -218,7 +236,7 @@ impl Owner {
         }
         let id = entry.ban_id.filter(|id| *id != 0).unwrap_or_else(|| self.ledger.take_id());
         let target = Target::Prefix(prefix);
-        let enforced = match self.install(&target, entry.left, id, entry.observe) {
+        let enforced = match self.install(&target, entry.left, id, entry.observe, None) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(now, &format!("cannot take over {prefix} from the kernel's list: {error}"));
@@ -241,6 +259,8 @@ impl Owner {
             until: entry.left.and_then(|left| now.wall.checked_add(left)),
             lease_end: entry.left.and_then(|left| now.instant.checked_add(left)),
             offence: 0,
+            parole: None,
+            renewed: None,
             latency_us: None,
             drops: Drops::default(),
         };
@@ -261,6 +281,8 @@ impl Owner {
             until_ms: ban.until.map(to_ms),
             offence: ban.offence,
             latency_us: ban.latency_us,
+            parole: ban.parole,
+            renewed_ms: ban.renewed.map(to_ms),
             rule: ban.rule.as_deref().cloned(),
             others: ban.others.as_deref().cloned(),
             derived_from: ban.derived_from.clone(),
@@ -293,7 +315,8 @@ impl Owner {
             until_ms: to_ms(suppression.until),
         });
         let allowed = allowed.chain(suppressed);
-        let records = std::iter::once(begin).chain(allowed).chain(ended).chain(active).chain(offenders);
+        let (harm, bans) = (self.harm_records(), allowed.chain(ended).chain(active));
+        let records = std::iter::once(begin).chain(bans).chain(harm).chain(offenders);
         let result = journal.compact(records);
         self.journal = Some(journal);
         if let Err(error) = result {

@@ -2,6 +2,7 @@
 
 mod command;
 mod crowd;
+mod parole;
 mod restart;
 mod rule;
 mod shadow;
@@ -18,7 +19,9 @@ use super::owner::Owner;
 use super::*;
 use crate::abuse::ban::{By, Now, Terms};
 use crate::abuse::enforcer::{Drops, Entry, Lease, NoKernel};
+use crate::abuse::parole::Parole;
 use crate::abuse::signal::{Evidence, Kind, Kinds, Signal};
+use crate::abuse::standing::Standing;
 
 const ABUSER: &str = "203.0.113.9";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -34,6 +37,7 @@ type Passed = Arc<Mutex<Duration>>;
 struct Inner {
     /// Ban, end as time since the test began, and whether it only counts.
     deny: BTreeMap<IpNet, (Option<u32>, Option<Duration>, bool)>,
+    paroles: BTreeMap<IpNet, Parole>,
     allow: std::collections::BTreeSet<IpNet>,
     broken: bool,
 }
@@ -48,6 +52,8 @@ impl Enforcer for Maps {
         if maps.broken {
             return Err("no space left on device".into());
         }
+        maps.paroles.remove(&lease.prefix);
+        maps.paroles.extend(lease.parole.map(|parole| (lease.prefix, parole)));
         maps.deny.insert(lease.prefix, (Some(lease.ban_id), end, lease.observe));
         Ok(())
     }
@@ -91,6 +97,10 @@ impl Maps {
         self.0.lock().unwrap().deny.keys().map(IpNet::to_string).collect()
     }
 
+    fn parole(&self, prefix: &str) -> Option<Parole> {
+        self.0.lock().unwrap().paroles.get(&net(prefix)).copied()
+    }
+
     fn entry(&self, prefix: &str) -> Option<(Option<u32>, Option<Duration>, bool)> {
         let now = *self.1.lock().unwrap();
         let (id, end, observe) = self.0.lock().unwrap().deny.get(&net(prefix)).copied()?;
@@ -115,6 +125,7 @@ impl Bench {
         let settings = Settings {
             rules: vec![rule("shield", 20)],
             enforce: true,
+            parole: Some(Duration::from_secs(30)),
             capacity: 1_000,
             collateral: 0,
             exempt: vec![
@@ -224,7 +235,11 @@ impl Bench {
     }
 
     fn refused_at_layer_7(&mut self, address: &str) -> bool {
-        Arc::clone(&self.owner().deny).reader().is_banned(address.parse().unwrap())
+        matches!(self.standing(address), Standing::Banned(_))
+    }
+
+    fn standing(&mut self, address: &str) -> Standing {
+        Arc::clone(&self.owner().deny).reader().standing(address.parse().unwrap(), address.parse().unwrap())
     }
 }
 
@@ -247,8 +262,8 @@ fn rule(name: &str, denials: u32) -> score::Rule {
         within: Duration::from_secs(10),
         kinds: Kinds::USUAL,
         route: None,
-        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
         observe: false,
+        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
     }
 }
 

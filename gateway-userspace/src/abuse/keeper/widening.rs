@@ -44,7 +44,7 @@ impl Owner {
         let offence = self.ledger.next_offence(&target, now.wall);
         let duration = rule.terms.of(offence).max(longest);
         let id = self.ledger.take_id();
-        let enforced = match self.install(&target, Some(duration), id, false) {
+        let enforced = match self.install(&target, Some(duration), id, false, None) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(
@@ -75,6 +75,8 @@ impl Owner {
             until: now.wall.checked_add(duration),
             lease_end: now.instant.checked_add(duration),
             offence,
+            parole: None,
+            renewed: None,
             latency_us: None,
             drops: Drops::default(),
         };

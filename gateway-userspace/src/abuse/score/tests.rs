@@ -12,8 +12,8 @@ fn rule(denials: u32) -> Rule {
         within: Duration::from_secs(10),
         kinds: Kinds::USUAL,
         route: None,
-        terms: Terms { first: Duration::from_secs(600), up_to: Duration::from_secs(86_400) },
         observe: false,
+        terms: Terms { first: Duration::from_secs(600), up_to: Duration::from_secs(86_400) },
     }
 }
 

@@ -47,6 +47,8 @@ fn samples() -> Vec<Record> {
         until_ms: Some(1_795_325_400_000),
         offence: 1,
         latency_us: Some(120),
+        parole: None,
+        renewed_ms: None,
         rule: Some(RuleAtBan {
             name: "login".into(),
             when: "20 denials in 10s".into(),

@@ -80,6 +80,7 @@ fn with_server(grants: Vec<(Role, Subject)>, test: impl FnOnce(&Path) + Send + '
     let settings = Settings {
         rules: Vec::new(),
         enforce: true,
+        parole: None,
         capacity: 1_000,
         collateral: 0,
         exempt: vec![("192.0.2.10/32".parse().unwrap(), Because::Upstream)],

@@ -99,6 +99,7 @@ pub fn of_route(route: &Route) -> Vec<(String, String)> {
         requests,
         headers,
         upstream_headers,
+        login,
         log,
     } = route;
     let mut values = vec![pair("match", joined(matches.iter().map(|pattern| show_pattern(&pattern.value))))];
@@ -124,6 +125,7 @@ pub fn of_route(route: &Route) -> Vec<(String, String)> {
         pair("max-parts", parts_max.unwrap_or(0)),
         pair("min-upload-rate", format!("{}/s", show_size(*body_rate_min))),
         pair("upload-grace", show_duration(*body_grace)),
+        pair("login", login),
         pair("log", log),
     ]);
     values.extend(of_headers("headers.", headers));
@@ -267,6 +269,7 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         syns,
         client_bandwidth,
         ban,
+        parole,
         collateral,
         never,
         cdn,
@@ -288,6 +291,7 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         pair("packets", budget(packets)),
         pair("syns", budget(syns)),
         pair("client-bandwidth", joined(client_bandwidth.iter().map(|bits| show_bit_rate(bits.value)))),
+        pair("parole", parole.map_or_else(|| "off".into(), show_duration)),
         pair("collateral", collateral),
         pair("never", joined(never)),
         pair("cdn", cdn),
@@ -295,7 +299,7 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         pair("pins", pins.display()),
         pair("capacity", capacity),
     ];
-    if let Some(Ban { name: _, when, kinds: _, route: _, first, up_to, observe: _ }) = ban {
+    if let Some(Ban { name: _, when, kinds: _, route: _, observe: _, first, up_to }) = ban {
         values.extend([
             pair("ban", show_rule(when)),
             pair("for", show_duration(*first)),
@@ -307,14 +311,14 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
 
 /// Of `[ban.NAME]`.
 pub fn of_ban(ban: &Ban) -> Vec<(String, String)> {
-    let Ban { name: _, when, kinds, route, first, up_to, observe } = ban;
+    let Ban { name: _, when, kinds, route, observe, first, up_to } = ban;
     vec![
         pair("when", show_rule(when)),
         pair("kinds", joined(kinds.iter().map(Kind::as_str))),
         pair("route", joined(route.iter().map(|route| &route.value))),
+        pair("mode", if *observe { "observe" } else { "enforce" }),
         pair("for", show_duration(*first)),
         pair("up-to", show_duration(*up_to)),
-        pair("mode", if *observe { "observe" } else { "enforce" }),
     ]
 }
 

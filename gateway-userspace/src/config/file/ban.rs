@@ -55,6 +55,12 @@ pub static SPEC: Spec = Spec {
             "Only what was refused on this `[route.NAME]` counts.",
         ),
         Key::new(
+            "mode",
+            Takes::Word(&["enforce", "observe"]),
+            Presence::Default("\"enforce\""),
+            "`observe` counts what its bans would drop, and drops nothing; `[shield] mode` does that to all bans.",
+        ),
+        Key::new(
             "for",
             Takes::Value(value::DURATION.describe),
             Presence::Default("\"10m\""),
@@ -66,12 +72,6 @@ pub static SPEC: Spec = Spec {
             Presence::Default("\"24h\""),
             "How long a ban can get.",
         ),
-        Key::new(
-            "mode",
-            Takes::Word(&["enforce", "observe"]),
-            Presence::Default("\"enforce\""),
-            "`observe` makes shadow bans: they count what they would drop, and drop nothing.",
-        ),
     ],
 };
 
@@ -82,8 +82,8 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Ban> 
     let kinds = f.get(d, "kinds", &KINDS);
     let has_kinds = f.node("kinds").is_none() || kinds.is_some();
     let route = f.located(d, "route", &value::NAME);
-    let terms = terms(d, &f);
     let observe = f.word(d, "mode", &[("enforce", false), ("observe", true)]);
+    let terms = terms(d, &f);
     if let Some(route) = &route {
         let user = User::Ban(name.value.clone());
         d.references.push(Reference { user, kind: "route", name: route.clone() });
@@ -96,7 +96,7 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Ban> 
         return None;
     }
     let ((first, up_to), when, observe) = (terms?, when?, observe?);
-    has_kinds.then_some(Ban { name: name.value, when, kinds, route, first, up_to, observe })
+    has_kinds.then_some(Ban { name: name.value, when, kinds, route, observe, first, up_to })
 }
 
 /// `for` and `up-to`, which is as long at least.

@@ -1,5 +1,8 @@
 //! `[shield]`: the kernel stage and the abuse loop.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use super::ban;
 use crate::abuse::signal::Kinds;
 use crate::config::codes;
@@ -15,6 +18,10 @@ const INTERFACE_MAX: usize = 15;
 const INTERFACES: Type<Vec<Located<Box<str>>>> =
     Type { describe: "the name of a network interface, or an array of them", decode: interfaces };
 const PORTS: Type<Vec<u16>> = Type { describe: "an array of TCP ports", decode: ports };
+
+const PAROLE: Type<Option<Duration>> =
+    Type { describe: "a duration from `\"1s\"` to `\"1d\"`, or `\"off\"`", decode: parole };
+const PAROLE_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 /// The keys of `[shield]`.
 pub static SPEC: Spec = Spec {
@@ -98,6 +105,14 @@ pub static SPEC: Spec = Spec {
             "How long a ban can get.",
         ),
         Key::new(
+            "parole",
+            Takes::Value(PAROLE.describe),
+            Presence::Default("\"30s\""),
+            "In the last third of a ban by rule, how often one connection of its source is let through and judged: who \
+             is refused again is banned anew, for longer; who behaves is not banned any more. `\"off\"`: nobody is let \
+             through.",
+        ),
+        Key::new(
             "collateral",
             Takes::Number(0, 1_000_000),
             Presence::Default("0"),
@@ -151,6 +166,7 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
     let client_bandwidth = f.located(d, "client-bandwidth", &value::BIT_RATE);
     let ban = f.get(d, "ban", &value::BAN_RULE);
     let terms = ban::terms(d, &f);
+    let parole = f.get(d, "parole", &PAROLE);
     let never = f.get(d, "never", &value::PREFIXES);
     let collateral = f.number(d, "collateral");
     let cdn = f.get(d, "cdn", &value::BOOLEAN);
@@ -163,9 +179,9 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         when,
         kinds: Kinds::USUAL,
         route: None,
+        observe: false,
         first,
         up_to,
-        observe: false,
     };
     Some(Shield {
         interfaces: interfaces?,
@@ -175,6 +191,7 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         syns,
         client_bandwidth,
         ban: ban.map(rule),
+        parole: parole?,
         collateral: collateral?,
         never: never?,
         cdn: cdn?,
@@ -214,6 +231,20 @@ fn ports(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<u16>> {
         return None;
     }
     value::one_or_many(d, node, |d, node| u16::try_from(number(d, node, 1..=65_535)?).ok())
+}
+
+fn parole(d: &mut Decoder<'_>, node: &Node) -> Option<Option<Duration>> {
+    if matches!(&node.value, Value::Text { text, .. } if text == "off") {
+        return Some(None);
+    }
+    let every = (value::DURATION.decode)(d, node)?;
+    if !PAROLE_RANGE.contains(&every) {
+        let message = "the interval of paroles lies between one second and one day";
+        let problem = Problem::error(codes::OUT_OF_RANGE, message, node.place.clone());
+        d.report.push(problem.help("write `\"off\"` for no parole"));
+        return None;
+    }
+    Some(Some(every))
 }
 
 fn budget(d: &mut Decoder<'_>, f: &Fields<'_>, rate: &'static str, burst: &'static str) -> Option<Budget> {

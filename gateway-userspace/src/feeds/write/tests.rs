@@ -1,3 +1,5 @@
+//! What is written is what is read back, and what others take.
+
 use super::*;
 use crate::feeds::Format;
 use crate::feeds::parse::{Outcome, parse};

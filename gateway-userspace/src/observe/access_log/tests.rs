@@ -30,6 +30,7 @@ fn entry() -> Entry<'static> {
         trace: Some(("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")),
         upstream: Some(Upstream { address: "10.0.0.11:3001", duration: Some(Duration::from_millis(9)) }),
         limit: None,
+        shadow: None,
         reason: None,
         detail: None,
     }
@@ -88,6 +89,15 @@ fn the_fingerprint_of_a_client_is_there_where_it_is_known() {
     let template = || Format::Custom(Template::parse("$context.ja4 $context.status").expect("a template"));
     assert_eq!(line(template(), &Entry { ja4: Some(ja4), ..entry() }), format!("{ja4} 200"));
     assert_eq!(line(template(), &entry()), "- 200");
+}
+
+#[test]
+fn a_request_under_a_shadow_ban_names_it() {
+    let covered = Entry { shadow: Some(7), ..entry() };
+    let parsed: Value = serde_json::from_str(&line(Format::Json, &covered)).expect("JSON");
+    assert_eq!(parsed["shadow.ban"], 7);
+    let template = || Format::Custom(Template::parse("$context.shadow.ban").expect("a template"));
+    assert_eq!((line(template(), &covered), line(template(), &entry())), ("7".into(), "-".into()));
 }
 
 #[test]

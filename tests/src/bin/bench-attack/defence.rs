@@ -10,7 +10,7 @@ use aya::Ebpf;
 use aya::programs::XdpMode;
 use gateway_userspace::dataplane::{AttachMode, Dataplane, DenyEntry, Options};
 use ipnet::IpNet;
-use tests::namespace::Namespace;
+use tests::namespace::{Namespace, pins};
 
 use crate::flood;
 
@@ -128,7 +128,7 @@ impl Drop for Defence<'_> {
 fn ours(victim: &Namespace, mode: AttachMode) -> Result<Box<Dataplane>> {
     let mut dataplane = Dataplane::open(&Options {
         interfaces: vec![victim.interface.clone()],
-        pin_root: format!("/sys/fs/bpf/portcullis-bench-{}", std::process::id()).into(),
+        pin_root: pins(),
         mode,
         ..Options::default()
     })?;

@@ -45,7 +45,7 @@ impl Bench {
 
     fn client_is_refused(&mut self, name: &str, address: &str) -> bool {
         let reader = Arc::clone(&self.owner().deny).reader();
-        reader.is_client_banned("users", name, address.parse().unwrap())
+        matches!(reader.client_standing("users", name, address.parse().unwrap()), Standing::Banned(_))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Bans that only count.
 
 use super::*;
+use crate::abuse::harm::Harm;
+use crate::abuse::shadow::Outcome;
+use crate::abuse::target::Target;
 
 /// A bench whose rule only observes.
 fn observing(name: &str) -> Bench {
@@ -101,6 +104,198 @@ fn a_shadow_ban_that_ends_does_not_forgive_what_the_rule_has_counted() {
     bench.unban(None, Some(1)).unwrap();
     bench.deny(ABUSER, 1);
     assert_eq!(bench.maps.entry(ABUSER), Some((Some(2), Some(10 * MINUTE), false)));
+}
+
+/// Requests that came through under the ban that covers the address.
+fn came_through(bench: &mut Bench, address: &str, outcomes: &[(Outcome, usize)]) {
+    let Standing::Observed(shadow) = bench.standing(address) else { panic!("{address} is observed") };
+    for (outcome, count) in outcomes {
+        (0..*count).for_each(|_| shadow.count(*outcome));
+    }
+}
+
+/// Good, logins, refused and all requests, and packets.
+fn counts(harm: &Harm) -> (u64, u64, u64, u64, u64) {
+    (harm.good, harm.logins, harm.refused, harm.requests, harm.packets)
+}
+
+const MIX: &[(Outcome, usize)] =
+    &[(Outcome::Good, 3), (Outcome::Login, 1), (Outcome::Refused, 9), (Outcome::Other, 2)];
+
+#[test]
+fn the_report_says_what_each_would_have_dropped_and_a_restart_keeps_it() {
+    let mut bench = Bench::new("harm");
+    bench.observe("198.51.100.0/24").unwrap();
+    bench.observe("198.51.100.7").unwrap();
+    came_through(&mut bench, "198.51.100.7", MIX);
+    let report = bench.owner().shadows();
+    let rows: Vec<_> = report.shadows.iter().map(|shadow| (shadow.id, counts(&shadow.harm))).collect();
+    assert_eq!(rows, [(2, (3, 1, 9, 15, 20)), (1, (0, 0, 0, 0, 10))], "the narrower one is charged");
+    assert_eq!(counts(&report.total), (3, 1, 9, 15, 30));
+    assert_eq!(counts(&bench.owner().shadows().total), (3, 1, 9, 15, 30), "looking changes nothing");
+    let all = bench.owner().counters.shadow.clone();
+    assert_eq!(Outcome::ALL.map(|outcome| all.of(outcome)), [1, 3, 9, 2]);
+
+    bench.owner().close();
+    bench.restart();
+    came_through(&mut bench, "198.51.100.7", &[(Outcome::Good, 1)]);
+    assert_eq!(counts(&bench.owner().shadows().total), (4, 1, 9, 16, 30), "the kernel's counters went on");
+    bench.unban(None, Some(2)).unwrap();
+    let report = bench.owner().shadows();
+    assert_eq!((counts(&report.over), report.shadows.len()), ((4, 1, 9, 16, 20), 1));
+    for compact in [false, true] {
+        if compact {
+            bench.owner().compact();
+        }
+        bench.restart();
+        assert_eq!(counts(&bench.owner().shadows().over), (4, 1, 9, 16, 20));
+    }
+}
+
+#[test]
+fn what_is_more_than_a_day_old_is_not_reported_and_a_crash_loses_at_most_an_hour() {
+    let mut bench = Bench::new("hours");
+    bench.ban_with("198.51.100.0/24", None, false, false).unwrap();
+    bench.unban(None, Some(1)).unwrap();
+    let request = api::BanPrefix {
+        prefix: Some(net("198.51.100.0/24")),
+        client: None,
+        for_s: None,
+        reason: String::new(),
+        force: false,
+        observe: true,
+        dry_run: false,
+    };
+    bench.owner().ban(&request, By::Operator(0)).unwrap();
+    came_through(&mut bench, "198.51.100.7", &[(Outcome::Good, 5)]);
+    bench.pass(60 * MINUTE);
+    bench.owner().tick();
+    came_through(&mut bench, "198.51.100.7", &[(Outcome::Good, 2)]);
+    bench.restart();
+    assert_eq!(bench.owner().shadows().total.good, 5, "of the hour that was over");
+    came_through(&mut bench, "198.51.100.7", &[(Outcome::Login, 1)]);
+    bench.pass(22 * 60 * MINUTE);
+    bench.owner().tick();
+    assert_eq!(counts(&bench.owner().shadows().total), (5, 1, 0, 6, 20));
+    bench.pass(60 * MINUTE);
+    assert_eq!(counts(&bench.owner().shadows().total), (0, 1, 0, 1, 0));
+    bench.pass(60 * MINUTE);
+    assert_eq!(counts(&bench.owner().shadows().total), (0, 0, 0, 0, 0));
+}
+
+#[test]
+fn while_the_shield_observes_every_ban_is_reported_until_it_drops() {
+    let mut bench = Bench::new("all-observed");
+    let enforcing = bench.settings.clone();
+    bench.settings.enforce = false;
+    bench.restart();
+    bench.deny(ABUSER, 20);
+    came_through(&mut bench, ABUSER, MIX);
+    let report = bench.owner().shadows();
+    assert_eq!((counts(&report.shadows[0].harm), &report.shadows[0].arm), ((3, 1, 9, 15, 10), &None));
+    bench.owner().configure(enforcing.clone());
+    bench.settings = enforcing;
+    for _ in 0..2 {
+        assert!(bench.refused_at_layer_7(ABUSER));
+        let report = bench.owner().shadows();
+        assert_eq!((report.shadows.len(), counts(&report.over)), (0, (3, 1, 9, 15, 10)));
+        bench.restart();
+    }
+}
+
+#[test]
+fn a_rule_that_observes_is_reported_over_all_its_bans() {
+    let mut bench = Bench::new("by-rule");
+    bench.settings.rules =
+        ["scan", "login"].map(|name| score::Rule { observe: true, ..rule(name, 20) }).into();
+    bench.settings.rules[1].kinds = [Kind::Unauthenticated].into_iter().collect();
+    bench.restart();
+    bench.observe("198.51.100.7").unwrap();
+    bench.deny(ABUSER, 20);
+    bench.deny("203.0.113.8", 20);
+    for address in ["198.51.100.7", ABUSER, "203.0.113.8"] {
+        came_through(&mut bench, address, MIX);
+    }
+    bench.unban(None, Some(2)).unwrap();
+    bench.owner().close();
+    for _ in 0..3 {
+        let report = bench.owner().shadows();
+        let rules: Vec<_> = report.rules.iter().map(|rule| (&*rule.rule, counts(&rule.harm))).collect();
+        assert_eq!(rules, [("scan", (6, 2, 18, 30, 50))]);
+        assert_eq!((counts(&report.over), report.total.requests), ((3, 1, 9, 15, 20), 45));
+        bench.restart();
+    }
+}
+
+#[test]
+fn a_shadow_ban_is_promoted_for_the_time_it_has_left_unless_it_would_have_done_harm() {
+    let mut bench = observing("promote");
+    bench.deny(ABUSER, 20);
+    bench.deny("203.0.113.8", 20);
+    came_through(&mut bench, ABUSER, MIX);
+    came_through(&mut bench, "203.0.113.8", &[(Outcome::Refused, 9), (Outcome::Other, 3)]);
+    bench.pass(MINUTE);
+    let mut promote = |id, force, dry_run| bench.owner().promote(&api::Promote { id, force, dry_run });
+    assert_eq!(
+        promote(1, false, false).unwrap_err().to_string(),
+        "ban 1 would have dropped 10 packets and 15 requests, 3 of them good and 1 at a login in the last 24 hours; \
+         with --force it does so from now on"
+    );
+    let changes = promote(1, true, true).unwrap().changes;
+    assert_eq!(changes[0], "would ban 203.0.113.9 for another 9m (ban 1)");
+    let changed = promote(2, false, false).unwrap();
+    assert_eq!(
+        changed.changes,
+        [
+            "banned 203.0.113.8 for another 9m (ban 2)",
+            "it would have dropped 20 packets and 12 requests, 0 of them good and 0 at a login in the last 24 hours"
+        ]
+    );
+    assert_eq!(changed.undo.as_deref(), Some("portcullis unban 2"));
+    assert_eq!(promote(2, true, false).unwrap_err(), Refusal::NotObserved(2));
+    assert_eq!(promote(9, true, false).unwrap_err(), Refusal::UnknownBan(9));
+    promote(1, true, false).unwrap();
+    for _ in 0..2 {
+        for (id, address) in [(1, ABUSER), (2, "203.0.113.8")] {
+            assert_eq!(bench.maps.entry(address), Some((Some(id), Some(9 * MINUTE), false)));
+            assert!(bench.refused_at_layer_7(address));
+        }
+        assert!(bench.bans(false).iter().all(|ban| !ban.observed && ban.enforced == "kernel"));
+        assert_eq!(bench.owner().shadows().over.requests, 27);
+        bench.restart();
+    }
+    bench.pass(10 * MINUTE);
+    bench.owner().expire();
+    let (target, wall) = (Target::Prefix(net(ABUSER)), bench.start.wall);
+    assert_eq!(bench.owner().ledger.next_offence(&target, wall), 2, "it was felt");
+}
+
+#[test]
+fn nothing_is_promoted_while_the_shield_observes_or_the_kernel_refuses() {
+    let mut bench = Bench::new("promote-refused");
+    bench.observe(ABUSER).unwrap();
+    let promote = api::Promote { id: 1, force: false, dry_run: false };
+    bench.maps.0.lock().unwrap().broken = true;
+    assert!(matches!(bench.owner().promote(&promote), Err(Refusal::Kernel(_))));
+    bench.maps.0.lock().unwrap().broken = false;
+    assert!(bench.bans(false)[0].observed && !bench.refused_at_layer_7(ABUSER));
+    let observing = Settings { enforce: false, ..bench.settings.clone() };
+    bench.owner().configure(observing);
+    assert_eq!(bench.owner().promote(&promote).unwrap_err(), Refusal::ShieldObserves);
+}
+
+#[test]
+fn what_was_dropped_before_the_shield_observed_is_not_reported() {
+    let mut bench = Bench::new("then-observed");
+    bench.deny(ABUSER, 20);
+    bench.settings.enforce = false;
+    let settings = bench.settings.clone();
+    bench.owner().configure(settings);
+    came_through(&mut bench, ABUSER, &[(Outcome::Good, 1)]);
+    assert_eq!(counts(&bench.owner().shadows().total), (1, 0, 0, 1, 0));
+    bench.owner().close();
+    bench.restart();
+    assert_eq!(counts(&bench.owner().shadows().total), (1, 0, 0, 1, 0));
 }
 
 #[test]

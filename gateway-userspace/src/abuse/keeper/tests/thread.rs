@@ -7,6 +7,7 @@ fn spawn(enforcer: Box<dyn Enforcer>) -> Keeper {
     let settings = Settings {
         rules: vec![rule("shield", 20)],
         enforce: true,
+        parole: None,
         capacity: 262_144,
         collateral: 0,
         exempt: Vec::new(),
@@ -19,13 +20,13 @@ fn without_a_kernel_stage_the_gateway_itself_refuses() {
     let keeper = spawn(Box::new(NoKernel { because: "no interfaces".into() }));
     let (reporter, reader) = (keeper.handle().reporter(), keeper.handle().deny());
     for nth in 0..20 {
-        assert!(!reader.is_banned(ABUSER.parse().unwrap()));
+        assert!(matches!(reader.standing(ABUSER.parse().unwrap(), ABUSER.parse().unwrap()), Standing::Free));
         reporter.report(signal(ABUSER, Instant::now(), nth));
     }
     let bans =
         keeper.handle().ask_blocking(|owner| owner.list(&api::ListBans::default())).unwrap().unwrap().bans;
     assert_eq!(bans[0].enforced, "gateway");
-    assert!(reader.is_banned(ABUSER.parse().unwrap()));
+    assert!(matches!(reader.standing(ABUSER.parse().unwrap(), ABUSER.parse().unwrap()), Standing::Banned(1)));
     let status = keeper.handle().ask_blocking(|owner| owner.enforcer.status()).unwrap();
     assert_eq!(status.off_because.as_deref(), Some("no interfaces"));
     keeper.stop();
