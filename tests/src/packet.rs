@@ -18,6 +18,7 @@ const ICMPV6: u8 = 58;
 #[derive(Clone, Debug)]
 pub struct Packet {
     source: IpAddr,
+    destination: Option<IpAddr>,
     tags: Vec<u16>,
     options: Vec<u8>,
     extensions: Vec<(u8, Vec<u8>)>,
@@ -35,6 +36,7 @@ impl Packet {
     pub fn from(source: &str) -> Self {
         Self {
             source: source.parse().expect("an address"),
+            destination: None,
             tags: Vec::new(),
             options: Vec::new(),
             extensions: Vec::new(),
@@ -59,6 +61,18 @@ impl Packet {
     /// The port that a TCP segment or UDP datagram comes from, after [`tcp`](Self::tcp) or [`udp`](Self::udp).
     pub fn source_port(mut self, port: u16) -> Self {
         self.transport[..2].copy_from_slice(&port.to_be_bytes());
+        self
+    }
+
+    /// The sequence number of a TCP segment.
+    pub fn sequence(mut self, number: u32) -> Self {
+        self.transport[4..8].copy_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    /// Another destination than 198.51.100.1 or 2001:db8:ffff::1; of the same family.
+    pub fn to(mut self, destination: IpAddr) -> Self {
+        self.destination = Some(destination);
         self
     }
 
@@ -156,7 +170,10 @@ impl Packet {
         frame.extend(self.fragment_offset.to_be_bytes());
         frame.extend([self.hop_limit, self.protocol, 0, 0]);
         frame.extend(source);
-        frame.extend([198, 51, 100, 1]);
+        match self.destination {
+            Some(IpAddr::V4(destination)) => frame.extend(destination.octets()),
+            _ => frame.extend([198, 51, 100, 1]),
+        }
         frame.extend(&self.options);
         frame.extend(&self.transport);
     }
@@ -168,7 +185,10 @@ impl Packet {
         frame.extend(((extensions + self.transport.len()) as u16).to_be_bytes());
         frame.extend([kinds[0], self.hop_limit]);
         frame.extend(source);
-        frame.extend([0x20, 0x01, 0x0d, 0xb8, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        match self.destination {
+            Some(IpAddr::V6(destination)) => frame.extend(destination.octets()),
+            _ => frame.extend([0x20, 0x01, 0x0d, 0xb8, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+        }
         for ((_, body), next) in self.extensions.iter().zip(&kinds[1..]) {
             frame.push(*next);
             frame.extend(&body[1..]);
@@ -206,6 +226,10 @@ mod tests {
         assert_eq!(frame[26..30], [192, 0, 2, 1]);
         assert_eq!(frame[36..38], 443_u16.to_be_bytes());
         assert_eq!(frame[47], SYN);
+        let to = Packet::from("192.0.2.1").tcp(443, SYN).source_port(1).sequence(2).to([192, 0, 2, 2].into());
+        let frame = to.build();
+        assert_eq!(frame[30..36], [192, 0, 2, 2, 0, 1]);
+        assert_eq!(frame[38..42], [0, 0, 0, 2]);
     }
 
     #[test]

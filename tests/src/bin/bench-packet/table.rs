@@ -33,6 +33,11 @@ impl Report {
         self.rows.push(Row { case: case.to_owned(), subject, best, median, ratios });
     }
 
+    /// Nanoseconds of a row.
+    pub fn best(&self, case: &str, subject: &str) -> Option<f64> {
+        self.rows.iter().find(|row| row.case == case && row.subject == subject).map(|row| row.best)
+    }
+
     /// Prints the table.
     pub fn print(&self) {
         println!("{:<38} {:<24} {:>8} {:>8}  ratio of best", "case", "subject", "best ns", "median");
