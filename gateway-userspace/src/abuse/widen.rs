@@ -77,8 +77,6 @@ mod tests {
             parole: None,
             renewed: None,
             latency_us: None,
-            parole: None,
-            renewed: None,
             drops: Drops::default(),
         });
     }
