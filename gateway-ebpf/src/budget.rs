@@ -51,7 +51,7 @@ fn ticks() -> u64 {
 #[inline(always)]
 pub fn conforms(class: &ClassBudget, source: u64, now_ns: u64) -> bool {
     let (line, picks) = budget::place(class.key, source);
-    let Some(line) = BUDGET.get_ptr_mut(line) else { return true };
+    let Some(line) = BUDGET.get_ptr_mut(class.first_line.wrapping_add(line)) else { return true };
     let now = (now_ns >> (class.shift & 63)) as u32;
     let mut admitted = false;
     for group in 0..GROUPS {
