@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use super::crowd::{Crowds, Others};
 use super::exempt::{Because, Exempt};
+use super::score::EVIDENCE_PER_SOURCE;
 use super::signal::Evidence;
 use super::target::{Subject, Target};
 
@@ -41,16 +42,15 @@ pub enum Spared {
     Suppressed(u32),
 }
 
-/// Chooses. `source` is what the offence was counted for, `host` the address of its last request.
+/// Chooses. `source` is what the offence was counted for, `host` the address of its last request, `who` the [`culprit`].
 pub fn choose(
     source: IpNet,
     host: IpNet,
-    evidence: &[Evidence],
+    who: Option<Subject>,
     crowds: &Crowds,
     exempt: &Exempt,
     collateral: u32,
 ) -> Choice {
-    let who = culprit(evidence);
     // The /64 of an address on our own network holds our own address too; then the one address must do.
     let candidates = [source, host];
     let prefix = candidates.into_iter().find(|prefix| exempt.covers(*prefix).is_none());
@@ -73,8 +73,10 @@ pub fn choose(
     }
 }
 
-/// The one client that nearly all of the refused requests are of.
-pub fn culprit(evidence: &[Evidence]) -> Option<Subject> {
+/// The one client that nearly all of the denials are of, of which evidence is kept of some: of a broken connection there
+/// is none, and of the others no more than [`EVIDENCE_PER_SOURCE`].
+pub fn culprit(evidence: &[Evidence], denials: usize) -> Option<Subject> {
+    let judged = evidence.len().max(denials.min(EVIDENCE_PER_SOURCE));
     let mut clients: Vec<(Subject, usize)> = Vec::new();
     for who in evidence.iter().filter_map(Evidence::who) {
         match clients.iter_mut().find(|(known, _)| *known == who) {
@@ -83,7 +85,7 @@ pub fn culprit(evidence: &[Evidence]) -> Option<Subject> {
         }
     }
     let most = clients.into_iter().max_by_key(|(_, count)| *count);
-    most.filter(|(_, count)| count * 10 >= evidence.len() * OWN_OF_TEN).map(|(who, _)| who)
+    most.filter(|(_, count)| count * 10 >= judged * OWN_OF_TEN).map(|(who, _)| who)
 }
 
 #[cfg(test)]
@@ -131,7 +133,8 @@ mod tests {
 
     fn chosen(of: &[(&str, usize)], seen: &[(&str, &str)], collateral: u32) -> String {
         let (source, exempt) = (net(HOST), Exempt::new());
-        match choose(source, source, &evidence(of), &crowds(seen), &exempt, collateral) {
+        let evidence = evidence(of);
+        match choose(source, source, culprit(&evidence, evidence.len()), &crowds(seen), &exempt, collateral) {
             Choice::Ban(target, _) => target.to_string(),
             Choice::Spare(Spared::Collateral(others)) => others.text(),
             Choice::Spare(Spared::Exempt(because)) => because.to_string(),
@@ -176,7 +179,7 @@ mod tests {
         let mut exempt = Exempt::new();
         exempt.configure(vec![(net("198.51.100.0/24"), Because::Cdn), (net(HOST), Because::Never)]);
         let one = |host: &str, name| {
-            choose(net(host), net(host), &evidence(&[(name, 20)]), &crowds(&[]), &exempt, 0)
+            choose(net(host), net(host), culprit(&evidence(&[(name, 20)]), 20), &crowds(&[]), &exempt, 0)
         };
         assert_eq!(one(HOST, "mallory"), Choice::Spare(Spared::Exempt(Because::Never)));
         assert_eq!(one("198.51.100.7/32", "-"), Choice::Spare(Spared::Exempt(Because::Cdn)));
@@ -188,7 +191,15 @@ mod tests {
     fn where_only_the_64_is_exempt_the_one_address_is_banned() {
         let mut exempt = Exempt::new();
         exempt.surround(vec![(net("2001:db8::1/128"), Because::OwnAddress)]);
-        let choice = choose(net("2001:db8::/64"), net("2001:db8::66/128"), &[], &crowds(&[]), &exempt, 0);
+        let choice = choose(net("2001:db8::/64"), net("2001:db8::66/128"), None, &crowds(&[]), &exempt, 0);
         assert_eq!(choice, Choice::Ban(Target::Prefix(net("2001:db8::66/128")), Others::default()));
+    }
+
+    #[test]
+    fn one_refusal_among_denials_without_evidence_makes_nobody_the_culprit() {
+        let alice = evidence(&[("alice", 1)]);
+        assert_eq!(culprit(&alice, 20), None);
+        assert_eq!(culprit(&evidence(&[("alice", 32)]), 1_000), culprit(&alice, 1));
+        assert!(culprit(&alice, 1).is_some());
     }
 }

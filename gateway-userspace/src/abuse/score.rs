@@ -73,7 +73,8 @@ impl Rule {
         format!("{asks} in {}", term::display(self.within))
     }
 
-    fn counts(&self, kind: Kind, route: Option<&str>) -> bool {
+    /// Whether it counts what was refused on this route.
+    pub fn counts(&self, kind: Kind, route: Option<&str>) -> bool {
         self.kinds.contains(kind) && self.route.as_deref().is_none_or(|only| route == Some(only))
     }
 

@@ -30,6 +30,8 @@ use crate::worker::{View, Worker};
 const EVIDENCE_METHOD_BYTES: usize = 16;
 const EVIDENCE_HOST_BYTES: usize = 255;
 const EVIDENCE_PATH_BYTES: usize = 256;
+/// In place of the path, on routes that keep it out of the log.
+const NOT_LOGGED: &str = "(not logged)";
 
 /// What the log and the metrics say of a client that left before its answer began, as NGINX does.
 const CLIENT_LEFT: u16 = 499;
@@ -147,12 +149,13 @@ impl Record {
         let context = &self.context;
         let (host, path) =
             self.summary.as_ref().map_or(("", ""), |summary| (summary.authority(), summary.path()));
+        let logged = self.route.is_none_or(|index| self.view.shared.routes[index].log);
         Evidence {
             time: context.started_at,
             request_id: context.id.as_str().to_owned(),
             method: cut(self.method.as_str(), EVIDENCE_METHOD_BYTES),
             host: cut(host, EVIDENCE_HOST_BYTES),
-            path: cut(path, EVIDENCE_PATH_BYTES),
+            path: cut(if logged { path } else { NOT_LOGGED }, EVIDENCE_PATH_BYTES),
             status: appearance.status,
             reason: appearance.reason.to_owned(),
             route: context.route.clone(),

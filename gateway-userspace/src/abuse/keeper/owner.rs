@@ -104,7 +104,7 @@ impl Owner {
                     now,
                     &format!("the kernel refused a ban, so it holds at layer 7 only: {error}"),
                 );
-                Enforced::Gateway
+                self.without_kernel(offence.rule.observe)
             }
         };
         let latency = self.now().instant.saturating_duration_since(offence.last);
@@ -167,6 +167,11 @@ impl Owner {
             (false, true) => Enforced::Kernel,
             (false, false) => Enforced::Gateway,
         })
+    }
+
+    /// Where a ban holds that the kernel refused. One that only counts drops nothing for that.
+    pub(super) fn without_kernel(&self, observe: bool) -> Enforced {
+        if observe || !self.settings.enforce { Enforced::Observed } else { Enforced::Gateway }
     }
 
     /// Everything that a new ban means outside the kernel.

@@ -30,7 +30,8 @@ impl Owner {
         let is_on_parole = |ban: &&Ban| ban.enforced != Enforced::Observed && ban.is_on_parole(signal.at);
         let on_parole = self.ledger.covering(host).find(is_on_parole).map(|ban| ban.id);
         match on_parole {
-            Some(id) if signal.kind != Kind::BrokenConnection => {
+            // A rule that only observes makes nobody's ban longer.
+            Some(id) if signal.kind != Kind::BrokenConnection && self.is_felt(signal) => {
                 self.renew(now, id);
                 true
             }
@@ -38,12 +39,17 @@ impl Owner {
         }
     }
 
+    fn is_felt(&self, signal: &Signal) -> bool {
+        let route = signal.evidence.as_ref().and_then(|evidence| evidence.route.as_deref());
+        self.settings.rules.iter().any(|rule| !rule.observe && rule.counts(signal.kind, route))
+    }
+
     /// The same ban again, for the time of the next offence from now. Kernel first, as for a new one.
     fn renew(&mut self, now: Now, id: u32) {
         let Some(ban) = self.ledger.get(id).cloned() else { return };
         let offence = ban.offence.saturating_add(1);
         let term = self.term_of(&ban, offence);
-        let parole = self.parole_of(&ban.target, term);
+        let parole = ban.parole.map(|own| Parole::of(term, own.every));
         let enforced = match self.install(&ban.target, Some(term), id, false, parole) {
             Ok(enforced) => enforced,
             Err(error) => {

@@ -28,6 +28,14 @@ impl Owner {
         if harm.good + harm.logins > 0 && !request.force {
             return Err(Refusal::Harm { id, harm });
         }
+        // Who has come there since it was made, or was never asked about.
+        let others = ban.target.prefix().map(|prefix| self.crowds.others(prefix, None));
+        if let Some(others) = others
+            && others.good > self.settings.collateral
+            && !request.force
+        {
+            return Err(Refusal::Collateral(others));
+        }
         let now = self.now();
         let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
         let lasts = left.map_or_else(

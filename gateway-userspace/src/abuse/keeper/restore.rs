@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use super::owner::Owner;
 use super::shadow::Watches;
 use super::{Options, Settings};
-use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
+use crate::abuse::ban::{Ban, By, Ledger, Now, State};
 use crate::abuse::crowd::Crowds;
 use crate::abuse::enforcer::{Drops, Enforcer, Entry};
 use crate::abuse::exempt::{ALLOWED_MAX, Because, Exempt};
@@ -122,7 +122,9 @@ impl Owner {
                 }
                 Record::Suppress { number, rule, target, until_ms } => {
                     let (target, until) = (target.canonical(), from_ms(until_ms));
-                    self.suppressions.restore(number, Suppression { rule: rule.into(), target, until });
+                    let suppression = Suppression { rule: rule.into(), target, until };
+                    self.suppressions.sweep(now.wall);
+                    self.suppressions.restore(number, suppression);
                 }
                 Record::Unsuppress { number } => {
                     self.suppressions.remove(number);
@@ -218,8 +220,8 @@ impl Owner {
         match self.install(&ban.target, left, ban.id, ban.observed, ban.parole) {
             Ok(enforced) => self.moved(ban.id, enforced),
             Err(error) => {
-                self.moved(ban.id, Enforced::Gateway);
-                self.complain(now, &format!("ban {} holds at layer 7 only: {error}", ban.id));
+                self.moved(ban.id, self.without_kernel(ban.observed));
+                self.complain(now, &format!("ban {} is not in the kernel: {error}", ban.id));
             }
         }
     }

@@ -21,20 +21,21 @@ impl Owner {
 
     /// Bans whom a rule was met by, or says why not.
     pub(super) fn judge(&mut self, now: Now, host: IpNet, offence: Offence) {
-        let Offence { rule, source, evidence, .. } = &offence;
+        let Offence { rule, source, evidence, kinds, .. } = &offence;
         let observing = rule.observe;
         // One denial may meet several rules, and what came before a ban may count for others: the first is enough.
         if self.is_covered(host, observing) {
             return;
         }
-        let who = ladder::culprit(evidence);
+        let denials: u32 = kinds.iter().map(|(_, count)| count).sum();
+        let who = ladder::culprit(evidence, denials as usize);
         if let Some(number) = self.suppressions.of(&rule.name, *source, who.as_ref(), now.wall) {
             self.spare(now, &offence, &Spared::Suppressed(number));
             return;
         }
         self.crowds.turn(now.instant);
         let collateral = self.settings.collateral;
-        match ladder::choose(*source, host, evidence, &self.crowds, &self.exempt, collateral) {
+        match ladder::choose(*source, host, who, &self.crowds, &self.exempt, collateral) {
             Choice::Ban(target, others) => {
                 let is_banned = match &target {
                     Target::Prefix(_) => false,

@@ -14,6 +14,9 @@ use crate::abuse::score::Rule;
 use crate::abuse::target::Target;
 use crate::abuse::{term, widen};
 
+/// Bans that one which takes their place remembers, the newest: a line of the state file has an end.
+const DERIVED_MAX: usize = 1_024;
+
 impl Owner {
     /// Widens the ban that a source has just got, where it is one of many in its network and nobody else is cut.
     pub(super) fn widen(&mut self, now: Now, rule: &Rule, source: IpNet) {
@@ -55,10 +58,12 @@ impl Owner {
             }
         };
         self.counters.bans_by_rule.fetch_add(1, Relaxed);
+        self.supersede(now, &target);
         let mut derived_from: Vec<u32> = bans.to_vec();
         derived_from.extend(replaced.iter().flat_map(|ban| ban.derived_from.iter().copied()));
         derived_from.sort_unstable();
         derived_from.dedup();
+        derived_from.drain(..derived_from.len().saturating_sub(DERIVED_MAX));
         let evidence = self.receipts.of(newest.id).to_vec();
         let ban = Ban {
             id,
