@@ -10,11 +10,12 @@ own, 02:0b:0c:00 and a number. Prints one line for each: NUMBER SOURCE KIND.
 import os
 import socket
 import sys
+import tempfile
 import time
 
-# Nothing of the machine's own configuration is read, and nothing is left in its home folder.
-os.environ.setdefault("XDG_CONFIG_HOME", "/nonexistent")
-os.environ.setdefault("XDG_CACHE_HOME", "/nonexistent")
+# Nothing of the machine's own configuration is read, and nothing is left behind.
+HOME = tempfile.TemporaryDirectory()
+os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_CACHE_HOME"] = HOME.name
 
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dhcp6 import DHCP6_Solicit

@@ -350,10 +350,10 @@ fn a_reader_that_is_gone_costs_lines_and_nothing_else() {
 
 #[test]
 fn a_file_that_cannot_be_opened_is_an_error_at_the_start() {
-    let sink = Sink::File(PathBuf::from("/nonexistent/access.log"));
+    let sink = Sink::File(PathBuf::from("/proc/nonexistent/access.log"));
     let target = Target { name: "file".into(), format: Format::Json, sink };
     let error = Writer::default().prepare(vec![target]).map(|_| ()).expect_err("no such folder");
-    assert!(error.to_string().contains("/nonexistent/access.log"));
+    assert!(error.to_string().contains("/proc/nonexistent/access.log"));
 }
 
 #[test]
