@@ -143,3 +143,22 @@ fn when_the_kernel_does_not_renew_layer_7_does() {
     let ban = bench.bans(false).remove(0);
     assert_eq!((ban.enforced.as_str(), ban.left_s), ("gateway", Some(1200)));
 }
+
+#[test]
+fn a_rule_that_observes_makes_no_ban_longer() {
+    let mut bench = Bench::new("parole-observed");
+    bench.settings.rules[0].kinds = [Kind::Unauthenticated].into_iter().collect();
+    bench.settings.rules.push(score::Rule { observe: true, ..rule("all", 20) });
+    bench.restart();
+    for nth in 0..20 {
+        let at = bench.owner().now().instant;
+        bench.owner().signal(Signal { kind: Kind::Unauthenticated, ..signal(ABUSER, at, nth) });
+    }
+    bench.pass(BEGINS);
+    let before = bench.maps.entry(ABUSER);
+    bench.deny(ABUSER, 1);
+    assert_eq!(bench.maps.entry(ABUSER), before);
+    let at = bench.owner().now().instant;
+    bench.owner().signal(Signal { kind: Kind::Unauthenticated, ..signal(ABUSER, at, 0) });
+    assert_ne!(bench.maps.entry(ABUSER), before);
+}

@@ -309,3 +309,33 @@ fn a_rule_that_observes_hides_nobody_from_one_that_bans() {
     bench.deny(ABUSER, 1);
     assert_eq!(bench.maps.entry(ABUSER), Some((Some(2), Some(10 * MINUTE), false)));
 }
+
+#[test]
+fn a_shadow_ban_that_the_kernel_refuses_lets_everybody_through_now_and_after_a_restart() {
+    let mut bench = observing("shadow-without-kernel");
+    bench.maps.0.lock().unwrap().broken = true;
+    bench.deny(ABUSER, 20);
+    for _ in 0..2 {
+        assert!(!bench.refused_at_layer_7(ABUSER));
+        let ban = bench.bans(false).remove(0);
+        assert_eq!((ban.observed, &*ban.enforced), (true, "observed"));
+        bench.restart();
+    }
+    bench.maps.0.lock().unwrap().broken = false;
+    bench.restart();
+    assert_eq!(bench.maps.entry(ABUSER).map(|entry| entry.2), Some(true), "it is not armed by that");
+}
+
+#[test]
+fn promoting_asks_who_is_behind_the_address_as_a_ban_does() {
+    let mut bench = Bench::new("promote-crowd");
+    bench.observe(ABUSER).unwrap();
+    let who = crate::abuse::target::Subject { auth: "users".into(), principal: "alice".into() };
+    bench.owner().seen(&crate::abuse::reporter::Seen { source: ABUSER.parse().unwrap(), who });
+    let promote = |force| api::Promote { id: 1, force, dry_run: false };
+    assert!(
+        matches!(bench.owner().promote(&promote(false)), Err(Refusal::Collateral(others)) if others.good == 1)
+    );
+    bench.owner().promote(&promote(true)).unwrap();
+    assert!(bench.refused_at_layer_7(ABUSER));
+}

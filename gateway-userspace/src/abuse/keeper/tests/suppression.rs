@@ -130,3 +130,14 @@ fn an_offender_is_found_by_its_address_and_by_its_name() {
     let neither = api::GetOffender { client: None, address: None };
     assert_eq!(bench.owner().offender(&neither).unwrap_err(), Refusal::NoTarget);
 }
+
+#[test]
+fn a_ban_of_a_network_takes_the_place_of_its_shadow_ban() {
+    let mut bench = Bench::new("widen-shadow");
+    bench.observe("2001:db8::/56").unwrap();
+    neighbours(8).for_each(|address| bench.deny(&address, 20));
+    assert_eq!(bench.maps.denied(), ["2001:db8::/56"]);
+    let bans = bench.bans(false);
+    assert_eq!((bans.len(), bans[0].observed), (1, false), "{bans:?}");
+    assert!(bench.refused_at_layer_7("2001:db8:0:ff::1"));
+}
