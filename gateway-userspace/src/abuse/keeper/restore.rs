@@ -47,6 +47,8 @@ impl Owner {
         let mut owner = Owner::empty(settings, journal, enforcer, clock, surroundings);
         owner.replay(records);
         owner.in_allowlist = owner.enforcer.allowed().into_iter().map(source::canonical).collect();
+        // Who is never dropped comes before what is: the program may be attached already.
+        owner.exemptions_changed();
         owner.meet_kernel();
         owner.exemptions_changed();
         owner.count_active();
