@@ -16,3 +16,4 @@ mod persistence;
 mod pressure;
 mod reporting;
 mod sharing;
+mod spoof;
