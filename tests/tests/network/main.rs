@@ -3,7 +3,6 @@
 mod addresses;
 mod bans;
 mod budgets;
-mod clients;
 mod crashes;
 mod crowd;
 mod fail2ban;

@@ -43,7 +43,7 @@ fn a_client_that_has_recovered_is_back_and_an_abuser_gets_one_connection_and_a_l
     if Kernel::load().is_none() {
         return;
     }
-    let stage = Stage::new(190, 2, SHIELD, ROUTES);
+    let stage = Stage::new(216, 2, SHIELD, ROUTES);
     let (recovered, abuser) = (0, 1);
     let starts = [banned(&stage, recovered), banned(&stage, abuser)];
     let parole = ban_of(&stage, recovered)["parole"].clone();
@@ -87,7 +87,7 @@ fn who_only_knocks_gets_one_connection_through_in_each_interval() {
     if Kernel::load().is_none() {
         return;
     }
-    let stage = Stage::new(194, 1, SHIELD, ROUTES);
+    let stage = Stage::new(218, 1, SHIELD, ROUTES);
     let start = banned(&stage, 0);
     let target = SocketAddr::from((stage.hosts[0].gateway, stage.gateway.port));
     let through = stage.hosts[0]
@@ -109,7 +109,7 @@ fn without_a_kernel_stage_one_request_comes_through_and_is_judged() {
     if Kernel::load().is_none() {
         return;
     }
-    let host = Host::new("pt196", 196).expect("a client host can be made");
+    let host = Host::new("pt219", 219).expect("a client host can be made");
     let gateway = Gateway::start(&format!("[shield]\n{SHIELD}\n{ROUTES}"));
     let get = |path: &str| {
         let url = format!("http://{}:{}{path}", host.gateway, gateway.port);

@@ -42,7 +42,7 @@ fn a_known_mix_under_a_shadow_ban_is_the_report_and_the_armed_ban_drops_the_same
          [route.mine]\nmatch = \"/mine\"\nrespond = {{ status = 200 }}\nauth = \"partners\"\n\
          [route.login]\nmatch = \"/login\"\nrespond = {{ status = 204 }}\nlogin = true\n"
     );
-    let stage = Stage::new(186, 1, "", &routes);
+    let stage = Stage::new(222, 1, "", &routes);
     let address = stage.address(0).to_string();
     assert!(stage.gateway.cli(&["ban", "--observe", &address]).status.success());
     let key = ["-H", &format!("X-API-Key: {KEY}")];
