@@ -40,6 +40,7 @@ pub fn machine() -> Value {
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     json!({
         "cpu": model.map_or("unknown", |(_, name)| name),
+        // Not `available_parallelism`: the thread may be fixed to one of them.
         "cpus": cpu.lines().filter(|line| line.starts_with("processor")).count(),
         "kernel": system.release().to_string_lossy(),
         "load_average": load_average(),

@@ -128,6 +128,18 @@ impl Sink<'_> {
     }
 }
 
+/// The lines with their numbers, from 1, without white space around them.
+fn lines(list: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut rest = list;
+    let lines = std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = (!rest.is_empty()).then(|| rest[..end].trim_ascii());
+        rest = rest.get(end + 1..).unwrap_or_default();
+        line
+    });
+    (1..).zip(lines)
+}
+
 /// The next word, in quotes or up to white space, and what follows.
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
     let text = text.trim_ascii_start();

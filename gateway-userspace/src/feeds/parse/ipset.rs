@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::address::{Span, prefix_length};
-use super::{Sink, word};
+use super::{Sink, lines, word};
 
 /// What a set says about all of its entries.
 #[derive(Debug, Clone, Copy)]
@@ -22,13 +22,7 @@ struct Set {
 
 pub(super) fn parse(list: &[u8], sink: &mut Sink<'_>) {
     let mut sets: HashMap<&[u8], Set> = HashMap::new();
-    let mut rest = list;
-    let mut number = 0;
-    while !rest.is_empty() {
-        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        let line = rest[..end].trim_ascii();
-        rest = rest.get(end + 1..).unwrap_or_default();
-        number += 1;
+    for (number, line) in lines(list) {
         if line.is_empty() || line.starts_with(b"#") {
             continue;
         }

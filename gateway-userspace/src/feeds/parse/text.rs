@@ -3,17 +3,11 @@
 //! A line is an address, a network or a range; what stands behind white space or a comma is a further column, what
 //! stands behind `#` or `;` a comment. Empty lines and comments are no entries.
 
-use super::Sink;
 use super::address::Span;
+use super::{Sink, lines};
 
 pub(super) fn parse(list: &[u8], sink: &mut Sink<'_>) {
-    let mut rest = list;
-    let mut number = 0;
-    while !rest.is_empty() {
-        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        let line = rest[..end].trim_ascii();
-        rest = rest.get(end + 1..).unwrap_or_default();
-        number += 1;
+    for (number, line) in lines(list) {
         let said = match memchr::memchr2(b'#', b';', line) {
             Some(comment) => line[..comment].trim_ascii_end(),
             None => line,
