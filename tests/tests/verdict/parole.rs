@@ -57,7 +57,7 @@ fn one_connection_passes_in_an_interval_and_nothing_else_does() {
             DeniedSource,
         );
         if let Some(other_host) = other_host {
-            kernel.expect("another host of the /64", &segment(other_host, 2, SYN), DeniedSource);
+            kernel.expect("another host with the same ports", &segment(other_host, 1, SYN), DeniedSource);
         }
         passes(&kernel, "still the connection", &segment(source, 1, ACK));
         // A parole that is written anew begins anew.
