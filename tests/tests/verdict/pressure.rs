@@ -9,9 +9,9 @@ use tests::{
     packet::{ACK, Packet, SYN},
 };
 
-/// Rates so low that nothing refills while a test runs.
+/// Rates so low that next to nothing refills between two packets.
 const BUDGETS: Budgets =
-    Budgets { packets_per_second: 1, packet_burst: 1000, syns_per_second: 1, syn_burst: 1 };
+    Budgets { packets_per_second: 1, packet_burst: 100, syns_per_second: 1, syn_burst: 1 };
 
 /// SYNs that differ, so that none is a repeated one.
 fn syn(source: &str, number: u32) -> Vec<u8> {
@@ -29,9 +29,10 @@ fn while_it_is_calm_a_syn_is_a_packet() {
     kernel.calm(Duration::from_secs(600)).unwrap();
     assert!(!kernel.armed().unwrap());
     for source in ["192.0.2.1", "2001:db8::1"] {
-        (0..1000).for_each(|number| kernel.expect("calm", &syn(source, number), Clean));
-        kernel.test_run(&Packet::from(source).tcp(443, ACK).build(), 10).unwrap();
-        kernel.expect("the packet budget holds", &syn(source, 1000), OverPackets);
+        (0..50).for_each(|number| kernel.expect("calm", &syn(source, number), Clean));
+        // More than the rest and than what a slow machine's seconds have refilled, in one call.
+        kernel.test_run(&Packet::from(source).tcp(443, ACK).build(), 1000).unwrap();
+        kernel.expect("the packet budget holds", &syn(source, 50), OverPackets);
     }
 }
 
@@ -49,10 +50,9 @@ fn it_is_armed_at_once() {
 #[test]
 fn a_calm_that_is_not_renewed_lapses() {
     let Some(mut kernel) = load() else { return };
-    let start = Instant::now();
-    kernel.calm(Duration::from_secs(1)).unwrap();
+    kernel.calm(Duration::from_secs(600)).unwrap();
     (0..5).for_each(|number| kernel.expect("calm", &syn("192.0.2.1", number), Clean));
-    assert!(start.elapsed() < Duration::from_secs(1), "too slow to tell");
+    let start = Instant::now();
     kernel.calm(Duration::from_secs(1)).unwrap();
     while !kernel.armed().unwrap() {
         assert!(start.elapsed() < Duration::from_secs(60), "never armed");
