@@ -341,7 +341,8 @@ impl Dataplane {
     }
 
     /// Looks whether every interface is still there and attached, and attaches again where it is not: an
-    /// interface was deleted and made anew, or somebody detached the program. Call it every second or so.
+    /// interface was deleted and made anew, or somebody detached the program. Call it every second or so. Before
+    /// [`Dataplane::attach`] it does nothing.
     pub fn watch(&mut self) -> Changes {
         self.links.watch(&self.program)
     }

@@ -25,7 +25,7 @@ const EVENTS_PER_TICK: usize = 8192;
 /// The kernel stage, or why there is none.
 #[derive(Clone)]
 pub enum Kernel {
-    /// It is attached.
+    /// It is loaded; attached since [`Kernel::attach`].
     On {
         /// Locked for a map operation at a time; the keeper is its one writer.
         dataplane: Arc<Mutex<Dataplane>>,
@@ -45,16 +45,16 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// Loads and attaches what the configuration asks for. Without the privilege, or without the program in the
-    /// binary, the gateway goes on as a plain gateway; any other failure is an error.
-    pub fn open(shield: Option<&Shield>) -> Result<Kernel, Error> {
+    /// Loads what the configuration asks for, with the maps, and touches no interface. Without the privilege, or
+    /// without the program in the binary, the gateway goes on as a plain gateway; any other failure is an error.
+    pub fn load(shield: Option<&Shield>) -> Result<Kernel, Error> {
         let off = |because: &str, wanted| Kernel::Off { because: because.into(), wanted };
         let Some(shield) = shield else { return Ok(off("the configuration has no [shield]", false)) };
         if shield.interfaces.is_empty() {
             return Ok(off("[shield] names no interfaces", false));
         }
-        let open = || Ok((Claim::take(&shield.pins)?, load_and_attach(shield)?));
-        match open() {
+        let load = || Ok((Claim::take(&shield.pins)?, load(shield)?));
+        match load() {
             Ok((claim, dataplane)) => Ok(Kernel::On {
                 dataplane: Arc::new(Mutex::new(dataplane)),
                 drift: Arc::default(),
@@ -63,6 +63,24 @@ impl Kernel {
             Err(error @ (Error::Privilege { .. } | Error::NoProgram)) => Ok(off(&error.to_string(), true)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Attaches the program, whose maps have been filled meanwhile, and tells `readiness` where it is now. On an error
+    /// nothing new stays attached.
+    pub fn attach(&self, readiness: &Readiness) -> Result<(), Error> {
+        if let Kernel::On { dataplane, .. } = self {
+            let mut dataplane = lock(dataplane);
+            dataplane.attach()?;
+            for at in dataplane.attachments().iter().filter(|at| at.shared.is_some()) {
+                tracing::info!(
+                    interface = at.interface,
+                    mode = mode(at.mode),
+                    "the kernel stage stands beside other programs, in the dispatcher of libxdp"
+                );
+            }
+        }
+        readiness.kernel(self.readiness());
+        Ok(())
     }
 
     /// What an earlier run, or another gateway, left attached although this one has no kernel stage: it enforces what
@@ -100,9 +118,8 @@ impl Kernel {
         ))
     }
 
-    /// What the abuse loop writes to. It tells `readiness` where the stage is attached, now and when that changes.
+    /// What the abuse loop writes to. It tells `readiness` when it changes where the stage is attached.
     pub fn enforcer(&self, readiness: Arc<Readiness>) -> Box<dyn Enforcer> {
-        readiness.kernel(self.readiness());
         match self {
             Kernel::On { dataplane, drift, .. } => Box::new(KernelEnforcer {
                 dataplane: dataplane.clone(),
@@ -131,18 +148,10 @@ impl Kernel {
     }
 }
 
-fn load_and_attach(shield: &Shield) -> Result<Dataplane, Error> {
-    let mut dataplane = Dataplane::load(&options(shield))?;
+fn load(shield: &Shield) -> Result<Dataplane, Error> {
+    let dataplane = Dataplane::load(&options(shield))?;
     if dataplane.is_resizing() {
         tracing::info!(capacity = shield.capacity, "the kernel's lists move to new maps");
-    }
-    dataplane.attach()?;
-    for at in dataplane.attachments().iter().filter(|at| at.shared.is_some()) {
-        tracing::info!(
-            interface = at.interface,
-            mode = mode(at.mode),
-            "the kernel stage stands beside other programs, in the dispatcher of libxdp"
-        );
     }
     Ok(dataplane)
 }
