@@ -25,12 +25,37 @@ pub struct Allowlist {
     allow4: Trie<[u8; 8]>,
     allow6: Trie<[u8; 16]>,
     prefixes: BTreeSet<IpNet>,
-    /// The prefixes that no other one holds, as ranges of addresses, in order.
-    ranges: Vec<Range>,
+    ranges: Ranges,
 }
+
+/// The prefixes of a set that no other one of it holds, as ranges of addresses, in order.
+pub struct Ranges(Vec<Range>);
 
 /// Family, first and last address.
 type Range = (bool, u128, u128);
+
+impl Ranges {
+    /// Of canonical prefixes. They nest or are disjoint, and in their order the outer one comes first.
+    pub fn of(prefixes: &BTreeSet<IpNet>) -> Self {
+        let mut ranges: Vec<Range> = Vec::new();
+        for prefix in prefixes {
+            let (family, first, last) = range(*prefix);
+            let covered = ranges.last().is_some_and(|(other, _, end)| *other == family && *end >= last);
+            if !covered {
+                ranges.push((family, first, last));
+            }
+        }
+        Self(ranges)
+    }
+
+    /// Whether some source of a canonical prefix is in one of them.
+    pub fn overlap(&self, prefix: IpNet) -> bool {
+        let (family, first, last) = range(prefix);
+        let behind = self.0.partition_point(|(other, start, _)| (*other, *start) <= (family, last));
+        // They do not overlap each other: if the last one before the end does not reach it, none does.
+        self.0[..behind].last().is_some_and(|(other, _, end)| *other == family && *end >= first)
+    }
+}
 
 impl Allowlist {
     /// Opens the maps and takes over what is in them.
@@ -47,16 +72,13 @@ impl Allowlist {
             let key = key.map_err(failed(maps::ALLOW6))?;
             prefixes.extend(Key::Prefix6(key.prefix_len(), key.data()).prefix());
         }
-        let ranges = outermost(&prefixes);
+        let ranges = Ranges::of(&prefixes);
         Ok(Self { allow4, allow6, prefixes, ranges })
     }
 
     /// Whether some source of a canonical prefix is allowed.
     pub fn overlaps(&self, prefix: IpNet) -> bool {
-        let (family, first, last) = range(prefix);
-        let behind = self.ranges.partition_point(|(other, start, _)| (*other, *start) <= (family, last));
-        // Ranges do not overlap each other: if the last one before the end does not reach it, none does.
-        self.ranges[..behind].last().is_some_and(|(other, _, end)| *other == family && *end >= first)
+        self.ranges.overlap(prefix)
     }
 
     pub fn allow(&mut self, prefix: IpNet) -> Result<(), Error> {
@@ -79,7 +101,7 @@ impl Allowlist {
             source => Error::Map { doing: "add an entry to", map: name(prefix), source },
         })?;
         self.prefixes.insert(prefix);
-        self.ranges = outermost(&self.prefixes);
+        self.ranges = Ranges::of(&self.prefixes);
         Ok(())
     }
 
@@ -99,7 +121,7 @@ impl Allowlist {
             }
             _ => {
                 let was_there = self.prefixes.remove(&prefix);
-                self.ranges = outermost(&self.prefixes);
+                self.ranges = Ranges::of(&self.prefixes);
                 Ok(was_there)
             }
         }
@@ -115,20 +137,6 @@ fn name(prefix: IpNet) -> &'static str {
         IpNet::V4(_) => maps::ALLOW4.name,
         IpNet::V6(_) => maps::ALLOW6.name,
     }
-}
-
-/// Prefixes without those that lie in another one. They nest or are disjoint, and in their order the outer one
-/// comes first.
-fn outermost(prefixes: &BTreeSet<IpNet>) -> Vec<Range> {
-    let mut ranges: Vec<Range> = Vec::new();
-    for prefix in prefixes {
-        let (family, first, last) = range(*prefix);
-        let covered = ranges.last().is_some_and(|(other, _, end)| *other == family && *end >= last);
-        if !covered {
-            ranges.push((family, first, last));
-        }
-    }
-    ranges
 }
 
 fn range(prefix: IpNet) -> Range {
@@ -147,6 +155,6 @@ mod tests {
         let all = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "11.0.0.0/32", "::/0", "2001:db8::/32"];
         let all: BTreeSet<IpNet> = all.iter().map(|text| text.parse().unwrap()).collect();
         let outer = ["10.0.0.0/8", "11.0.0.0/32", "::/0"].map(|text| range(text.parse().unwrap()));
-        assert_eq!(outermost(&all), outer);
+        assert_eq!(Ranges::of(&all).0, outer);
     }
 }

@@ -11,7 +11,7 @@ mod bans;
 mod kernel;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound::{Excluded, Unbounded},
     time::Duration,
 };
@@ -322,6 +322,11 @@ impl Denylist {
 
     pub fn ban_counters(&self, ban_id: u32) -> Result<Option<BanCounters>, Error> {
         self.bans.read(ban_id)
+    }
+
+    /// Adds to bans what a program before has counted for them that is not in the kernel.
+    pub fn carry(&mut self, bans: &HashMap<u32, BanCounters>) {
+        bans.iter().for_each(|(ban_id, counts)| self.bans.carry(*ban_id, counts));
     }
 
     /// Notes an entry that is in the kernel and whose ban is retained, and sets its bits.

@@ -153,6 +153,9 @@ fn load(shield: &Shield) -> Result<Dataplane, Error> {
     if dataplane.is_resizing() {
         tracing::info!(capacity = shield.capacity, "the kernel's lists move to new maps");
     }
+    if let Some(entries) = dataplane.is_migrating() {
+        tracing::info!(entries, "the kernel's lists move from the maps of the version before");
+    }
     Ok(dataplane)
 }
 
