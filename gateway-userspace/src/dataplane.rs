@@ -60,7 +60,7 @@ pub use self::{
     error::Error,
     events::Event,
     options::{AttachMode, Budgets, Options},
-    reconcile::Reconciliation,
+    reconcile::{Drift, Reconciliation},
 };
 
 /// The right to a pin directory, for as long as this lives: two gateways in one would undo each other's work.
@@ -253,13 +253,14 @@ impl Dataplane {
         self.denylist.sweep(now_ns)
     }
 
-    /// Asks the kernel about up to `sample` live entries, going on where the last call ended, and repairs
-    /// those that it does not enforce.
+    /// Asks the kernel about up to `sample` live entries, going on where the last call ended, reads a slice of the
+    /// maps back, some 64 times as many entries, and puts right what differs from what was written.
     ///
     /// # Errors
     /// [`Error::TestRun`] if the kernel does not answer, [`Error::Map`] if a repair is refused.
     pub fn reconcile(&mut self, sample: usize) -> Result<Reconciliation, Error> {
-        reconcile::run(&self.program, &mut self.denylist, &self.allowlist, sample)
+        let Self { program, denylist, allowlist, settings, .. } = self;
+        reconcile::run(program, denylist, allowlist, settings, sample)
     }
 
     // === impl Dataplane: settings ===

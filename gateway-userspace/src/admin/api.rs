@@ -105,7 +105,7 @@ pub struct KernelStatus {
     pub counters: Vec<Counter>,
     /// Entries in the denylist.
     pub entries: usize,
-    /// Entries that the kernel was found not to enforce since the start; each was written again at once.
+    /// What was found in the kernel otherwise than it was written, since the start; each was put right at once.
     pub drift: u64,
 }
 

@@ -1,8 +1,12 @@
 //! The allowlist, with a mirror that is rebuilt from the maps.
 
-use std::{collections::BTreeSet, io};
+use std::{
+    collections::BTreeSet,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
-use aya::maps::{LpmTrie, MapData, MapError, lpm_trie};
+use aya::maps::{LpmTrie, Map, MapData, MapError, lpm_trie};
 use gateway_common::{
     allowlist::AllowValue,
     denylist::prefix_data4,
@@ -15,6 +19,7 @@ use super::{
     error::into_io,
     load::Maps,
     prefix::{Key, canonical},
+    walk::Walk,
     wire::Wire,
 };
 
@@ -26,6 +31,8 @@ pub struct Allowlist {
     allow6: Trie<[u8; 16]>,
     prefixes: BTreeSet<IpNet>,
     ranges: Ranges,
+    /// Descriptors of both, which the typed maps do not give out.
+    fds: [OwnedFd; 2],
 }
 
 /// The prefixes of a set that no other one of it holds, as ranges of addresses, in order.
@@ -60,8 +67,11 @@ impl Ranges {
 impl Allowlist {
     /// Opens the maps and takes over what is in them.
     pub fn open(maps: &mut Maps) -> Result<Self, Error> {
-        let allow4: Trie<[u8; 8]> = maps.take_as(&maps::ALLOW4)?;
-        let allow6: Trie<[u8; 16]> = maps.take_as(&maps::ALLOW6)?;
+        let (data4, data6) = (maps.take_data(&maps::ALLOW4)?, maps.take_data(&maps::ALLOW6)?);
+        let fds = [clone(&data4, maps::ALLOW4)?, clone(&data6, maps::ALLOW6)?];
+        let used = |spec: Spec| move |error: MapError| Error::map("use", spec.name, error);
+        let allow4: Trie<[u8; 8]> = Map::LpmTrie(data4).try_into().map_err(used(maps::ALLOW4))?;
+        let allow6: Trie<[u8; 16]> = Map::LpmTrie(data6).try_into().map_err(used(maps::ALLOW6))?;
         let failed = |spec: Spec| move |error: MapError| Error::map("read", spec.name, error);
         let mut prefixes = BTreeSet::new();
         for key in allow4.keys() {
@@ -73,7 +83,7 @@ impl Allowlist {
             prefixes.extend(Key::Prefix6(key.prefix_len(), key.data()).prefix());
         }
         let ranges = Ranges::of(&prefixes);
-        Ok(Self { allow4, allow6, prefixes, ranges })
+        Ok(Self { allow4, allow6, prefixes, ranges, fds })
     }
 
     /// Whether some source of a canonical prefix is allowed.
@@ -107,6 +117,14 @@ impl Allowlist {
 
     pub fn disallow(&mut self, prefix: IpNet) -> Result<bool, Error> {
         let prefix = canonical(prefix);
+        self.remove(prefix)?;
+        let was_there = self.prefixes.remove(&prefix);
+        self.ranges = Ranges::of(&self.prefixes);
+        Ok(was_there)
+    }
+
+    /// Takes a prefix out of the map; one that is not there is fine.
+    fn remove(&mut self, prefix: IpNet) -> Result<(), Error> {
         let removed = match prefix {
             IpNet::V4(v4) => self
                 .allow4
@@ -119,17 +137,36 @@ impl Allowlist {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(Error::Map { doing: "remove an entry from", map: name(prefix), source })
             }
-            _ => {
-                let was_there = self.prefixes.remove(&prefix);
-                self.ranges = Ranges::of(&self.prefixes);
-                Ok(was_there)
-            }
+            _ => Ok(()),
         }
+    }
+
+    /// Reads both maps back, at most [`ALLOW_CAPACITY`](maps::ALLOW_CAPACITY) entries each: takes out what was not
+    /// put there by [`Allowlist::allow`], and puts in again what is missing. Returns the prefixes.
+    pub fn read_back(&mut self) -> Result<Vec<IpNet>, Error> {
+        let failed = |map| move |source| Error::Map { doing: "read", map, source };
+        let all4: Vec<([u8; 12], AllowValue)> =
+            Walk::all(self.fds[0].as_fd()).map_err(failed(maps::ALLOW4.name))?;
+        let all6: Vec<([u8; 20], AllowValue)> =
+            Walk::all(self.fds[1].as_fd()).map_err(failed(maps::ALLOW6.name))?;
+        let keys4 = all4.into_iter().map(|(key, _)| Key::of_trie4(key));
+        let keys = keys4.chain(all6.into_iter().map(|(key, _)| Key::of_trie6(key)));
+        let found: BTreeSet<IpNet> = keys.filter_map(Key::prefix).map(|prefix| prefix.trunc()).collect();
+        let extra: Vec<IpNet> = found.difference(&self.prefixes).copied().collect();
+        let missing: Vec<IpNet> = self.prefixes.difference(&found).copied().collect();
+        extra.iter().try_for_each(|prefix| self.remove(*prefix))?;
+        missing.iter().try_for_each(|prefix| self.allow(*prefix))?;
+        Ok([extra, missing].concat())
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = IpNet> + '_ {
         self.prefixes.iter().copied()
     }
+}
+
+fn clone(map: &MapData, spec: Spec) -> Result<OwnedFd, Error> {
+    let fd = map.fd().as_fd().try_clone_to_owned();
+    fd.map_err(|source| Error::Map { doing: "open", map: spec.name, source })
 }
 
 fn name(prefix: IpNet) -> &'static str {

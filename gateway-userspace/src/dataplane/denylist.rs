@@ -21,13 +21,14 @@ use ipnet::IpNet;
 
 use self::{bans::Bans, kernel::Tables};
 use super::{
-    BanCounters, Error,
+    BanCounters, Drift, Error,
     allowlist::Allowlist,
     clock,
     filter::Filter,
     load::Maps,
     prefix::{Key, canonical, marks},
     settings::SettingsMap,
+    walk::Reading,
 };
 
 /// What is denied, until when, and why.
@@ -125,6 +126,8 @@ pub struct Denylist {
     ends: BTreeSet<(u64, IpNet)>,
     /// The last entry that [`Denylist::next_sample`] has returned.
     sampled: Option<IpNet>,
+    /// How far the maps have been read back.
+    reading: Reading,
 }
 
 impl Denylist {
@@ -133,8 +136,15 @@ impl Denylist {
         let tables = Tables::open(maps)?;
         let filter = Filter::open(maps)?;
         let bans = Bans::open(maps)?;
-        let mut this =
-            Self { tables, filter, bans, entries: BTreeMap::new(), ends: BTreeSet::new(), sampled: None };
+        let mut this = Self {
+            tables,
+            filter,
+            bans,
+            entries: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            sampled: None,
+            reading: Reading::new(),
+        };
         let found = this.tables.read()?;
         let prefixes = |(key, value): &(Key, DenyValue)| Some((key.prefix()?, *value));
         let found: Vec<(IpNet, DenyValue)> = found.iter().filter_map(prefixes).collect();
@@ -251,20 +261,52 @@ impl Denylist {
         Ok(swept)
     }
 
-    /// Whether the kernel has an entry as it should be, but for what the program itself writes there.
-    pub fn is_in_kernel(&self, allowlist: &Allowlist, prefix: IpNet) -> Result<bool, Error> {
-        let Some(wanted) = self.wanted(allowlist, prefix) else { return Ok(true) };
-        let found = self.tables.get(Key::of(prefix))?;
-        Ok(found.is_some_and(|found| carried(wanted, &found) == found))
+    /// Whether the kernel has an entry as it should be, but for what the program itself writes there. If not, it is
+    /// written again.
+    pub fn check(&mut self, allowlist: &Allowlist, prefix: IpNet) -> Result<Option<Drift>, Error> {
+        let Some(wanted) = self.wanted(allowlist, prefix) else { return Ok(None) };
+        let drift = match self.tables.get(Key::of(prefix))? {
+            None => Drift::Missing(prefix),
+            Some(found) if carried(wanted, &found) != found => Drift::Different(prefix),
+            Some(_) => return Ok(None),
+        };
+        self.refresh(allowlist, prefix)?;
+        Ok(Some(drift))
     }
 
-    /// Writes an entry and its bits again, after something else has changed them.
-    pub fn repair(&mut self, allowlist: &Allowlist, prefix: IpNet) -> Result<(), Error> {
-        self.refresh(allowlist, prefix)?;
-        if self.entries.contains_key(&prefix) {
-            self.filter.repair(&marks(prefix));
+    /// Writes the bits of an entry again, after something else has changed them. Returns how many words that were.
+    pub fn repair_bits(&mut self, prefix: IpNet) -> usize {
+        if self.entries.contains_key(&prefix) { self.filter.repair(&marks(prefix)) } else { 0 }
+    }
+
+    /// Reads the next about `room` entries back from the kernel, going round. What is not in the mirror was written by
+    /// something else and is removed; a value that differs is written again. Returns also how many it has read.
+    pub fn read_back(&mut self, allowlist: &Allowlist, room: usize) -> Result<(usize, Vec<Drift>), Error> {
+        let (rows, _) = self.tables.read_on(&mut self.reading, room)?;
+        let mut drifted = Vec::new();
+        for (key, found) in &rows {
+            let prefix = key.prefix().map(|prefix| prefix.trunc());
+            // A host in a trie is none of ours: hosts are in the hashes.
+            let ours = prefix.filter(|prefix| Key::of(*prefix).is_exact() == key.is_exact());
+            match ours.and_then(|prefix| Some((prefix, self.wanted(allowlist, prefix)?))) {
+                Some((prefix, wanted)) if carried(wanted, found) != *found => {
+                    self.refresh(allowlist, prefix)?;
+                    drifted.push(Drift::Different(prefix));
+                }
+                Some(_) => {}
+                None => {
+                    self.tables.remove(*key)?;
+                    drifted.push(Drift::Extra(prefix));
+                }
+            }
         }
-        Ok(())
+        Ok((rows.len(), drifted))
+    }
+
+    /// Compares the next `lines` of the filter with what they must be, going round, and repairs them. Returns how many
+    /// words had been changed.
+    pub fn read_filter_back(&mut self, lines: usize) -> usize {
+        self.filter.read_back(lines)
     }
 
     /// The allowlist has changed at a prefix: entries that overlap it are told whether they must ask it.

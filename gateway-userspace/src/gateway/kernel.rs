@@ -11,7 +11,7 @@ use crate::abuse::enforcer::{Drops, Enforcer, Entry, Lease, NoKernel};
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
 use crate::dataplane::{
-    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Error, Mode, Options, clock,
+    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Drift, Error, Mode, Options, clock,
 };
 use crate::observe::readiness::{self, Readiness};
 
@@ -22,6 +22,32 @@ const RECONCILE_SAMPLE: usize = 64;
 /// Sampled drops that each second's housekeeping takes out of the ring, which holds some 5400.
 const EVENTS_PER_TICK: usize = 8192;
 
+/// Lines about differences that each second logs at most.
+const DRIFT_LINES_MAX: usize = 16;
+
+/// Differences by kind, in the order of [`Drift::KINDS`].
+#[derive(Default)]
+pub struct Drifted([AtomicU64; Drift::KINDS.len()]);
+
+impl Drifted {
+    fn note(&self, drifted: &[Drift]) {
+        for drift in drifted {
+            self.0[drift.kind()].fetch_add(1, Relaxed);
+        }
+        for drift in drifted.iter().take(DRIFT_LINES_MAX) {
+            tracing::error!("the kernel was not as this gateway had left it: {drift}");
+        }
+        if let Some(more) = drifted.len().checked_sub(DRIFT_LINES_MAX + 1) {
+            tracing::error!("the kernel was not as this gateway had left it: {} more", more + 1);
+        }
+    }
+
+    /// Each kind with its count.
+    pub fn by_kind(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Drift::KINDS.into_iter().zip(self.0.iter().map(|count| count.load(Relaxed)))
+    }
+}
+
 /// The kernel stage, or why there is none.
 #[derive(Clone)]
 pub enum Kernel {
@@ -29,8 +55,8 @@ pub enum Kernel {
     On {
         /// Locked for a map operation at a time; the keeper is its one writer.
         dataplane: Arc<Mutex<Dataplane>>,
-        /// Entries found not to be enforced since the start; all were repaired.
-        drift: Arc<AtomicU64>,
+        /// What was found otherwise than it was written, since the start; all was put right.
+        drift: Arc<Drifted>,
         /// Keeps other gateways off the pins for as long as the stage is held.
         #[expect(dead_code, reason = "held as long as the stage is, not used")]
         claim: Arc<Claim>,
@@ -168,7 +194,7 @@ fn unload(interface: &str, program: Option<u32>) -> String {
 
 struct KernelEnforcer {
     dataplane: Arc<Mutex<Dataplane>>,
-    drift: Arc<AtomicU64>,
+    drift: Arc<Drifted>,
     readiness: Arc<Readiness>,
     shed: Shed,
 }
@@ -231,12 +257,7 @@ impl Enforcer for KernelEnforcer {
             tracing::warn!(error = told(error), "cannot sweep the kernel's denylist");
         }
         match dataplane.reconcile(RECONCILE_SAMPLE) {
-            Ok(round) => {
-                for prefix in &round.drifted {
-                    tracing::error!(%prefix, "the kernel did not enforce a ban; it was written again");
-                }
-                self.drift.fetch_add(round.drifted.len() as u64, Relaxed);
-            }
+            Ok(round) => self.drift.note(&round.drifted),
             Err(error) => tracing::warn!(error = told(error), "cannot ask the kernel what it enforces"),
         }
         let changes = dataplane.watch();
@@ -289,7 +310,7 @@ impl Enforcer for KernelEnforcer {
                 })
                 .collect(),
             entries: dataplane.entries().len(),
-            drift: self.drift.load(Relaxed),
+            drift: self.drift.by_kind().map(|(_, count)| count).sum(),
         }
     }
 }

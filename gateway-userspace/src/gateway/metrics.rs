@@ -49,9 +49,9 @@ fn kernel(registry: &Registry, kernel: Kernel) {
     );
     registry.gauge_fn(
         names::BANS_DRIFT,
-        "Entries that the kernel was found not to enforce since the start; each was repaired at once",
-        &[],
-        move || vec![Sample::new([], drift.load(Relaxed) as f64)],
+        "What was found in the kernel otherwise than it was written, since the start; each was put right at once",
+        &["kind"],
+        move || drift.by_kind().map(|(kind, count)| Sample::new([kind], count as f64)).collect(),
     );
     registry.gauge_fn(
         names::XDP_ATTACHED,

@@ -196,10 +196,9 @@ fn the_packet_budget_sheds_and_never_bans() {
         .sum();
     assert!(dropped >= 4_000.0, "{metrics}");
     assert!(metrics.contains("portcullis_xdp_bytes_total{verdict=\"over_packets\"}"), "{metrics}");
-    assert!(
-        metrics.lines().any(|line| line.starts_with("portcullis_bans_drift") && line.ends_with(" 0")),
-        "{metrics}"
-    );
+    let drift: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("portcullis_bans_drift{kind=")).collect();
+    assert!(drift.len() == 6 && drift.iter().all(|line| line.ends_with(" 0")), "{metrics}");
     let asked = Instant::now();
     let shed = loop {
         let top = stage.gateway.cli_json(&["top"]);
