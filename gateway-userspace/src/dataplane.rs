@@ -55,7 +55,7 @@ use self::{
 pub use self::{
     attach::{Attachment, Changes, Lost, Mode},
     counters::{BanCounters, Counters, Tally},
-    denylist::{DenyEntry, Parole},
+    denylist::{DenyEntry, Parole, Room},
     dispatcher::Problem,
     error::Error,
     events::Event,
@@ -236,6 +236,11 @@ impl Dataplane {
     /// All deny entries, in the order of their prefixes, expired ones included until they are swept.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (IpNet, DenyEntry)> + '_ {
         self.denylist.entries()
+    }
+
+    /// How full the lists are: addresses of both families, then prefixes.
+    pub fn rooms(&self) -> [Room; 4] {
+        self.denylist.rooms()
     }
 
     /// All allowed prefixes, in order.

@@ -6,6 +6,7 @@
 //! one wake-up of this thread and one map update.
 
 mod operator;
+mod overflow;
 mod owner;
 mod refusal;
 mod restore;
@@ -44,7 +45,7 @@ pub struct Settings {
     pub terms: Terms,
     /// Whether bans drop; otherwise they are counted only.
     pub enforce: bool,
-    /// Most bans in force.
+    /// Most bans in the kernel; as many again hold at layer 7.
     pub capacity: usize,
     /// Who is never banned: `never`, trusted proxies, upstream targets. Loopback and the surroundings come by themselves.
     pub exempt: Vec<(IpNet, Because)>,

@@ -28,7 +28,7 @@ use super::{
     load::Maps,
     prefix::{Key, canonical, marks},
     settings::SettingsMap,
-    walk::Reading,
+    walk::{DENYLISTS, Reading},
 };
 
 /// What is denied, until when, and why.
@@ -113,6 +113,28 @@ impl DenyEntry {
     }
 }
 
+/// How full a list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// `ipv4` or `ipv6`.
+    pub family: &'static str,
+    /// Whether it is the list of addresses (IPv6: of /64s), not the one of prefixes.
+    pub exact: bool,
+    /// What is in it, for people.
+    pub name: &'static str,
+    /// Entries, those included that are over and not swept yet.
+    pub entries: usize,
+    /// Entries that there is room for.
+    pub capacity: usize,
+}
+
+impl Room {
+    /// Whether nothing more fits.
+    pub const fn is_full(&self) -> bool {
+        self.entries >= self.capacity
+    }
+}
+
 /// Entries that are written in one call.
 const BATCH: usize = 4096;
 
@@ -126,6 +148,8 @@ pub struct Denylist {
     ends: BTreeSet<(u64, IpNet)>,
     /// The last entry that [`Denylist::next_sample`] has returned.
     sampled: Option<IpNet>,
+    /// Entries of each map, in the order of [`DENYLISTS`].
+    counts: [usize; DENYLISTS.len()],
     /// How far the maps have been read back.
     reading: Reading,
 }
@@ -143,6 +167,7 @@ impl Denylist {
             entries: BTreeMap::new(),
             ends: BTreeSet::new(),
             sampled: None,
+            counts: [0; DENYLISTS.len()],
             reading: Reading::new(),
         };
         let found = this.tables.read()?;
@@ -241,6 +266,7 @@ impl Denylist {
         if let Some(until_ns) = entry.until_ns {
             self.ends.remove(&(until_ns, prefix));
         }
+        self.counts[Key::of(prefix).list()] -= 1;
         self.filter.remove(&marks(prefix));
         self.tables.remove(Key::of(prefix))?;
         self.bans.release(entry.ban_id);
@@ -345,6 +371,20 @@ impl Denylist {
         Ok(())
     }
 
+    /// How full each map is.
+    pub fn rooms(&self) -> [Room; DENYLISTS.len()] {
+        const LISTS: [(&str, bool, &str); DENYLISTS.len()] = [
+            ("ipv4", true, "IPv4 addresses"),
+            ("ipv6", true, "IPv6 /64s"),
+            ("ipv4", false, "IPv4 prefixes"),
+            ("ipv6", false, "IPv6 prefixes"),
+        ];
+        std::array::from_fn(|map| {
+            let (family, exact, name) = LISTS[map];
+            Room { family, exact, name, entries: self.counts[map], capacity: self.tables.capacities()[map] }
+        })
+    }
+
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (IpNet, DenyEntry)> + '_ {
         self.entries.iter().map(|(prefix, entry)| (*prefix, *entry))
     }
@@ -387,7 +427,10 @@ impl Denylist {
         if let Some(until_ns) = entry.until_ns {
             self.ends.insert((until_ns, prefix));
         }
-        let old = self.entries.insert(prefix, entry)?;
+        let Some(old) = self.entries.insert(prefix, entry) else {
+            self.counts[Key::of(prefix).list()] += 1;
+            return None;
+        };
         if old.until_ns != entry.until_ns
             && let Some(until_ns) = old.until_ns
         {

@@ -84,6 +84,16 @@ impl Key {
         bytes
     }
 
+    /// Index of its map in [`DENYLISTS`](super::walk::DENYLISTS).
+    pub fn list(self) -> usize {
+        match self {
+            Self::Source4(_) => 0,
+            Self::Source6(_) => 1,
+            Self::Prefix4(..) => 2,
+            Self::Prefix6(..) => 3,
+        }
+    }
+
     /// Whether it is the key of a source, in a hash map.
     pub fn is_exact(self) -> bool {
         matches!(self, Self::Source4(_) | Self::Source6(_))

@@ -11,7 +11,7 @@ use crate::abuse::enforcer::{Drops, Enforcer, Entry, Lease, NoKernel};
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
 use crate::dataplane::{
-    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Drift, Error, Mode, Options, clock,
+    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Drift, Error, Mode, Options, Room, clock,
 };
 use crate::observe::readiness::{self, Readiness};
 
@@ -151,6 +151,7 @@ impl Kernel {
                 dataplane: dataplane.clone(),
                 drift: drift.clone(),
                 readiness,
+                full: None,
                 shed: Shed::new(Instant::now()),
             }),
             Kernel::Off { because, .. } => Box::new(NoKernel { because: because.to_string() }),
@@ -196,6 +197,8 @@ struct KernelEnforcer {
     dataplane: Arc<Mutex<Dataplane>>,
     drift: Arc<Drifted>,
     readiness: Arc<Readiness>,
+    /// The lists that were full a second ago, if that was looked at.
+    full: Option<Vec<String>>,
     shed: Shed,
 }
 
@@ -271,7 +274,16 @@ impl Enforcer for KernelEnforcer {
         for at in &changes.attached {
             tracing::warn!(interface = at.interface, mode = mode(at.mode), "kernel stage attached again");
         }
-        if changes != Changes::default() {
+        let full = full(&dataplane);
+        let filled = self.full.as_ref() != Some(&full);
+        if filled && !full.is_empty() {
+            tracing::error!(
+                "the kernel's lists are full, new bans hold at layer 7 only: {}",
+                full.join(", ")
+            );
+        }
+        if changes != Changes::default() || filled {
+            self.full = Some(full);
             self.readiness.kernel(readiness_of(&dataplane));
         }
     }
@@ -310,6 +322,7 @@ impl Enforcer for KernelEnforcer {
                 })
                 .collect(),
             entries: dataplane.entries().len(),
+            full: full(&dataplane),
             drift: self.drift.by_kind().map(|(_, count)| count).sum(),
         }
     }
@@ -337,7 +350,23 @@ fn readiness_of(dataplane: &Dataplane) -> readiness::Kernel {
     let attached = dataplane.attachments();
     let interfaces: Vec<String> =
         attached.iter().map(|at| format!("{} {}{}", at.interface, mode(at.mode), beside(at))).collect();
-    readiness::Kernel::Attached(interfaces.join(", ").into())
+    let interfaces = interfaces.join(", ");
+    match full(dataplane) {
+        full if full.is_empty() => readiness::Kernel::Attached(interfaces.into()),
+        full => {
+            let why = format!(
+                "attached: {interfaces}; full, so that new bans hold at layer 7 only: {}",
+                full.join(", ")
+            );
+            readiness::Kernel::Degraded(why.into())
+        }
+    }
+}
+
+/// The lists that have no room: `IPv4 addresses (4096)`.
+fn full(dataplane: &Dataplane) -> Vec<String> {
+    let rooms = dataplane.rooms().into_iter().filter(Room::is_full);
+    rooms.map(|room| format!("{} ({})", room.name, room.capacity)).collect()
 }
 
 fn beside(at: &dataplane::Attachment) -> &'static str {

@@ -125,7 +125,12 @@ impl Owner {
 
         let now = self.now();
         let id = self.ledger.take_id();
-        let enforced = self.install(&target, term, id).map_err(Refusal::Kernel)?;
+        let (enforced, refused) = match self.install(&target, term, id) {
+            Ok(enforced) => (enforced, None),
+            // The entry of the ban that is to be replaced would stay.
+            Err(error) if before.is_some() => return Err(Refusal::Kernel(error)),
+            Err(error) => (self.outside_kernel(), Some(error)),
+        };
         before.inspect(|before| self.replace(now, *before));
         self.counters.bans_by_operator.fetch_add(1, Relaxed);
         let lease_end = term.and_then(|term| now.instant.checked_add(term));
@@ -145,7 +150,9 @@ impl Owner {
         });
         self.flush();
         changes.insert(0, format!("banned {} {lasts} (ban {id})", display(prefix)));
-        if enforced == Enforced::Gateway {
+        if let (Some(error), Enforced::Gateway) = (refused, enforced) {
+            changes.push(format!("refused by the gateway only, until the kernel takes it: {error}"));
+        } else if enforced == Enforced::Gateway {
             changes.push("refused by the gateway only: the kernel stage is off".into());
         } else if enforced == Enforced::Observed {
             changes.push("counted only: the shield observes and does not enforce".into());

@@ -1,6 +1,6 @@
 //! What the keeper's thread owns, and what it does with a signal and with time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -37,6 +37,8 @@ pub struct Owner {
     pub(super) enforcer: Box<dyn Enforcer>,
     /// What the kernel's allowlist was told.
     pub(super) in_allowlist: BTreeSet<IpNet>,
+    /// Bans that the kernel had no room for.
+    pub(super) outside: VecDeque<u32>,
     pub(super) deny: Arc<deny::Shared>,
     pub(super) counters: Arc<Counters>,
     pub(super) surroundings_seen: Instant,
@@ -87,7 +89,10 @@ impl Owner {
     /// Kernel first: that is what the abuser's next packet meets. Then layer 7, the ledger and the state file.
     fn punish(&mut self, now: Now, rule: Rule, target: Target, offence: Offence) {
         if self.ledger.is_full() {
-            self.complain(now, "no room for another ban: shield.capacity is reached");
+            self.complain(
+                now,
+                "no room for another ban, not even at layer 7: there are twice shield.capacity",
+            );
             return;
         }
         let nth = self.ledger.next_offence(&target, now.wall);
@@ -100,7 +105,7 @@ impl Owner {
                     now,
                     &format!("the kernel refused a ban, so it holds at layer 7 only: {error}"),
                 );
-                Enforced::Gateway
+                self.outside_kernel()
             }
         };
         let latency = self.now().instant.saturating_duration_since(offence.last);
@@ -154,8 +159,9 @@ impl Owner {
         if ban.enforced != Enforced::Observed {
             self.deny.ban(&ban.target, ban.lease_end);
         }
-        let record = self.record_of(&ban);
+        let (record, id) = (self.record_of(&ban), ban.id);
         self.ledger.enact(ban);
+        self.note_outside(id);
         self.count_active();
         self.write(&record);
     }
@@ -215,6 +221,7 @@ impl Owner {
             }
         }
         self.enforcer.tick();
+        self.move_into_kernel();
         self.ledger.offenders_mut().sweep(now.wall);
         self.flush();
         if self.journal.as_ref().is_some_and(Journal::wants_compaction) {

@@ -5,7 +5,7 @@
 //! were lost). An entry that only the kernel knows is adopted as a ban that can be seen and lifted (the file was lost,
 //! or the process died between the two). An entry whose ban the file calls over is removed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::owner::Owner;
 use super::{Options, Settings};
-use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
+use crate::abuse::ban::{Ban, By, Ledger, Now, State};
 use crate::abuse::enforcer::{Drops, Enforcer, Entry};
 use crate::abuse::exempt::{ALLOWED_MAX, Because, Exempt};
 use crate::abuse::receipt::Receipts;
@@ -74,6 +74,7 @@ impl Owner {
             journal,
             enforcer,
             in_allowlist: BTreeSet::new(),
+            outside: VecDeque::new(),
             deny: Arc::default(),
             counters: Arc::default(),
             surroundings_seen: now.instant,
@@ -182,7 +183,8 @@ impl Owner {
         match self.install(&ban.target, left, ban.id) {
             Ok(enforced) => self.moved(ban.id, enforced),
             Err(error) => {
-                self.moved(ban.id, Enforced::Gateway);
+                self.moved(ban.id, self.outside_kernel());
+                self.note_outside(ban.id);
                 self.complain(now, &format!("ban {} holds at layer 7 only: {error}", ban.id));
             }
         }

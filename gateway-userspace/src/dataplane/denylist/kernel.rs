@@ -67,6 +67,12 @@ impl Tables {
         })
     }
 
+    /// Entries that there is room for in each map.
+    pub fn capacities(&self) -> [usize; 4] {
+        let prefixes = maps::DENY_PREFIX_CAPACITY as usize;
+        [self.capacity4 as usize, self.capacity6 as usize, prefixes, prefixes]
+    }
+
     pub fn insert(&mut self, key: Key, value: DenyValue) -> Result<(), Error> {
         let value = Wire(value);
         match key {
