@@ -7,7 +7,7 @@
 //! that is not. With 100 such sources that is one in about 80 000, with 1000 one in about 8 000.
 //!
 //! Time is counted in units of 2^`shift` nanoseconds, modulo 2^32. A cell that was not touched for that long
-//! looks like one that was charged lately, for the time of one burst: userspace picks units so coarse that
+//! looks like one that was charged lately, for the time of two bursts: userspace picks units so coarse that
 //! this is a small part of a round, and it takes from a source what it would have used up by then, no more.
 //!
 //! Limits: stores are not atomic, so one source spread over several CPUs may get a little more than its
@@ -15,8 +15,11 @@
 
 use crate::kernel_pod;
 
-/// Lines of cells: 2 MiB.
-pub const LINES: u32 = 1 << 15;
+/// Lines of cells: 4 MiB.
+pub const LINES: u32 = 1 << 16;
+/// Those that a class charges: one half is of SYNs, the other of all else. In one line all cells count in the same
+/// units; of another's a cell would be nothing but an old one, and whoever is over budget would begin anew.
+pub const CLASS_LINES: u32 = LINES / 2;
 /// Groups of cells in a line; a source has one cell in each.
 pub const GROUPS: usize = 4;
 const GROUP_CELLS: usize = 4;
@@ -63,8 +66,8 @@ kernel_pod! {
         pub burst: u32,
         /// Length of a unit: 2^`shift` nanoseconds, below 64.
         pub shift: u32,
-        /// Zero.
-        pub reserved: u32,
+        /// The first of its lines: 0 or [`CLASS_LINES`].
+        pub first_line: u32,
     }
 }
 
@@ -72,19 +75,20 @@ kernel_pod! {
 /// if it is over budget and must not be charged.
 ///
 /// `burst` is the whole depth: with `burst = n * cost`, `n` packets pass at one instant. A cell that lies
-/// behind `now`, or further ahead than a burst can bring it, is old and counts as empty.
+/// behind `now`, or further ahead than two bursts, is old and counts as empty. One burst is as far as it gets by
+/// the clock of whoever charged it, who may be a tick ahead of whoever asks.
 #[inline(always)]
 pub const fn charge(cell: u32, now: u32, cost: u32, burst: u32) -> Option<u32> {
     let ahead = cell.wrapping_sub(now);
-    let next = if ahead > burst { cost } else { ahead.wrapping_add(cost) };
+    let next = if ahead > 2 * burst { cost } else { ahead.wrapping_add(cost) };
     if next > burst { None } else { Some(now.wrapping_add(next)) }
 }
 
-/// Where a source is charged: a line, and in it the picks of [`cell`].
+/// Where a source is charged: a line of its class, from 0, and in it the picks of [`cell`].
 #[inline(always)]
 pub const fn place(key: [u64; 2], word: u64) -> (u32, u32) {
     let hash = siphash13(key, word);
-    (hash as u32 & (LINES - 1), (hash >> 32) as u32)
+    (hash as u32 & (CLASS_LINES - 1), (hash >> 32) as u32)
 }
 
 /// The cell of a group (0 to 3) in the line.

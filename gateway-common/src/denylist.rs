@@ -120,11 +120,11 @@ impl DenyValue {
     }
 }
 
-/// A TCP connection of a known source, by its ports; never 0. Two hosts of one IPv6 /64 with the same source
-/// port are one flow here.
+/// A TCP connection of a known source, by its ports and a keyed hash of the rest of its addresses; never 0. Whoever
+/// has a whole /64 does not know which of its hosts would pass for the one that was admitted.
 #[inline(always)]
-pub const fn flow(source_port: u16, destination_port: u16) -> u64 {
-    1 << 32 | (source_port as u64) << 16 | destination_port as u64
+pub const fn flow(source_port: u16, destination_port: u16, rest: u64) -> u64 {
+    rest & !0x1_ffff_ffff | 1 << 32 | (source_port as u64) << 16 | destination_port as u64
 }
 
 /// How many nested prefixes the kernel looks through for one packet. A prefix hidden behind more expired
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn parole_admits_one_connection_per_interval() {
-        let (ours, other) = (flow(40_000, 443), flow(40_001, 443));
+        let (ours, other) = (flow(40_000, 443, 0), flow(40_001, 443, 0));
         let mut value = DenyValue { parole_ns: 1_000, parole_every_ms: 2, ..DenyValue::new(FOREVER, 7, 32) };
         // Before it begins nobody is admitted, not even what looks like "none".
         assert_eq!(value.admission(999, ours, true), Admission::No);
@@ -189,14 +189,16 @@ mod tests {
     fn without_parole_nothing_is_admitted() {
         let value = DenyValue { parole_every_ms: 2, ..DenyValue::new(FOREVER, 7, 32) };
         for is_syn in [false, true] {
-            assert_eq!(value.admission(5, flow(1, 2), is_syn), Admission::No);
+            assert_eq!(value.admission(5, flow(1, 2, 0), is_syn), Admission::No);
             assert_eq!(value.admission(5, 0, is_syn), Admission::No);
         }
     }
 
     #[test]
     fn a_flow_is_never_none_and_tells_both_ports() {
-        assert_ne!(flow(0, 0), 0);
-        assert_ne!(flow(1, 2), flow(2, 1));
+        assert_ne!(flow(0, 0, 0), 0);
+        assert_ne!(flow(1, 2, 0), flow(2, 1, 0));
+        assert_ne!(flow(1, 2, 1 << 33), flow(1, 2, 1 << 34));
+        assert_eq!(flow(1, 2, 7), flow(1, 2, 0), "the low half is the ports'");
     }
 }

@@ -20,13 +20,12 @@ use crate::{
 /// call. It stands still between two ticks; the least burst makes up for that.
 #[inline(always)]
 pub fn exceeded(context: &XdpContext, settings: &Settings, header: Header, source: u64) -> Option<Reason> {
-    // SAFETY: the helper has no precondition.
-    let ticks = unsafe { bpf_jiffies64() };
+    let ticks = ticks();
     let now_ns = ticks * u64::from(settings.tick_ns);
     let (packets, syns) =
         if header.is_v6() { (Class::Packet6, Class::Syn6) } else { (Class::Packet4, Class::Syn4) };
     let syns = &settings.classes[syns as usize];
-    if syns.cost != 0 && ticks >= settings.calm_until_ticks && packet::is_syn(context, header) {
+    if syns.cost != 0 && ticks >= settings.calm_until_ticks && packet::is_syn(context, settings, header) {
         return if conforms(syns, source, now_ns) { None } else { Some(Reason::OverSyns) };
     }
     let packets = &settings.classes[packets as usize];
@@ -36,11 +35,23 @@ pub fn exceeded(context: &XdpContext, settings: &Settings, header: Header, sourc
     None
 }
 
+/// The clock of the budgets, in nanoseconds.
+#[inline(always)]
+pub fn now_ns(settings: &Settings) -> u64 {
+    ticks() * u64::from(settings.tick_ns)
+}
+
+#[inline(always)]
+fn ticks() -> u64 {
+    // SAFETY: the helper has no precondition.
+    unsafe { bpf_jiffies64() }
+}
+
 /// Charges the source. It conforms if any of its cells admits it.
 #[inline(always)]
-fn conforms(class: &ClassBudget, source: u64, now_ns: u64) -> bool {
+pub fn conforms(class: &ClassBudget, source: u64, now_ns: u64) -> bool {
     let (line, picks) = budget::place(class.key, source);
-    let Some(line) = BUDGET.get_ptr_mut(line) else { return true };
+    let Some(line) = BUDGET.get_ptr_mut(class.first_line.wrapping_add(line)) else { return true };
     let now = (now_ns >> (class.shift & 63)) as u32;
     let mut admitted = false;
     for group in 0..GROUPS {

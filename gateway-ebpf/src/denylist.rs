@@ -21,9 +21,11 @@ use crate::{
 pub struct Finding;
 
 impl Finding {
-    const NONE: u64 = 0;
+    /// Nothing.
+    pub const NONE: u64 = 0;
     const REASON_SHIFT: u32 = 56;
     const APART: u64 = 1 << 55;
+    const PAROLE: u64 = 1 << 54;
     const SLOT_SHIFT: u32 = 32;
 
     /// Over budget: there is no ban behind it.
@@ -72,8 +74,22 @@ impl Finding {
         (reason as u64) << Self::REASON_SHIFT | apart | slot << Self::SLOT_SHIFT | value.ban_id as u64
     }
 
+    /// The same for an exact entry, which may have a parole.
     #[inline(always)]
-    fn drops(finding: u64) -> bool {
+    fn of_source(value: &DenyValue, now_ns: u64) -> u64 {
+        let finding = Self::of(value, now_ns, Reason::DeniedSource);
+        if value.parole_ns != 0 && Self::drops(finding) { finding | Self::PAROLE } else { finding }
+    }
+
+    /// Whether the source may be let through on parole.
+    #[inline(always)]
+    pub fn has_parole(finding: u64) -> bool {
+        finding & Self::PAROLE != 0
+    }
+
+    /// Whether an entry was found that drops.
+    #[inline(always)]
+    pub fn drops(finding: u64) -> bool {
         Self::reason(finding) == Reason::DeniedSource as u32
             || Self::reason(finding) == Reason::DeniedPrefix as u32
     }
@@ -82,21 +98,23 @@ impl Finding {
 /// Looks an IPv4 source up, given as it is in the packet.
 #[inline(never)]
 pub fn find4(source: u32, now_ns: u64) -> u64 {
-    let address = source.to_ne_bytes();
     // SAFETY: the value is read once; a concurrent update of it gives the old or the new lease.
-    let mut finding = match unsafe { DENY4.get(address) } {
-        Some(value) => Finding::of(value, now_ns, Reason::DeniedSource),
+    let finding = match unsafe { DENY4.get(source.to_ne_bytes()) } {
+        Some(value) => Finding::of_source(value, now_ns),
         None => Finding::NONE,
     };
-    let mut key = Key { prefix_len: 32, data: prefix_data4(address) };
+    if Finding::drops(finding) { finding } else { prefixes4(source, now_ns, finding) }
+}
+
+/// Looks for a prefix around an IPv4 source that is better than what was found.
+#[inline(never)]
+pub fn prefixes4(source: u32, now_ns: u64, mut finding: u64) -> u64 {
+    let mut key = Key { prefix_len: 32, data: prefix_data4(source.to_ne_bytes()) };
     for _ in 0..NESTED_PREFIXES_MAX {
-        if Finding::drops(finding) {
-            break;
-        }
         let Some(value) = DENY_PREFIX4.get(&key) else { break };
         finding = better(finding, Finding::of(value, now_ns, Reason::DeniedPrefix));
         let bits = value.prefix_bits();
-        if bits == 0 || bits > 32 {
+        if Finding::drops(finding) || bits == 0 || bits > 32 {
             break;
         }
         key.prefix_len = bits - 1;
@@ -112,19 +130,25 @@ pub fn find6(context: *mut xdp_md, header: u64, now_ns: u64) -> u64 {
     };
     let [a, b, c, d, e, f, g, h, ..] = address;
     // SAFETY: the value is read once; a concurrent update of it gives the old or the new lease.
-    let mut finding = match unsafe { DENY6.get([a, b, c, d, e, f, g, h]) } {
-        Some(value) => Finding::of(value, now_ns, Reason::DeniedSource),
+    let finding = match unsafe { DENY6.get([a, b, c, d, e, f, g, h]) } {
+        Some(value) => Finding::of_source(value, now_ns),
         None => Finding::NONE,
+    };
+    if Finding::drops(finding) { finding } else { prefixes6(context, header, now_ns, finding) }
+}
+
+/// Looks for a prefix around the source of an IPv6 packet that is better than what was found.
+#[inline(never)]
+pub fn prefixes6(context: *mut xdp_md, header: u64, now_ns: u64, mut finding: u64) -> u64 {
+    let Some(address) = packet::source6(&packet::opaque(context), Header(header)) else {
+        return finding;
     };
     let mut key = Key { prefix_len: 128, data: address };
     for _ in 0..NESTED_PREFIXES_MAX {
-        if Finding::drops(finding) {
-            break;
-        }
         let Some(value) = DENY_PREFIX6.get(&key) else { break };
         finding = better(finding, Finding::of(value, now_ns, Reason::DeniedPrefix));
         let bits = value.prefix_bits();
-        if bits == 0 || bits > 128 {
+        if Finding::drops(finding) || bits == 0 || bits > 128 {
             break;
         }
         key.prefix_len = bits - 1;

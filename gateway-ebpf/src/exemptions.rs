@@ -23,12 +23,7 @@ const IPV6_HOP_LIMIT: usize = 7;
 
 /// Why the packet must pass, if it must.
 #[inline(always)]
-pub fn of(
-    context: &XdpContext,
-    settings: &Settings,
-    header: Header,
-    transport: Transport,
-) -> Option<Reason> {
+pub fn of(context: &XdpContext, settings: &Settings, header: Header, transport: Transport) -> Option<Reason> {
     let start = transport.start;
     let exempt = match (transport.protocol, header.is_v6()) {
         (ICMPV6, true) => match packet::read::<u8>(context, start)? {

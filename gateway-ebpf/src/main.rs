@@ -17,10 +17,13 @@ mod denylist;
 mod diagnostic;
 mod exemptions;
 mod filter;
+mod flow;
 mod maps;
 mod packet;
+mod parole;
 mod refusal;
 mod report;
+mod seen;
 
 use aya_ebpf::{
     bindings::xdp_action::XDP_PASS,

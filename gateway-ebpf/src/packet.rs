@@ -7,6 +7,7 @@
 use core::{hint, mem};
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use gateway_common::settings::Settings;
 
 const ETHERNET_BYTES: usize = 14;
 const VLAN_BYTES: usize = 4;
@@ -36,6 +37,8 @@ const TCP_ACK: u8 = 0x10;
 /// No header that we read starts further into a frame than this: two VLAN tags, then an IPv4 header with
 /// options, or IPv6 with the extension headers that [`Transport`] walks.
 const OFFSET_MAX: usize = 2048;
+/// Holds every offset up to that.
+const START_MASK: usize = 0xfff;
 
 /// Where the network header starts, and its family: a number, because it travels into functions that the
 /// verifier checks as BPF-to-BPF calls, which take only numbers and pointers.
@@ -70,6 +73,13 @@ pub enum Parsed {
 #[inline(always)]
 pub fn opaque(context: *mut xdp_md) -> XdpContext {
     XdpContext::new(hint::black_box(context))
+}
+
+/// The same number, of which the verifier knows nothing more: what follows is checked once, and not once for each
+/// number of tags and extension headers. The field is zero, which the verifier cannot know.
+#[inline(always)]
+pub fn blurred(number: u64, settings: &Settings) -> u64 {
+    number ^ u64::from(settings.reserved)
 }
 
 /// Parses up to the source address.
@@ -124,6 +134,25 @@ pub fn source6(context: &XdpContext, header: Header) -> Option<[u8; 16]> {
     read(context, header.offset() + IPV6_SOURCE)
 }
 
+/// Both addresses of IPv4, in network order.
+#[inline(always)]
+pub fn addresses4(context: &XdpContext, header: Header) -> Option<[u32; 2]> {
+    read(context, header.offset() + IPV4_SOURCE)
+}
+
+/// Both addresses of IPv6, in network order.
+#[inline(always)]
+pub fn addresses6(context: &XdpContext, header: Header) -> Option<[[u32; 4]; 2]> {
+    read(context, header.offset() + IPV6_SOURCE)
+}
+
+/// The /64s of both addresses of IPv6.
+#[inline(always)]
+pub fn networks6(context: &XdpContext, header: Header) -> Option<[u64; 2]> {
+    let [source, _, destination, _] = read::<[u64; 4]>(context, header.offset() + IPV6_SOURCE)?;
+    Some([u64::from_be(source), u64::from_be(destination)])
+}
+
 /// The transport header: its protocol, and where it starts in the frame.
 #[derive(Clone, Copy)]
 pub struct Transport {
@@ -159,12 +188,25 @@ impl Transport {
                 AUTHENTICATION => (read::<u8>(context, offset + 1)? as usize + 2) * 4,
                 FRAGMENT if read_u16(context, offset + 2)? & 0xfff8 == 0 => 8,
                 FRAGMENT => return None,
+                _ if offset > OFFSET_MAX => return None,
                 _ => return Some(Self { protocol, start: offset }),
             };
             protocol = read::<u8>(context, offset)?;
             offset += bytes;
         }
         None
+    }
+
+    /// As a number, for a function that is called.
+    #[inline(always)]
+    pub fn pack(self) -> u64 {
+        (self.start as u64) << 8 | self.protocol as u64
+    }
+
+    /// From such a number.
+    #[inline(always)]
+    pub fn unpack(number: u64) -> Self {
+        Self { protocol: number as u8, start: (number >> 8) as usize & START_MASK }
     }
 
     /// Whether it opens a TCP connection: SYN without ACK.
@@ -181,7 +223,7 @@ impl Transport {
 /// Whether the packet opens a TCP connection. What is neither TCP nor behind an extension header is told apart
 /// here, the rest elsewhere.
 #[inline(always)]
-pub fn is_syn(context: &XdpContext, header: Header) -> bool {
+pub fn is_syn(context: &XdpContext, settings: &Settings, header: Header) -> bool {
     let start = header.offset();
     if !header.is_v6() {
         return read::<u8>(context, start + 9) == Some(TCP)
@@ -193,7 +235,7 @@ pub fn is_syn(context: &XdpContext, header: Header) -> bool {
     match read::<u8>(context, start + IPV6_NEXT_HEADER) {
         Some(TCP) => Transport { protocol: TCP, start: start + IPV6_BYTES }.is_syn(context),
         Some(HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION) => {
-            is_syn_behind_extensions(context.ctx, header.0) != 0
+            is_syn_behind_extensions(context.ctx, blurred(header.0, settings)) != 0
         }
         _ => false,
     }

@@ -1,6 +1,6 @@
 //! The command line: arguments in, an [`Exit`] out.
 //!
-//! Verbs either work on files (`check`, `fmt`, `diff OLD NEW`, `explain C014`, `key create`, `budget suggest`) or ask the running gateway over its admin socket.
+//! Verbs either work on files (`check`, `fmt`, `diff OLD NEW`, `explain C014`, `key create`, `budget suggest`, `deny convert`) or ask the running gateway over its admin socket.
 //! Every verb that changes something prints the command that undoes it.
 
 mod allow;
@@ -12,6 +12,7 @@ mod check;
 mod completions;
 mod config;
 mod demo;
+mod deny;
 mod diff;
 mod doctor;
 mod exit;
@@ -19,13 +20,16 @@ mod explain;
 mod fmt;
 mod history;
 mod key;
+mod offender;
 mod output;
+mod promote;
 mod reload;
 mod rollback;
 mod routes;
 mod run;
 mod schema;
 mod status;
+mod suppress;
 mod table;
 mod top;
 
@@ -128,14 +132,22 @@ enum Verb {
     Fmt(fmt::Arguments),
     /// Say what would happen to a request, or what a code such as C014 means.
     Explain(explain::Arguments),
-    /// Drop everything from an address or a network.
+    /// Drop everything from an address or a network, or refuse one client.
     Ban(ban::BanArguments),
     /// Lift a ban.
     Unban(ban::UnbanArguments),
     /// List the bans, or show why one was made.
     Bans(bans::Arguments),
+    /// Have a shadow ban drop what it only counted.
+    Promote(promote::Arguments),
+    /// List whom rules do not ban for a while, or let them again.
+    Suppress(suppress::Arguments),
+    /// Say where a client was served, or who was served at an address, and which bans there are and were.
+    Offender(offender::Arguments),
     /// Never drop anything from an address or a network.
     Allow(allow::Arguments),
+    /// Read lists of addresses, and write them in other formats.
+    Deny(deny::Arguments),
     /// Propose budgets of packets and SYNs that fit the rest of the configuration.
     Budget(budget::Arguments),
     /// Make, list or revoke API keys.
@@ -187,7 +199,11 @@ fn dispatch(arguments: Arguments) -> Exit {
         Verb::Ban(arguments) => ban::ban(common, output, &arguments),
         Verb::Unban(arguments) => ban::unban(common, output, &arguments),
         Verb::Bans(arguments) => bans::run(common, output, &arguments),
+        Verb::Promote(arguments) => promote::run(common, output, &arguments),
+        Verb::Suppress(arguments) => suppress::run(common, output, &arguments),
+        Verb::Offender(arguments) => offender::run(common, output, &arguments),
         Verb::Allow(arguments) => allow::run(common, output, &arguments),
+        Verb::Deny(arguments) => deny::run(common, output, &arguments),
         Verb::Budget(arguments) => budget::run(common, output, &arguments),
         Verb::Key(arguments) => key::run(common, output, &arguments),
         Verb::Status => status::run(common, output),

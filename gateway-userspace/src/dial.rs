@@ -101,6 +101,16 @@ impl Url {
         }
     }
 
+    /// Where a redirect from here leads, if that is within the same origin: scheme, host and port.
+    pub fn redirected(&self, location: &str) -> Option<Url> {
+        if location.starts_with('/') && !location.starts_with("//") {
+            return Some(Url { path: location.into(), ..self.clone() });
+        }
+        let other = Url::parse(location)?;
+        (other.tls == self.tls && other.host.eq_ignore_ascii_case(&self.host) && other.port == self.port)
+            .then_some(other)
+    }
+
     /// Whether nobody on the way can read or exchange what is sent: it has TLS, or does not leave this machine.
     pub fn is_protected(&self) -> bool {
         let host = self.bare_host();
@@ -113,6 +123,17 @@ impl Url {
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}://{}{}", if self.tls { "https" } else { "http" }, self.authority(), self.path)
+    }
+}
+
+/// Whether documents may be fetched from `address`: none from link-local, multicast and unspecified ones, so that no
+/// document can point the gateway at a cloud's metadata service.
+pub fn serves_documents(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            !(v4.is_link_local() || v4.is_multicast() || v4.is_unspecified() || v4.is_broadcast())
+        }
+        IpAddr::V6(v6) => !(v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified()),
     }
 }
 
@@ -256,6 +277,34 @@ mod tests {
         }
         for bad in ["http://a.example/", "http://10.0.0.1/", "http://localhost.example/"] {
             assert!(!protected(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn redirects_stay_within_their_origin() {
+        let target = Url::parse("https://issuer.example/keys").expect("a good URL");
+        for good in ["/v2/keys", "https://issuer.example/v2", "https://ISSUER.example:443/v2"] {
+            assert!(target.redirected(good).is_some(), "{good}");
+        }
+        for bad in [
+            "http://issuer.example/keys",
+            "//evil.example/",
+            "https://evil.example/",
+            "https://issuer.example:444/",
+        ] {
+            assert!(target.redirected(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn metadata_services_are_never_connected_to() {
+        for bad in
+            ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "0.0.0.0", "::", "224.0.0.1", "ff02::1"]
+        {
+            assert!(!serves_documents(bad.parse().expect("an address")), "{bad}");
+        }
+        for good in ["127.0.0.1", "10.0.0.1", "::1", "2001:db8::1"] {
+            assert!(serves_documents(good.parse().expect("an address")), "{good}");
         }
     }
 }

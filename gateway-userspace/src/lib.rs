@@ -27,6 +27,7 @@ pub mod upstream;
 // 4 Keeping out
 pub mod abuse;
 pub mod dataplane;
+pub mod feeds;
 
 // 5 Seeing
 pub mod observe;

@@ -183,6 +183,7 @@ fn a_line_of_the_access_log_allocates_nothing() {
             trace: None,
             upstream: None,
             limit: None,
+            shadow: None,
             reason: None,
             detail: None,
         };

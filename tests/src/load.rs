@@ -1,8 +1,8 @@
 //! Load: connections that send the same request again as soon as its answer is complete.
 //!
 //! Keep-alive HTTP/1.1, in the clear or over TLS 1.3, on one epoll loop in the calling thread. Bounded in time and in
-//! requests. An answer that is not a 200 with a `Content-Length` ends the run with an error, so that refusals are never
-//! measured as speed.
+//! requests. An answer that has not the status that is waited for, or no `Content-Length`, ends the run with an error, so
+//! that refusals are never measured as speed.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -27,6 +27,8 @@ pub struct Settings {
     pub connections: usize,
     /// The whole request, without a body.
     pub request: Vec<u8>,
+    /// The status of each answer.
+    pub status: u16,
     /// TLS, and the server's name.
     pub tls: Option<(Arc<ClientConfig>, &'static str)>,
 }
@@ -36,6 +38,7 @@ pub struct Load {
     poll: OwnedFd,
     connections: Vec<Connection>,
     request: Vec<u8>,
+    status: u16,
 }
 
 /// What a run did.
@@ -68,7 +71,8 @@ impl Load {
             connection.send(&settings.request)?;
             connections.push(connection);
         }
-        Ok(Load { poll, connections, request: settings.request.clone() })
+        let Settings { request, status, .. } = settings;
+        Ok(Load { poll, connections, request: request.clone(), status: *status })
     }
 
     /// Runs for a time, or for as many requests if they come first. Can be called again: nothing is lost between.
@@ -87,7 +91,7 @@ impl Load {
             for event in &events {
                 let number = usize::try_from(event.data.u64()).expect("made from a usize");
                 let connection = &mut self.connections[number];
-                if connection.receive(&mut buffer)? {
+                if connection.receive(&mut buffer, self.status)? {
                     requests += 1;
                     connection.send(&self.request)?;
                 }
@@ -130,7 +134,7 @@ impl Connection {
     }
 
     /// Reads what is there; true when an answer is complete.
-    fn receive(&mut self, buffer: &mut [u8]) -> Result<bool> {
+    fn receive(&mut self, buffer: &mut [u8], status: u16) -> Result<bool> {
         loop {
             let read = match self.read(buffer) {
                 Ok(0) => bail!("the connection was closed"),
@@ -138,7 +142,7 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error.into()),
             };
-            if self.take(&buffer[..read])? {
+            if self.take(&buffer[..read], status)? {
                 return Ok(true);
             }
             // In the clear, a short read has emptied the socket; asking again would cost a call.
@@ -155,7 +159,7 @@ impl Connection {
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<bool> {
+    fn take(&mut self, bytes: &[u8], status: u16) -> Result<bool> {
         let remaining = match self.body {
             Some(remaining) => remaining.checked_sub(bytes.len()).context("more than an answer")?,
             None => {
@@ -164,7 +168,7 @@ impl Connection {
                     ensure!(self.head.len() < HEAD_BYTES_MAX, "the head of an answer is too large");
                     return Ok(false);
                 };
-                let length = content_length(&self.head[..end + 2])?;
+                let length = content_length(&self.head[..end + 2], status)?;
                 length.checked_sub(self.head.len() - end - 4).context("more than an answer")?
             }
         };
@@ -178,10 +182,10 @@ impl Connection {
     }
 }
 
-/// The length of the answer with this head, which must be a 200.
-fn content_length(head: &[u8]) -> Result<usize> {
+/// The length of the answer with this head, which must have this status.
+fn content_length(head: &[u8], status: u16) -> Result<usize> {
     let text = std::str::from_utf8(head).context("an answer's head is not text")?;
-    ensure!(text.starts_with("HTTP/1.1 200 "), "not a 200: {text}");
+    ensure!(text.starts_with(&format!("HTTP/1.1 {status} ")), "not a {status}: {text}");
     let length = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse())
@@ -198,7 +202,7 @@ mod tests {
     fn load_is_bounded_in_requests_and_in_time() {
         let origin = Origin::start(|| ()).expect("an origin");
         let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
-        let settings = Settings { address: origin.address, connections: 3, request, tls: None };
+        let settings = Settings { address: origin.address, connections: 3, request, status: 200, tls: None };
         let mut load = Load::open(&settings).expect("connections");
         let outcome = load.run(Duration::from_secs(10), 100).expect("answers");
         assert!((100..103).contains(&outcome.requests) && outcome.elapsed < Duration::from_secs(10));
@@ -208,9 +212,9 @@ mod tests {
 
     #[test]
     fn a_refusal_is_not_taken_for_an_answer() {
-        assert_eq!(content_length(b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n").expect("an answer"), 12);
+        assert_eq!(content_length(b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n", 200).expect("an answer"), 12);
         for head in ["HTTP/1.1 429 Too Many\r\nContent-Length: 0\r\n", "HTTP/1.1 200 OK\r\n"] {
-            assert!(content_length(head.as_bytes()).is_err());
+            assert!(content_length(head.as_bytes(), 200).is_err());
         }
     }
 }

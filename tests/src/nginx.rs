@@ -70,6 +70,11 @@ impl Nginx {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The lines of its access log.
     pub fn requests(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.join("access.log")).unwrap_or_default();

@@ -27,7 +27,7 @@ pub struct Arguments {
 }
 
 /// Every bench; NAME is the binary `bench-NAME` of the package `tests`.
-const BENCHES: [&str; 3] = ["packet", "reload", "request"];
+const BENCHES: [&str; 5] = ["packet", "attack", "reaction", "reload", "request"];
 
 /// The verb itself: one bench after the other, all of them even if one fails.
 pub fn main(arguments: &Arguments) -> Result<()> {

@@ -5,12 +5,13 @@
 //! why every other verb can call [`ensure`] first. It never starts a service that a package brings, never removes a
 //! package, and leaves what it built in the repository's own `.tools` folder.
 
-mod decoder;
+mod crowdsec;
 mod kernels;
 mod linker;
 pub mod needs;
 mod node;
 mod packages;
+mod python;
 mod qemu;
 pub mod toolchain;
 mod unpacked;

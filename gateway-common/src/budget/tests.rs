@@ -48,9 +48,9 @@ fn the_key_moves_every_source() {
 fn sources_spread_evenly_over_lines_and_cells() {
     let mut lines: HashMap<u32, u32> = HashMap::new();
     let mut cells = [0_u32; 16];
-    for source in 0..u64::from(LINES) {
+    for source in 0..u64::from(CLASS_LINES) {
         let (line, picks) = place([5, 9], source);
-        assert!(line < LINES);
+        assert!(line < CLASS_LINES);
         *lines.entry(line).or_default() += 1;
         for group in 0..GROUPS {
             assert_eq!(cell(picks, group) / GROUP_CELLS, group);
@@ -58,7 +58,7 @@ fn sources_spread_evenly_over_lines_and_cells() {
         }
     }
     // One ball per bin: 1 - 1/e of the bins are hit, and the fullest holds around ten.
-    assert!((0.62..0.65).contains(&(lines.len() as f64 / f64::from(LINES))));
+    assert!((0.62..0.65).contains(&(lines.len() as f64 / f64::from(CLASS_LINES))));
     assert!(*lines.values().max().unwrap() < 14);
     assert!(cells.iter().all(|count| (7_800..8_600).contains(count)), "{cells:?}");
 }
@@ -119,8 +119,11 @@ fn a_refused_packet_is_not_charged_and_a_pause_refills() {
 
 #[test]
 fn a_cell_of_another_age_or_of_other_units_is_an_empty_one() {
-    for ahead in [51, 1 << 20, 1 << 30, 1 << 31, u32::MAX] {
+    for ahead in [101, 1 << 20, 1 << 30, 1 << 31, u32::MAX] {
         assert_eq!(charge(7_000_u32.wrapping_add(ahead), 7_000, 10, 50), Some(7_010), "{ahead}");
+    }
+    for ahead in [51, 60, 100] {
+        assert_eq!(charge(7_000 + ahead, 7_000, 10, 50), None, "{ahead}: by a clock that is a tick ahead");
     }
 }
 

@@ -2,19 +2,23 @@
 //!
 //! Pure: time comes in, nothing goes out. The keeper writes to the kernel and to the state file what happens here.
 //! Two bans may overlap (an operator's /16 and a rule's /32 in it), but there is one ban for each target.
-//! Memory: about 250 bytes for each ban in force, of which there are at most twice `capacity`, and [`ENDED_MAX`]
+//! Memory: about 270 bytes for each ban in force, of which there are at most twice `capacity`, and [`ENDED_MAX`]
 //! that are over.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ipnet::IpNet;
 
+use super::crowd::Others;
 use super::enforcer::Drops;
 use super::offender::Offenders;
+use super::parole::Parole;
 use super::prefix_map::PrefixMap;
-use super::target::Target;
+use super::receipt::RuleAtBan;
+use super::target::{Subject, Target};
 
 /// Bans that are over and can still be looked at.
 pub const ENDED_MAX: usize = 1_024;
@@ -45,6 +49,8 @@ pub enum State {
     Expired,
     /// An operator, or a new exemption, ended it.
     Lifted,
+    /// Its client was let through, and behaved.
+    Paroled,
 }
 
 /// Who made a ban.
@@ -59,6 +65,17 @@ pub enum By {
     Remote(Arc<str>),
     /// Nobody knows: the kernel held it when the gateway started, and the state file did not.
     Kernel,
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            By::Rule => f.write_str("rule"),
+            By::Operator(uid) => write!(f, "operator {uid}"),
+            By::Remote(name) => write!(f, "operator {name}"),
+            By::Kernel => f.write_str("kernel"),
+        }
+    }
 }
 
 /// Where a ban holds.
@@ -84,10 +101,18 @@ pub struct Ban {
     pub state: State,
     /// Why, for people.
     pub reason: Box<str>,
+    /// The rule that was met, and by what; none for an operator's ban, and for one that a release before 2 made.
+    pub rule: Option<Arc<RuleAtBan>>,
+    /// Who else was served there when it was made; none: nobody looked.
+    pub others: Option<Arc<Others>>,
+    /// The bans that it took the place of, and theirs.
+    pub derived_from: Box<[u32]>,
     /// Who made it.
     pub by: By,
     /// Where it holds.
     pub enforced: Enforced,
+    /// Whether it only counts what it would drop, whatever `[shield] mode` says: a shadow ban.
+    pub observed: bool,
     /// Since when.
     pub since: SystemTime,
     /// Until when, by the wall clock; for one that is over, when it ended. None: for ever.
@@ -96,10 +121,31 @@ pub struct Ban {
     pub lease_end: Option<Instant>,
     /// 1 for the source's first ban by rule, 2 for its first return …; 0 for an operator's ban.
     pub offence: u32,
+    /// When its client is let through; none: never.
+    pub parole: Option<Parole>,
+    /// When it was renewed last, for its client was refused on parole.
+    pub renewed: Option<SystemTime>,
     /// From the last denial to the entry in the kernel.
     pub latency_us: Option<u64>,
     /// What it dropped, once it is over; before that the kernel counts.
     pub drops: Drops,
+}
+
+impl Ban {
+    /// When its parole begins; none: never.
+    pub fn parole_begins(&self) -> Option<Instant> {
+        self.lease_end?.checked_sub(self.parole?.before_end)
+    }
+
+    /// Whether its client may have been let through at this moment.
+    pub fn is_on_parole(&self, at: Instant) -> bool {
+        self.parole_begins().is_some_and(|begins| begins <= at) && self.lease_end.is_some_and(|end| at < end)
+    }
+
+    /// Whether it makes the target's next ban longer: one by rule does, unless nobody felt it.
+    pub fn counts_as_offence(&self) -> bool {
+        self.by == By::Rule && !self.observed
+    }
 }
 
 /// How long bans by rule last.
@@ -124,8 +170,8 @@ impl Terms {
 pub struct Ledger {
     active: HashMap<u32, Ban>,
     by_prefix: PrefixMap<u32>,
-    /// Those that hold for one client at layer 7.
-    by_client: HashMap<Target, u32>,
+    /// Those that hold for one client at layer 7, from these addresses or from everywhere.
+    by_client: HashMap<Subject, Vec<(Option<IpNet>, u32)>>,
     leases: BTreeSet<(Instant, u32)>,
     ended: VecDeque<Ban>,
     offenders: Offenders,
@@ -183,16 +229,20 @@ impl Ledger {
     /// Puts a ban in force. One for the same target must have been ended before.
     pub fn enact(&mut self, ban: Ban) {
         self.reserve_ids(ban.id.saturating_add(1));
-        if ban.by == By::Rule
+        if ban.counts_as_offence()
             && let Some(until) = ban.until
         {
             self.offenders.set(ban.target.clone(), ban.offence, until);
         }
-        let replaced = match ban.target.prefix() {
-            Some(prefix) => self.by_prefix.insert(prefix, ban.id),
-            None => self.by_client.insert(ban.target.clone(), ban.id),
-        };
-        debug_assert!(replaced.is_none_or(|id| id == ban.id), "one ban for each target");
+        debug_assert!(self.exact(&ban.target).is_none(), "one ban for each target");
+        match &ban.target {
+            Target::Prefix(prefix) => {
+                self.by_prefix.insert(*prefix, ban.id);
+            }
+            Target::Subject { who, at } => {
+                self.by_client.entry(who.clone()).or_default().push((*at, ban.id));
+            }
+        }
         if let Some(end) = ban.lease_end {
             self.leases.insert((end, ban.id));
         }
@@ -203,14 +253,23 @@ impl Ledger {
     /// the source's next one longer.
     pub fn end(&mut self, id: u32, now: SystemTime, state: State, drops: Drops) -> Option<&Ban> {
         let mut ban = self.active.remove(&id)?;
-        match ban.target.prefix() {
-            Some(prefix) => self.by_prefix.remove(&prefix),
-            None => self.by_client.remove(&ban.target),
-        };
+        match &ban.target {
+            Target::Prefix(prefix) => {
+                self.by_prefix.remove(prefix);
+            }
+            Target::Subject { who, .. } => {
+                if let Some(bans) = self.by_client.get_mut(who) {
+                    bans.retain(|(_, ban)| *ban != id);
+                    if bans.is_empty() {
+                        self.by_client.remove(who);
+                    }
+                }
+            }
+        }
         if let Some(end) = ban.lease_end {
             self.leases.remove(&(end, id));
         }
-        if state == State::Lifted && ban.by == By::Rule {
+        if state == State::Lifted && ban.counts_as_offence() {
             self.offenders.set(ban.target.clone(), ban.offence.saturating_sub(1), now);
         }
         (ban.state, ban.until, ban.drops) = (state, Some(now), drops);
@@ -251,16 +310,30 @@ impl Ledger {
 
     /// The ban in force for exactly this target.
     pub fn exact(&self, target: &Target) -> Option<&Ban> {
-        let id = match target.prefix() {
-            Some(prefix) => self.by_prefix.get(&prefix),
-            None => self.by_client.get(target),
+        let id = match target {
+            Target::Prefix(prefix) => self.by_prefix.get(prefix).copied(),
+            Target::Subject { who, at } => {
+                self.by_client.get(who)?.iter().find(|(place, _)| place == at).map(|(_, id)| *id)
+            }
         };
-        id.and_then(|id| self.active.get(id))
+        self.active.get(&id?)
+    }
+
+    /// The bans in force of this client that hold when it comes from the host.
+    pub fn of_client(&self, who: &Subject, host: IpNet) -> impl Iterator<Item = &Ban> {
+        let bans = self.by_client.get(who).into_iter().flatten();
+        let here = bans.filter(move |(at, _)| at.is_none_or(|at| at.contains(&host)));
+        here.filter_map(|(_, id)| self.active.get(id))
     }
 
     /// A ban by its id, in force or over.
     pub fn get(&self, id: u32) -> Option<&Ban> {
         self.active.get(&id).or_else(|| self.ended.iter().rev().find(|ban| ban.id == id))
+    }
+
+    /// The bans in force that took the place of this one.
+    pub fn derived_from(&self, id: u32) -> impl Iterator<Item = &Ban> {
+        self.active.values().filter(move |ban| ban.derived_from.contains(&id))
     }
 
     /// The bans in force, in no order.
@@ -281,6 +354,37 @@ impl Ledger {
         }
         (ban.lease_end, ban.until) = (now.instant.checked_add(left), now.wall.checked_add(left));
         self.leases.extend(ban.lease_end.map(|end| (end, id)));
+    }
+
+    /// Begins a ban in force anew, at a time by the wall clock: `left` of it are left.
+    pub fn renew(
+        &mut self,
+        id: u32,
+        now: Now,
+        at: SystemTime,
+        left: Duration,
+        offence: u32,
+        parole: Option<Parole>,
+    ) {
+        self.set_lease(id, now, left);
+        let Some(ban) = self.active.get_mut(&id) else { return };
+        (ban.renewed, ban.offence, ban.parole) = (Some(at), offence, parole);
+        if ban.counts_as_offence()
+            && let Some(until) = ban.until
+        {
+            self.offenders.set(ban.target.clone(), offence, until);
+        }
+    }
+
+    /// A shadow ban in force counts no longer only.
+    pub fn arm(&mut self, id: u32) {
+        let Some(ban) = self.active.get_mut(&id) else { return };
+        ban.observed = false;
+        if ban.counts_as_offence()
+            && let Some(until) = ban.until
+        {
+            self.offenders.set(ban.target.clone(), ban.offence, until);
+        }
     }
 
     /// How many bans are in force.

@@ -1,7 +1,10 @@
 //! What the abuse loop counts about itself. Plain atomics; `observe` reads them when it is scraped.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use super::shadow::Tally;
 
 /// Upper edges of the ban latency's buckets, microseconds; one more bucket holds what is above.
 pub const LATENCY_EDGES_US: [u64; 10] = [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000];
@@ -15,12 +18,22 @@ pub struct Counters {
     pub signals_dropped: AtomicU64,
     /// Rules met by a source that is never banned.
     pub exempted: AtomicU64,
+    /// Rules met where a ban would have cut too many good clients.
+    pub collateral: AtomicU64,
+    /// Rules met by somebody whom an operator does not want it to ban.
+    pub suppressed: AtomicU64,
     /// Bans by rule.
     pub bans_by_rule: AtomicU64,
     /// Bans by an operator.
     pub bans_by_operator: AtomicU64,
     /// Bans in force now (a gauge).
     pub bans_active: AtomicU64,
+    /// Requests that shadow bans would have kept out.
+    pub shadow: Arc<Tally>,
+    /// Bans that ended because their client was let through and behaved.
+    pub paroles_released: AtomicU64,
+    /// Bans that were renewed because their client was refused when it was let through.
+    pub paroles_renewed: AtomicU64,
     /// Kernel writes that failed.
     pub enforcer_failures: AtomicU64,
     /// Writes to the state file that failed.

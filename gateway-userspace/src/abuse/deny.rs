@@ -17,8 +17,11 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
+use super::parole::Gate;
 use super::prefix_map::PrefixMap;
+use super::shadow::Shadow;
 use super::source;
+use super::standing::Standing;
 use super::target::Target;
 
 /// Changes that the log holds; a worker that is further behind copies the whole list.
@@ -27,10 +30,30 @@ const LOG_MAX: usize = 1_024;
 /// What is banned, and what is not banned although a wider ban covers it.
 #[derive(Debug, Clone, Default)]
 struct List {
-    banned: PrefixMap<Option<Instant>>,
+    banned: PrefixMap<Entry>,
     /// By the name of the principal.
     clients: HashMap<Arc<str>, Vec<Client>>,
     exempt: Arc<[IpNet]>,
+}
+
+/// A ban, as requests meet it.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// Its id.
+    pub ban: u32,
+    /// Until when; none: for ever.
+    pub lease_end: Option<Instant>,
+    /// What it does to them.
+    pub hold: Hold,
+}
+
+/// What a ban does to the requests that it covers.
+#[derive(Debug, Clone)]
+pub(super) enum Hold {
+    /// It refuses them, but for those that the gate of its parole lets through.
+    Refuse(Option<Arc<Gate>>),
+    /// It counts them.
+    Count(Arc<Shadow>),
 }
 
 /// A ban of one client.
@@ -38,13 +61,13 @@ struct List {
 struct Client {
     auth: Arc<str>,
     at: Option<IpNet>,
-    lease_end: Option<Instant>,
+    entry: Entry,
 }
 
 /// One change of the list.
 #[derive(Debug, Clone)]
 enum Change {
-    Ban { target: Target, lease_end: Option<Instant> },
+    Ban { target: Target, entry: Entry },
     Lift { target: Target },
     Exempt { prefixes: Arc<[IpNet]> },
 }
@@ -82,8 +105,8 @@ impl Shared {
         Reader { shared: self.clone(), own: RefCell::new(Own { generation: 0, list: List::default() }) }
     }
 
-    pub(super) fn ban(&self, target: &Target, lease_end: Option<Instant>) {
-        self.change(Change::Ban { target: target.clone(), lease_end });
+    pub(super) fn ban(&self, target: &Target, entry: Entry) {
+        self.change(Change::Ban { target: target.clone(), entry });
     }
 
     pub(super) fn lift(&self, target: &Target) {
@@ -113,21 +136,22 @@ impl Shared {
 }
 
 impl Reader {
-    /// Whether the address is banned now.
+    /// How a client stands with the bans in force that comes through this peer of the socket. On parole is only who
+    /// is the peer itself: a proxy's clients share its connections.
     ///
-    /// One atomic load, and if anybody is banned one hash probe for each prefix length in use. A worker that has to
+    /// One atomic load, and if anybody is listed one hash probe for each prefix length in use. A worker that has to
     /// catch up takes the lock for at most [`LOG_MAX`] changes or one copy of the list.
-    pub fn is_banned(&self, address: IpAddr) -> bool {
+    pub fn standing(&self, client: IpAddr, peer: IpAddr) -> Standing {
         let list = self.current();
-        !list.banned.is_empty() && list.is_banned(address)
+        if list.banned.is_empty() { Standing::Free } else { list.standing(client, client == peer) }
     }
 
-    /// Whether the client whom `auth` knows as `principal` is banned now when it comes from the address.
+    /// How the client whom `auth` knows as `principal` stands when it comes from the address. No client is on parole.
     ///
-    /// Costs as much as [`Reader::is_banned`] and one hash probe, if any client is banned.
-    pub fn is_client_banned(&self, auth: &str, principal: &str, address: IpAddr) -> bool {
+    /// Costs as much as [`Reader::standing`] and one hash probe, if any client is listed.
+    pub fn client_standing(&self, auth: &str, principal: &str, address: IpAddr) -> Standing {
         let list = self.current();
-        !list.clients.is_empty() && list.is_client_banned(auth, principal, address)
+        if list.clients.is_empty() { Standing::Free } else { list.client_standing(auth, principal, address) }
     }
 
     fn current(&self) -> RefMut<'_, List> {
@@ -160,13 +184,13 @@ impl Own {
 impl List {
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Ban { target: Target::Prefix(prefix), lease_end } => {
-                self.banned.insert(prefix, lease_end);
+            Change::Ban { target: Target::Prefix(prefix), entry } => {
+                self.banned.insert(prefix, entry);
             }
-            Change::Ban { target: Target::Subject { who, at }, lease_end } => {
+            Change::Ban { target: Target::Subject { who, at }, entry } => {
                 let bans = self.clients.entry(who.principal).or_default();
                 bans.retain(|ban| ban.auth != who.auth || ban.at != at);
-                bans.push(Client { auth: who.auth, at, lease_end });
+                bans.push(Client { auth: who.auth, at, entry });
             }
             Change::Lift { target: Target::Prefix(prefix) } => {
                 self.banned.remove(&prefix);
@@ -182,22 +206,59 @@ impl List {
         }
     }
 
-    fn is_banned(&self, address: IpAddr) -> bool {
-        let host = source::canonical(address.into());
-        self.banned.covering(host).any(|(_, lease_end)| in_force(lease_end))
-            && !self.exempt.iter().any(|prefix| prefix.contains(&host))
+    /// A ban that holds goes before one that lets somebody through, and that before one that counts. The narrower of
+    /// two that count is asked, as in the kernel.
+    fn standing(&self, client: IpAddr, is_peer: bool) -> Standing {
+        let host = source::canonical(client.into());
+        let mut gate = None;
+        let mut standing = Standing::Free;
+        for (_, entry) in self.banned.covering(host).filter(|(_, entry)| entry.is_in_force()) {
+            match (&entry.hold, &standing) {
+                (Hold::Refuse(Some(own)), _) if is_peer && gate.is_none() => {
+                    gate = Some(own);
+                    standing = Standing::Paroled(entry.ban);
+                }
+                (Hold::Refuse(_), _) => {
+                    standing = Standing::Banned(entry.ban);
+                    break;
+                }
+                (Hold::Count(shadow), Standing::Free) => standing = Standing::Observed(shadow.clone()),
+                (Hold::Count(_), _) => {}
+            }
+        }
+        let exempt = || self.exempt.iter().any(|prefix| prefix.contains(&host));
+        match standing {
+            Standing::Free => Standing::Free,
+            _ if exempt() => Standing::Free,
+            Standing::Paroled(ban) if !gate.is_some_and(|gate| gate.admits(Instant::now())) => {
+                Standing::Banned(ban)
+            }
+            standing => standing,
+        }
     }
 
-    fn is_client_banned(&self, auth: &str, principal: &str, address: IpAddr) -> bool {
+    fn client_standing(&self, auth: &str, principal: &str, address: IpAddr) -> Standing {
         let host = source::canonical(address.into());
-        self.clients.get(principal).into_iter().flatten().any(|ban| {
-            *ban.auth == *auth && ban.at.is_none_or(|at| at.contains(&host)) && in_force(&ban.lease_end)
-        })
+        let mut standing = Standing::Free;
+        for ban in self.clients.get(principal).into_iter().flatten() {
+            let here = *ban.auth == *auth && ban.at.is_none_or(|at| at.contains(&host));
+            if !here || !ban.entry.is_in_force() {
+                continue;
+            }
+            match (&ban.entry.hold, &standing) {
+                (Hold::Refuse(_), _) => return Standing::Banned(ban.entry.ban),
+                (Hold::Count(shadow), Standing::Free) => standing = Standing::Observed(shadow.clone()),
+                (Hold::Count(_), _) => {}
+            }
+        }
+        standing
     }
 }
 
-fn in_force(lease_end: &Option<Instant>) -> bool {
-    lease_end.is_none_or(|end| end > Instant::now())
+impl Entry {
+    fn is_in_force(&self) -> bool {
+        self.lease_end.is_none_or(|end| end > Instant::now())
+    }
 }
 
 #[cfg(test)]
@@ -205,6 +266,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::abuse::shadow::Outcome;
     use crate::abuse::target::Subject;
 
     fn net(text: &str) -> IpNet {
@@ -219,14 +281,34 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn refuse(lease_end: Option<Instant>) -> Entry {
+        Entry { ban: 1, lease_end, hold: Hold::Refuse(None) }
+    }
+
+    fn count(ban: u32) -> Entry {
+        let shadow = Arc::new(Shadow::new(ban, Arc::default()));
+        Entry { ban, lease_end: None, hold: Hold::Count(shadow) }
+    }
+
+    fn is_banned(reader: &Reader, address: IpAddr) -> bool {
+        matches!(reader.standing(address, address), Standing::Banned(_))
+    }
+
+    fn observed_by(reader: &Reader, address: &str) -> Option<u32> {
+        match reader.standing(ip(address), ip(address)) {
+            Standing::Observed(shadow) => Some(shadow.ban),
+            _ => None,
+        }
+    }
+
     #[test]
     fn a_ban_is_seen_by_every_reader_at_its_next_question_and_so_is_the_lift() {
         let shared = Arc::new(Shared::default());
         let readers = [shared.reader(), shared.reader()];
-        let banned = |address: &str| readers.each_ref().map(|reader| reader.is_banned(ip(address)));
+        let banned = |address: &str| readers.each_ref().map(|reader| is_banned(reader, ip(address)));
         assert_eq!(banned("203.0.113.9"), [false; 2]);
-        shared.ban(&target("203.0.113.9/32"), None);
-        shared.ban(&target("2001:db8::/64"), Some(Instant::now() + Duration::from_secs(60)));
+        shared.ban(&target("203.0.113.9/32"), refuse(None));
+        shared.ban(&target("2001:db8::/64"), refuse(Some(Instant::now() + Duration::from_secs(60))));
         assert_eq!(banned("203.0.113.9"), [true; 2]);
         assert_eq!(banned("::ffff:203.0.113.9"), [true; 2]);
         assert_eq!(banned("2001:db8::77"), [true; 2]);
@@ -238,8 +320,8 @@ mod tests {
     #[test]
     fn a_lease_that_is_over_holds_nobody_even_if_nobody_lifts_it() {
         let shared = Arc::new(Shared::default());
-        shared.ban(&target("203.0.113.9/32"), Some(Instant::now()));
-        assert!(!shared.reader().is_banned(ip("203.0.113.9")));
+        shared.ban(&target("203.0.113.9/32"), refuse(Some(Instant::now())));
+        assert!(!is_banned(&shared.reader(), ip("203.0.113.9")));
     }
 
     #[test]
@@ -248,21 +330,28 @@ mod tests {
         let reader = shared.reader();
         let who = Subject { auth: "users".into(), principal: "alice".into() };
         let here = Target::Subject { who: who.clone(), at: Some(net("203.0.113.9/32")) };
-        let banned = |auth, principal, address| reader.is_client_banned(auth, principal, ip(address));
-        shared.ban(&here, None);
+        let standing = |auth, principal, address| reader.client_standing(auth, principal, ip(address));
+        let banned =
+            |auth, principal, address| matches!(standing(auth, principal, address), Standing::Banned(_));
+        shared.ban(&here, refuse(None));
         assert!(banned("users", "alice", "203.0.113.9"));
         assert!(!banned("users", "alice", "203.0.113.8"));
         assert!(!banned("users", "bob", "203.0.113.9"));
         assert!(!banned("partners", "alice", "203.0.113.9"));
-        assert!(!reader.is_banned(ip("203.0.113.9")));
+        assert!(!is_banned(&reader, ip("203.0.113.9")));
         let everywhere = Target::Subject { who, at: None };
-        shared.ban(&everywhere, Some(Instant::now() + Duration::from_secs(60)));
+        shared.ban(&everywhere, refuse(Some(Instant::now() + Duration::from_secs(60))));
         assert!(banned("users", "alice", "203.0.113.8"));
         shared.lift(&everywhere);
         assert!(!banned("users", "alice", "203.0.113.8"));
         assert!(banned("users", "alice", "203.0.113.9"));
         shared.lift(&here);
         assert!(!banned("users", "alice", "203.0.113.9"));
+        shared.ban(&here, count(7));
+        let counted = standing("users", "alice", "203.0.113.9");
+        assert!(matches!(counted, Standing::Observed(shadow) if shadow.ban == 7));
+        assert!(matches!(standing("users", "alice", "203.0.113.8"), Standing::Free));
+        shared.lift(&here);
         assert!(shared.state().list.clients.is_empty());
     }
 
@@ -270,12 +359,71 @@ mod tests {
     fn what_is_allowed_inside_a_banned_prefix_passes() {
         let shared = Arc::new(Shared::default());
         let reader = shared.reader();
-        shared.ban(&target("10.0.0.0/8"), None);
+        shared.ban(&target("10.0.0.0/8"), refuse(None));
         shared.exempt(vec![net("10.1.0.0/16")]);
-        assert!(!reader.is_banned(ip("10.1.2.3")));
-        assert!(reader.is_banned(ip("10.2.2.3")));
+        assert!(!is_banned(&reader, ip("10.1.2.3")));
+        assert!(is_banned(&reader, ip("10.2.2.3")));
         shared.exempt(vec![]);
-        assert!(reader.is_banned(ip("10.1.2.3")));
+        assert!(is_banned(&reader, ip("10.1.2.3")));
+    }
+
+    #[test]
+    fn the_narrowest_ban_that_counts_is_charged_unless_one_holds_or_the_client_is_exempt() {
+        let shared = Arc::new(Shared::default());
+        let reader = shared.reader();
+        shared.ban(&target("10.0.0.0/8"), count(1));
+        shared.ban(&target("10.1.0.0/16"), count(2));
+        shared.ban(&target("10.1.2.3/32"), Entry { lease_end: Some(Instant::now()), ..count(3) });
+        let by = ["10.2.0.1", "10.1.2.3", "::ffff:10.1.2.3", "11.0.0.1"].map(|at| observed_by(&reader, at));
+        assert_eq!(by, [Some(1), Some(2), Some(2), None]);
+        shared.exempt(vec![net("10.1.9.0/24")]);
+        assert_eq!(observed_by(&reader, "10.1.9.9"), None);
+        // Also a wider one: the kernel drops if any entry says so.
+        shared.ban(&target("10.0.0.0/8"), refuse(None));
+        assert!(is_banned(&reader, ip("10.1.2.3")) && !is_banned(&reader, ip("10.1.9.9")));
+        shared.lift(&target("10.0.0.0/8"));
+        assert_eq!(observed_by(&reader, "10.1.2.3"), Some(2));
+    }
+
+    #[test]
+    fn whoever_is_on_parole_comes_through_unless_by_a_proxy_or_under_a_wider_ban() {
+        let shared = Arc::new(Shared::default());
+        let (one, other) = (shared.reader(), shared.reader());
+        let hour = Duration::from_secs(3_600);
+        let gate = |by_kernel| Some(Arc::new(Gate::new(Instant::now(), hour, by_kernel)));
+        let entry = |gate| Entry { ban: 7, lease_end: None, hold: Hold::Refuse(gate) };
+        let standing = |reader: &Reader, peer| match reader.standing(ip("203.0.113.9"), ip(peer)) {
+            Standing::Paroled(7) => "paroled",
+            Standing::Banned(7) => "banned",
+            Standing::Banned(8) => "banned by the wider one",
+            other => panic!("{other:?}"),
+        };
+        let own = "203.0.113.9";
+        shared.ban(&target("203.0.113.9/32"), entry(gate(false)));
+        assert_eq!(standing(&one, "192.0.2.1"), "banned", "a proxy");
+        let asked = [standing(&one, own), standing(&one, own), standing(&other, own)];
+        assert_eq!(asked, ["paroled", "banned", "banned"], "all workers have one gate");
+        shared.ban(&target("203.0.113.9/32"), entry(gate(true)));
+        assert_eq!([standing(&one, own), standing(&other, own)], ["paroled", "paroled"]);
+        shared.ban(&target("203.0.113.0/24"), Entry { ban: 8, ..refuse(None) });
+        assert_eq!(standing(&one, own), "banned by the wider one");
+    }
+
+    #[test]
+    fn all_readers_charge_the_same_counters() {
+        let shared = Arc::new(Shared::default());
+        let all = Arc::default();
+        let shadow = Arc::new(Shadow::new(7, Arc::clone(&all)));
+        let entry = Entry { ban: 7, lease_end: None, hold: Hold::Count(shadow.clone()) };
+        shared.ban(&target("203.0.113.9/32"), entry);
+        for (reader, outcome) in [(shared.reader(), Outcome::Good), (shared.reader(), Outcome::Login)] {
+            let Standing::Observed(seen) = reader.standing(ip("203.0.113.9"), ip("203.0.113.9")) else {
+                panic!("it is listed")
+            };
+            seen.count(outcome);
+        }
+        assert_eq!(Outcome::ALL.map(|outcome| shadow.requests.of(outcome)), [1, 1, 0, 0]);
+        assert_eq!(Outcome::ALL.map(|outcome| all.of(outcome)), [1, 1, 0, 0]);
     }
 
     #[test]
@@ -285,15 +433,15 @@ mod tests {
         let address = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
         let count = 3 * LOG_MAX as u32;
         for n in 0..count {
-            shared.ban(&Target::Prefix(address(n).into()), None);
-            assert!(prompt.is_banned(address(n)));
+            shared.ban(&Target::Prefix(address(n).into()), refuse(None));
+            assert!(is_banned(&prompt, address(n)));
             if n % 3 == 0 {
                 shared.lift(&Target::Prefix(address(n).into()));
             }
         }
         for n in 0..count {
-            assert_eq!(late.is_banned(address(n)), n % 3 != 0, "{n}");
-            assert_eq!(prompt.is_banned(address(n)), n % 3 != 0, "{n}");
+            assert_eq!(is_banned(&late, address(n)), n % 3 != 0, "{n}");
+            assert_eq!(is_banned(&prompt, address(n)), n % 3 != 0, "{n}");
         }
         assert!(shared.state().log.len() <= LOG_MAX);
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::parole::Parole;
 use crate::admin::api::{KernelStatus, ShedSource};
 
 /// One entry of the kernel's denylist.
@@ -15,6 +16,8 @@ pub struct Entry {
     pub ban_id: Option<u32>,
     /// Time left; none: for ever. An entry that has expired may be left out.
     pub left: Option<Duration>,
+    /// Whether it only counts.
+    pub observe: bool,
 }
 
 /// What is to be dropped, and for how long.
@@ -28,6 +31,8 @@ pub struct Lease {
     pub ban_id: u32,
     /// Count what would be dropped, and pass it.
     pub observe: bool,
+    /// When one connection at a time is let through; none: never.
+    pub parole: Option<Parole>,
 }
 
 /// What was dropped (or counted) for a ban.
@@ -37,6 +42,8 @@ pub struct Drops {
     pub packets: u64,
     /// Their bytes, Ethernet header included.
     pub bytes: u64,
+    /// Those of them that would have opened a connection.
+    pub syns: u64,
 }
 
 /// The kernel's denylist and allowlist. Called by the keeper's thread only, so it may take its time with `tick`, but

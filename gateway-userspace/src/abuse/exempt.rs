@@ -34,6 +34,8 @@ pub enum Because {
     Upstream,
     /// Where the operator's SSH session comes from.
     SshSession,
+    /// A range of a large CDN: all its clients would be cut off.
+    Cdn,
 }
 
 impl Because {
@@ -48,6 +50,7 @@ impl Because {
             Because::TrustedProxy => "trusted proxy",
             Because::Upstream => "upstream",
             Because::SshSession => "ssh session",
+            Because::Cdn => "cdn",
         }
     }
 }

@@ -1,17 +1,23 @@
 //! The one thread that decides about bans.
 //!
 //! It owns scores, ledger, exemptions, evidence, state file and the enforcer, so none of them needs a lock. It sleeps
-//! on one channel, through which signals and operators' questions come, and wakes for nothing else but the next ban's
+//! on one channel, through which signals, clients that were served and operators' questions come, and wakes for nothing else but the next ban's
 //! end and once a second for the housekeeping. From the denial that meets a rule to the entry in the kernel there is
 //! one wake-up of this thread and one map update.
 
 mod operator;
 mod overflow;
 mod owner;
+mod parole;
+mod promote;
 mod refusal;
 mod restore;
+mod shadow;
+mod suppression;
 #[cfg(test)]
 mod tests;
+mod verdict;
+mod widening;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,11 +28,12 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 
-use super::ban::{By, Terms};
+use super::ban::By;
 use super::counters::Counters;
 use super::enforcer::Enforcer;
 use super::exempt::Because;
-use super::reporter::{InFlight, Reporter};
+use super::reporter::{InFlight, Reporter, Seen};
+use super::signal::Signal;
 use super::{deny, score, state};
 use crate::admin::api;
 
@@ -39,14 +46,16 @@ const TICK: Duration = Duration::from_secs(1);
 /// What a reload may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// When a source is banned; none: never by rule.
-    pub rule: Option<score::Rule>,
-    /// How long.
-    pub terms: Terms,
+    /// When a source is banned; none: never by rule. At most [`score::RULES_MAX`].
+    pub rules: Vec<score::Rule>,
     /// Whether bans drop; otherwise they are counted only.
     pub enforce: bool,
+    /// How often the client of a ban by rule is let through in its last third; none: never.
+    pub parole: Option<Duration>,
     /// Most bans in the kernel; as many again hold at layer 7.
     pub capacity: usize,
+    /// How many good clients a ban by rule may cut beside the one that it is meant for.
+    pub collateral: u32,
     /// Who is never banned: `never`, trusted proxies, upstream targets. Loopback and the surroundings come by themselves.
     pub exempt: Vec<(IpNet, Because)>,
 }
@@ -63,7 +72,11 @@ pub struct Options {
 /// What the keeper's channel carries.
 pub enum Message {
     /// A refusal.
-    Signal(InFlight),
+    Signal(InFlight<Signal>),
+    /// The client of a ban was let through on parole, and behaved.
+    Behaved(InFlight<u32>),
+    /// A client that was served.
+    Seen(InFlight<Seen>),
     /// A question or a command, which answers through what it captured.
     Ask(Box<dyn FnOnce(&mut Owner) + Send>),
     /// The end: write everything down and go.
@@ -123,6 +136,8 @@ fn run(mut owner: Owner, receiver: &mpsc::Receiver<Message>) {
         let wake = owner.next_end().map_or(next_tick, |end| end.min(next_tick));
         match receiver.recv_timeout(wake.saturating_duration_since(Instant::now())) {
             Ok(Message::Signal(in_flight)) => guarded(&mut owner, |owner| owner.signal(in_flight.arrive())),
+            Ok(Message::Behaved(ban)) => guarded(&mut owner, |owner| owner.behaved(ban.arrive())),
+            Ok(Message::Seen(in_flight)) => guarded(&mut owner, |owner| owner.seen(&in_flight.arrive())),
             Ok(Message::Ask(question)) => guarded(&mut owner, question),
             Ok(Message::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Err(mpsc::RecvTimeoutError::Timeout) => guarded(&mut owner, Owner::expire),
@@ -202,14 +217,39 @@ impl Handle {
         self.ask(move |owner| owner.list(&request)).await?
     }
 
+    /// `portcullis bans --shadow`
+    pub async fn shadows(&self) -> Result<api::Shadows, Refusal> {
+        Ok(self.ask(|owner| owner.shadows()).await?)
+    }
+
     /// `portcullis ban`
     pub async fn ban(&self, request: api::BanPrefix, by: By) -> Result<api::Changed, Refusal> {
         self.ask(move |owner| owner.ban(&request, by)).await?
     }
 
+    /// `portcullis promote`
+    pub async fn promote(&self, request: api::Promote) -> Result<api::Changed, Refusal> {
+        self.ask(move |owner| owner.promote(&request)).await?
+    }
+
     /// `portcullis unban`
     pub async fn unban(&self, request: api::Unban) -> Result<api::Changed, Refusal> {
         self.ask(move |owner| owner.unban(&request)).await?
+    }
+
+    /// `portcullis suppress --list`
+    pub async fn suppressions(&self) -> Result<api::Suppressions, Refusal> {
+        Ok(self.ask(Owner::suppressions).await?)
+    }
+
+    /// `portcullis suppress --remove`
+    pub async fn unsuppress(&self, request: api::Unsuppress) -> Result<api::Changed, Refusal> {
+        self.ask(move |owner| owner.unsuppress(&request)).await?
+    }
+
+    /// `portcullis offender`
+    pub async fn offender(&self, request: api::GetOffender) -> Result<api::Offender, Refusal> {
+        self.ask(move |owner| owner.offender(&request)).await?
     }
 
     /// `portcullis allow`
@@ -235,6 +275,11 @@ impl Handle {
     /// The sources over a packet budget, for `portcullis top`.
     pub async fn shed(&self, count: usize) -> Result<Vec<api::ShedSource>, Stopped> {
         self.ask(move |owner| owner.enforcer.shed(count)).await
+    }
+
+    /// CPU time that bans have saved, for `portcullis status`.
+    pub async fn saved(&self) -> Result<Vec<api::Saved>, Stopped> {
+        self.ask(Owner::saved).await
     }
 
     /// What is known about one address, for `portcullis explain`: the ban that covers it, else why it is never banned.

@@ -1,11 +1,65 @@
-//! The evidence of each ban: the refused requests that led to it, frozen when it was made.
+//! What a ban is justified by, frozen when it was made: the rule with its counts, and the evidence, which is the refused
+//! requests that led to it.
 //!
-//! Apart from the ledger because it is the larger part: at most [`EVIDENCE_MAX`] requests in all (32 MiB with the
+//! The evidence is apart from the ledger because it is the larger part: at most [`EVIDENCE_MAX`] requests in all (32 MiB with the
 //! longest texts, usually 8). Above that the oldest bans lose their evidence, never the ban itself.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
-use super::signal::Evidence;
+use serde::{Deserialize, Serialize};
+
+use super::score::Offence;
+use super::signal::{Evidence, Kind};
+
+/// A rule as it stood and what it had counted when it was met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleAtBan {
+    /// `NAME` of `[ban.NAME]`, or `shield`.
+    pub name: Arc<str>,
+    /// `20 denials in 10s`
+    pub when: String,
+    /// The route that it looks at; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Arc<str>>,
+    /// What it had counted, most frequent first.
+    pub kinds: Vec<Counted>,
+    /// Milliseconds from the first of these denials to the last.
+    pub span_ms: u64,
+    /// Microseconds of CPU time that they cost the gateway, as far as it was measured.
+    #[serde(default)]
+    pub cost_us: u64,
+}
+
+/// Denials of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Which.
+    pub kind: Kind,
+    /// How many.
+    pub count: u32,
+}
+
+impl RuleAtBan {
+    /// Of an offence.
+    pub fn of(offence: &Offence) -> RuleAtBan {
+        RuleAtBan {
+            name: offence.rule.name.clone(),
+            when: offence.rule.when(),
+            route: offence.rule.route.clone(),
+            kinds: offence.kinds.iter().map(|(kind, count)| Counted { kind: *kind, count: *count }).collect(),
+            span_ms: u64::try_from(offence.span.as_millis()).unwrap_or(u64::MAX),
+            cost_us: u64::try_from(offence.cost.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// `20 denials in 10s: 18 rate-limited, 2 unauthenticated`
+    pub fn reason(&self) -> String {
+        let kinds: Vec<String> =
+            self.kinds.iter().map(|Counted { kind, count }| format!("{count} {}", kind.as_str())).collect();
+        format!("{}: {}", self.when, kinds.join(", "))
+    }
+}
 
 /// Most requests kept as evidence, of all bans together.
 pub const EVIDENCE_MAX: usize = 32_768;
@@ -74,6 +128,10 @@ pub fn clamp(evidence: &mut Evidence) {
     }
     // A longer fingerprint can only come from a state file that somebody wrote.
     evidence.ja4.take_if(|ja4| ja4.len() > 64);
+    // A name that is cut would be somebody else's.
+    if evidence.principal.as_ref().is_some_and(|principal| principal.len() > 256) {
+        evidence.auth = None;
+    }
     for shared in [&mut evidence.route, &mut evidence.principal].into_iter().flatten() {
         if shared.len() > 256 {
             *shared = shared[..shared.floor_char_boundary(256)].into();
@@ -97,6 +155,7 @@ mod tests {
             status: 401,
             reason: "no-token".into(),
             route: None,
+            auth: None,
             principal: None,
             ja4: None,
         }

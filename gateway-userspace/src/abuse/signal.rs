@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-/// What a client did; each kind counts as a denial, with a weight that the config may set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+use super::target::Subject;
+
+/// What a client did. Rules say which kinds they count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A request that is not HTTP as it should be (400, 414, 431).
     Malformed,
@@ -19,9 +22,22 @@ pub enum Kind {
     Greedy,
     /// A connection that broke TLS, the protocol or a deadline before it made a request.
     BrokenConnection,
+    /// A path that no route has (404). Counts only where a rule names it, since people mistype and links die.
+    NotFound,
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 7] = [
+        Kind::Malformed,
+        Kind::Unauthenticated,
+        Kind::Forbidden,
+        Kind::RateLimited,
+        Kind::Greedy,
+        Kind::BrokenConnection,
+        Kind::NotFound,
+    ];
+
     /// Label in metrics, logs and receipts.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,7 +47,33 @@ impl Kind {
             Kind::RateLimited => "rate-limited",
             Kind::Greedy => "greedy",
             Kind::BrokenConnection => "broken-connection",
+            Kind::NotFound => "not-found",
         }
+    }
+}
+
+/// A set of kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    /// All but [`Kind::NotFound`]: what a rule counts that names none.
+    pub const USUAL: Kinds = Kinds((1 << Kind::NotFound as u8) - 1);
+
+    /// Whether a kind is among them.
+    pub const fn contains(self, kind: Kind) -> bool {
+        self.0 & (1 << kind as u8) != 0
+    }
+
+    /// Those that are among them.
+    pub fn iter(self) -> impl Iterator<Item = Kind> {
+        Kind::ALL.into_iter().filter(move |kind| self.contains(*kind))
+    }
+}
+
+impl FromIterator<Kind> for Kinds {
+    fn from_iter<I: IntoIterator<Item = Kind>>(kinds: I) -> Kinds {
+        Kinds(kinds.into_iter().fold(0, |set, kind| set | 1 << kind as u8))
     }
 }
 
@@ -46,6 +88,9 @@ pub struct Signal {
     pub kind: Kind,
     /// When the refusal was decided, by the monotonic clock.
     pub at: Instant,
+    /// CPU time that the gateway spent until then, as far as it was measured: the time of the worker, which also runs
+    /// where the kernel gives the core to somebody else for a moment.
+    pub cost: Duration,
     /// The request, for the receipt; none when the connection broke before there was one.
     pub evidence: Option<Box<Evidence>>,
 }
@@ -70,9 +115,40 @@ pub struct Evidence {
     pub reason: String,
     /// Route, if one was found.
     pub route: Option<Arc<str>>,
+    /// The `[auth.NAME]` that knew the client, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Arc<str>>,
     /// Who the client was, if known.
     pub principal: Option<Arc<str>>,
     /// The TLS client's fingerprint, if it was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ja4: Option<Box<str>>,
+}
+
+impl Evidence {
+    /// The client, if it was known, by a name that is whole.
+    pub fn who(&self) -> Option<Subject> {
+        let (auth, principal) = self.auth.clone().zip(self.principal.clone())?;
+        (!principal.is_empty()).then_some(Subject { auth, principal })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unless_it_is_named_a_missing_page_is_no_denial() {
+        assert!(!Kinds::USUAL.contains(Kind::NotFound));
+        assert_eq!(Kinds::USUAL.iter().count(), Kind::ALL.len() - 1);
+        let named: Kinds = [Kind::NotFound, Kind::Malformed].into_iter().collect();
+        assert_eq!(named.iter().collect::<Vec<_>>(), [Kind::Malformed, Kind::NotFound]);
+    }
+
+    #[test]
+    fn a_kind_is_called_the_same_everywhere() {
+        for kind in Kind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+    }
 }

@@ -13,12 +13,17 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::ban::{By, Enforced, State};
+use super::crowd::Others;
+use super::harm::Harm;
+use super::parole::Parole;
+use super::receipt::RuleAtBan;
 use super::signal::Evidence;
 use super::target::Target;
 
@@ -36,11 +41,45 @@ pub enum Record {
     /// A ban, in force unless an [`Record::End`] follows.
     Ban(Box<BanRecord>),
     /// A ban's end.
-    End { id: u32, state: State, at_ms: u64, packets: u64, bytes: u64 },
+    End {
+        id: u32,
+        state: State,
+        at_ms: u64,
+        packets: u64,
+        bytes: u64,
+        #[serde(default)]
+        syns: u64,
+    },
+    /// What a shadow ban would have done in an hour of Unix time, all of it; without a ban, what those of the rule, or
+    /// those by hand, would have that are over. `seen` is what the kernel had counted by then.
+    Harm {
+        ban: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<Arc<str>>,
+        hour: u64,
+        #[serde(flatten)]
+        harm: Harm,
+        seen_packets: u64,
+        seen_bytes: u64,
+    },
+    /// What a shadow ban only counted until here it drops from here on.
+    Promoted { id: u32 },
+    /// A ban's client was refused on parole: it lasts from `at_ms` on.
+    Renew { id: u32, at_ms: u64, until_ms: u64, offence: u32 },
     /// An operator allowed a prefix …
     Allow { prefix: IpNet },
     /// … or took it off the list.
     Disallow { prefix: IpNet },
+    /// A rule bans somebody no more until then …
+    Suppress {
+        number: u32,
+        rule: String,
+        #[serde(flatten)]
+        target: Target,
+        until_ms: u64,
+    },
+    /// … or does again.
+    Unsuppress { number: u32 },
     /// Who was banned by rule so many times, the last of which ends at `until_ms`.
     Offender {
         #[serde(flatten)]
@@ -59,10 +98,22 @@ pub struct BanRecord {
     pub reason: Box<str>,
     pub by: By,
     pub enforced: Enforced,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
     pub since_ms: u64,
     pub until_ms: Option<u64>,
     pub offence: u32,
     pub latency_us: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parole: Option<Parole>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewed_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleAtBan>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<Others>,
+    #[serde(default, skip_serializing_if = "<[u32]>::is_empty")]
+    pub derived_from: Box<[u32]>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
 }

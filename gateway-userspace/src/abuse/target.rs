@@ -1,7 +1,9 @@
 //! What a ban holds for: addresses, which the kernel can drop, or one client among those behind them, whom only layer 7
 //! can tell apart.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -10,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::source;
 
 /// A client as authentication knows it: an API key's consumer, or a token's subject.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Subject {
     /// The `[auth.NAME]` that knew it. The same name under another one is somebody else.
     pub auth: Arc<str>,
@@ -37,13 +40,13 @@ impl Target {
         }
     }
 
-    /// As `portcullis ban` takes it.
+    /// As `portcullis ban` takes it, on the command line of a shell.
     pub fn argument(&self) -> String {
         match self {
             Target::Prefix(prefix) => source::display(*prefix),
-            Target::Subject { who, at: None } => format!("--client {who}"),
+            Target::Subject { who, at: None } => format!("--client {}", quoted(&who.to_string())),
             Target::Subject { who, at: Some(at) } => {
-                format!("{} --client {who}", source::display(*at))
+                format!("{} --client {}", source::display(*at), quoted(&who.to_string()))
             }
         }
     }
@@ -60,6 +63,45 @@ impl Target {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.auth, self.principal)
+    }
+}
+
+/// `AUTH/NAME`. No table's name has a `/` in it, and a client's may.
+impl FromStr for Subject {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Subject, &'static str> {
+        match text.split_once('/') {
+            Some((auth, principal)) if !auth.is_empty() && !principal.is_empty() => {
+                Ok(Subject { auth: auth.into(), principal: principal.into() })
+            }
+            _ => Err(
+                "a client is AUTH/NAME, as users/alice: the `[auth.AUTH]` that knows it, and its name there",
+            ),
+        }
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Subject, &'static str> {
+        text.parse()
+    }
+}
+
+impl From<Subject> for String {
+    fn from(who: Subject) -> String {
+        who.to_string()
+    }
+}
+
+/// A word for a shell. A client may have chosen its own name, and operators paste what is printed.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.,:/@%+=".contains(&byte);
+    match word.bytes().all(plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', r"'\''")).into(),
     }
 }
 
@@ -124,6 +166,19 @@ mod tests {
         assert_eq!(Target::Prefix("203.0.113.9/32".parse().unwrap()).to_string(), "203.0.113.9");
         assert_eq!(alice(None).to_string(), "client users/alice");
         assert_eq!(alice(Some("2001:db8::/64")).to_string(), "client users/alice at 2001:db8::/64");
+    }
+
+    #[test]
+    fn a_client_is_named_by_both_names_and_its_own_choice_of_one_runs_no_command() {
+        let who: Subject = "users/a/b".parse().unwrap();
+        assert_eq!((&*who.auth, &*who.principal), ("users", "a/b"));
+        for text in ["alice", "/alice", "users/", ""] {
+            assert!(text.parse::<Subject>().is_err(), "{text}");
+        }
+        assert_eq!(alice(Some("203.0.113.9/32")).argument(), "203.0.113.9 --client users/alice");
+        let odd = Subject { auth: "users".into(), principal: "$(reboot) 'x'".into() };
+        let argument = Target::Subject { who: odd, at: None }.argument();
+        assert_eq!(argument, r"--client 'users/$(reboot) '\''x'\'''");
     }
 
     #[test]

@@ -8,11 +8,15 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::abuse::signal::Evidence;
-
+mod bans;
 mod command;
 mod tables;
 
+pub use bans::{
+    AllowPrefix, Allowed, AllowedPrefix, Ban, BanPrefix, Bans, Changed, GetOffender, ListAllowed, ListBans,
+    ListShadows, ListSuppressions, Offender, Parole, Promote, Shadow, ShadowRule, Shadows, Suppression,
+    Suppressions, Unban, Unsuppress,
+};
 pub use command::{COMMANDS, Command, Role, Signature};
 pub use tables::{
     DeleteTable, GetTables, ListRoutes, Precondition, RouteView, Routes, SetTable, Table, TableChanged,
@@ -62,10 +66,24 @@ pub struct Status {
     pub connections: u64,
     /// Bans in force.
     pub bans: usize,
+    /// What bans by rule have saved.
+    #[serde(default)]
+    pub saved: Vec<Saved>,
     /// Upstream targets and their state.
     pub upstreams: Vec<UpstreamStatus>,
     /// Resident memory, bytes.
     pub resident_bytes: u64,
+}
+
+/// What the bans of one rule have saved since the start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Saved {
+    /// Its name.
+    pub rule: String,
+    /// Connections that were not opened: dropped SYNs, those that were sent again included.
+    pub connections: u64,
+    /// Seconds of CPU time that refusing them would have cost, by what the refusals cost that led to the bans.
+    pub cpu_s: f64,
 }
 
 /// One listener.
@@ -138,130 +156,6 @@ pub struct Counter {
     pub verdict: String,
     /// Packets.
     pub packets: u64,
-}
-
-/// `portcullis bans [ID]`
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct ListBans {
-    /// Only this ban.
-    pub id: Option<u32>,
-    /// Only bans that the request with this id led to: what `X-Ban-Ticket` said.
-    #[serde(default)]
-    pub ticket: Option<String>,
-    /// Also those that are over (as many as are remembered).
-    pub ended: bool,
-}
-
-/// A list of bans.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Bans {
-    /// Newest first.
-    pub bans: Vec<Ban>,
-}
-
-/// One ban with its receipt.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Ban {
-    /// Its id, also in the kernel's entry.
-    pub id: u32,
-    /// Whom it keeps out: addresses, or a client at layer 7.
-    pub target: String,
-    /// The addresses; none for a client.
-    pub prefix: Option<IpNet>,
-    /// `active`, `expired` or `lifted`.
-    pub state: String,
-    /// Where it is enforced: `kernel`, `gateway` (layer 7 only), or `observed` (counted, not enforced).
-    pub enforced: String,
-    /// Why: the rule that was met, or what the operator wrote.
-    pub reason: String,
-    /// Who made it: `rule`, or `operator` with the user id.
-    pub by: String,
-    /// Since when, RFC 3339.
-    pub since: String,
-    /// Until when, RFC 3339; none: for ever.
-    pub until: Option<String>,
-    /// Seconds left.
-    pub left_s: Option<u64>,
-    /// Which return this is: 1 for the first ban of this source.
-    pub offence: u32,
-    /// Packets dropped by this very ban.
-    pub packets: u64,
-    /// Bytes of those packets.
-    pub bytes: u64,
-    /// The refused requests that led to it.
-    pub evidence: Vec<Evidence>,
-    /// Microseconds from the last denial to the entry in the kernel.
-    pub latency_us: Option<u64>,
-    /// The command that undoes it.
-    pub undo: String,
-}
-
-/// `portcullis ban PREFIX`
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct BanPrefix {
-    /// What.
-    pub prefix: IpNet,
-    /// How long, seconds; none: for ever.
-    pub for_s: Option<u64>,
-    /// Why.
-    pub reason: String,
-    /// Even when it covers an exempt address or is wider than /8 (IPv6: /19).
-    pub force: bool,
-    /// Say what would happen, and do not do it.
-    pub dry_run: bool,
-}
-
-/// `portcullis unban PREFIX|ID`
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Unban {
-    /// A prefix, or …
-    pub prefix: Option<IpNet>,
-    /// … a ban's id.
-    pub id: Option<u32>,
-    /// Every ban in force.
-    pub all: bool,
-    /// Say what would happen, and do not do it.
-    pub dry_run: bool,
-}
-
-/// What a change did.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Changed {
-    /// One line for each thing that changed.
-    pub changes: Vec<String>,
-    /// The command that undoes it.
-    pub undo: Option<String>,
-}
-
-/// `portcullis allow`
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AllowPrefix {
-    /// What is never dropped.
-    pub prefix: IpNet,
-    /// Take it off the list instead.
-    pub remove: bool,
-    /// Say what would happen, and do not do it.
-    pub dry_run: bool,
-}
-
-/// `portcullis allow --list`
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ListAllowed {}
-
-/// What is never dropped.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Allowed {
-    /// Prefix and where it comes from.
-    pub allowed: Vec<AllowedPrefix>,
-}
-
-/// One exempt prefix.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AllowedPrefix {
-    /// What.
-    pub prefix: IpNet,
-    /// Why: `operator`, `never`, `loopback`, `own address`, `next hop`, `trusted proxy`, `upstream`, `ssh session`.
-    pub because: String,
 }
 
 /// `portcullis explain METHOD URL`

@@ -97,8 +97,13 @@ async fn carry_out<B: Backend>(
     match call {
         Call::Status(_) => json(&backend.status().await?),
         Call::Bans(request) => json(&keeper.bans(request).await?),
+        Call::Shadows(_) => json(&keeper.shadows().await?),
         Call::Ban(request) => json(&keeper.ban(request, caller.by()).await?),
+        Call::Promote(request) => json(&keeper.promote(request).await?),
         Call::Unban(request) => json(&keeper.unban(request).await?),
+        Call::Suppressions(_) => json(&keeper.suppressions().await?),
+        Call::Unsuppress(request) => json(&keeper.unsuppress(request).await?),
+        Call::Offender(request) => json(&keeper.offender(request).await?),
         Call::Allow(request) => json(&keeper.allow(request).await?),
         Call::Allowed(_) => json(&keeper.allowed().await?),
         Call::Reload(request) => {

@@ -159,12 +159,22 @@ impl From<Refusal> for Problem {
             Refusal::UnknownBan(_)
             | Refusal::UnknownTicket(_)
             | Refusal::NotBanned(_)
+            | Refusal::UnknownSuppression(_)
             | Refusal::NotAllowed(_) => Problem::not_found(detail),
-            Refusal::NoTime | Refusal::Nothing => Problem::bad_request(detail),
+            Refusal::NoTime | Refusal::Nothing | Refusal::NoTarget | Refusal::SuppressOne => {
+                Problem::bad_request(detail)
+            }
             Refusal::Covers { .. }
             | Refusal::Exempt { .. }
             | Refusal::TooWide { .. }
+            | Refusal::Collateral(_)
+            | Refusal::NotByRule(_)
+            | Refusal::SuppressionsFull(_)
             | Refusal::Over(_)
+            | Refusal::Held { .. }
+            | Refusal::NotObserved(_)
+            | Refusal::ShieldObserves
+            | Refusal::Harm { .. }
             | Refusal::Wider { .. }
             | Refusal::Full(_)
             | Refusal::AllowedFull(_)

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::api::{self, Command, Signature};
 use super::problem::Problem;
+use crate::abuse::target::Subject;
 use crate::abuse::term;
 
 mod tables;
@@ -32,8 +33,11 @@ pub const RESOURCES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/bans", "bans"),
     ("GET", "/v1/bans/{id}", "bans"),
     ("POST", "/v1/bans", "ban"),
+    ("GET", "/v1/shadows", "shadows"),
     ("DELETE", "/v1/bans/{id}", "unban"),
     ("DELETE", "/v1/bans/{address}", "unban"),
+    ("GET", "/v1/suppressions", "suppressions"),
+    ("DELETE", "/v1/suppressions/{id}", "unsuppress"),
     ("GET", "/v1/allow", "allowed"),
     ("PUT", "/v1/allow/{address}", "allow"),
     ("DELETE", "/v1/allow/{address}", "allow"),
@@ -52,8 +56,13 @@ pub const RESOURCES: &[(&str, &str, &str)] = &[
 pub enum Call {
     Status(api::GetStatus),
     Bans(api::ListBans),
+    Shadows(api::ListShadows),
     Ban(api::BanPrefix),
+    Promote(api::Promote),
     Unban(api::Unban),
+    Suppressions(api::ListSuppressions),
+    Unsuppress(api::Unsuppress),
+    Offender(api::GetOffender),
     Allow(api::AllowPrefix),
     Allowed(api::ListAllowed),
     Reload(api::Reload),
@@ -81,8 +90,13 @@ impl Call {
         match self {
             Call::Status(command) => of(command),
             Call::Bans(command) => of(command),
+            Call::Shadows(command) => of(command),
             Call::Ban(command) => of(command),
+            Call::Promote(command) => of(command),
             Call::Unban(command) => of(command),
+            Call::Suppressions(command) => of(command),
+            Call::Unsuppress(command) => of(command),
+            Call::Offender(command) => of(command),
             Call::Allow(command) => of(command),
             Call::Allowed(command) => of(command),
             Call::Reload(command) => of(command),
@@ -118,7 +132,9 @@ impl Call {
     pub fn request(&self) -> String {
         let json = match self {
             Call::Ban(command) => serde_json::to_string(command),
+            Call::Promote(command) => serde_json::to_string(command),
             Call::Unban(command) => serde_json::to_string(command),
+            Call::Unsuppress(command) => serde_json::to_string(command),
             Call::Allow(command) => serde_json::to_string(command),
             Call::Reload(command) => serde_json::to_string(command),
             Call::SetTable(api::SetTable { kind, name, dry_run, .. })
@@ -164,6 +180,7 @@ fn find(method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Result<
     let (name, item) = rest.split_once('/').map_or((rest, None), |(name, item)| (name, Some(decode(item))));
     match (name, item) {
         ("bans", Some(item)) => ban_item(method, &item),
+        ("suppressions", Some(item)) => suppression_item(method, &item),
         ("allow", Some(item)) => allow_item(method, &item),
         ("routes", Some(item)) => tables::routes(method, Some(&item), body),
         ("history", Some(item)) => history_item(method, &item),
@@ -178,7 +195,9 @@ fn find(method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Result<
 fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem>> {
     let get: Option<Call> = match name {
         api::GetStatus::NAME => Some(Call::Status(api::GetStatus {})),
+        api::ListSuppressions::NAME => Some(Call::Suppressions(api::ListSuppressions {})),
         api::ListAllowed::NAME => Some(Call::Allowed(api::ListAllowed {})),
+        api::ListShadows::NAME => Some(Call::Shadows(api::ListShadows {})),
         api::ListKeys::NAME => Some(Call::Keys(api::ListKeys {})),
         api::GetTop::NAME => Some(Call::Top(api::GetTop {})),
         api::GetHistory::NAME => Some(Call::History(api::GetHistory {})),
@@ -187,7 +206,12 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
     let post: fn(&[u8]) -> Result<Call, Problem> = match name {
         api::GetStatus::NAME => |body| decode_json(body).map(Call::Status),
         api::BanPrefix::NAME => |body| decode_json(body).map(Call::Ban),
+        api::ListShadows::NAME => |body| decode_json(body).map(Call::Shadows),
+        api::Promote::NAME => |body| decode_json(body).map(Call::Promote),
         api::Unban::NAME => |body| decode_json(body).map(Call::Unban),
+        api::ListSuppressions::NAME => |body| decode_json(body).map(Call::Suppressions),
+        api::Unsuppress::NAME => |body| decode_json(body).map(Call::Unsuppress),
+        api::GetOffender::NAME => |body| decode_json(body).map(Call::Offender),
         api::AllowPrefix::NAME => |body| decode_json(body).map(Call::Allow),
         api::ListAllowed::NAME => |body| decode_json(body).map(Call::Allowed),
         api::Reload::NAME => |body| decode_json(body).map(Call::Reload),
@@ -220,7 +244,7 @@ fn bans(method: &str, query: &str, body: &[u8]) -> Result<Call, Problem> {
         }
         "POST" => {
             let value: serde_json::Value = decode_json(body)?;
-            let new = value.get("address").or_else(|| value.get("prefix")).is_some();
+            let new = ["address", "prefix", "client"].iter().any(|key| value.get(key).is_some());
             if new { new_ban(body).map(Call::Ban) } else { decode_json(body).map(Call::Bans) }
         }
         _ => Err(Problem::method_not_allowed("GET, POST")),
@@ -231,14 +255,18 @@ fn bans(method: &str, query: &str, body: &[u8]) -> Result<Call, Problem> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewBan {
-    #[serde(alias = "prefix")]
-    address: String,
+    #[serde(alias = "prefix", default)]
+    address: Option<String>,
+    #[serde(default)]
+    client: Option<Subject>,
     #[serde(rename = "for")]
     term: Option<Term>,
     #[serde(default)]
     reason: String,
     #[serde(default)]
     force: bool,
+    #[serde(default)]
+    observe: bool,
     #[serde(default)]
     dry_run: bool,
 }
@@ -252,7 +280,7 @@ enum Term {
 }
 
 fn new_ban(body: &[u8]) -> Result<api::BanPrefix, Problem> {
-    let NewBan { address, term, reason, force, dry_run } = decode_json(body)?;
+    let NewBan { address, client, term, reason, force, observe, dry_run } = decode_json(body)?;
     let for_s = match term {
         None => None,
         Some(Term::Seconds(seconds)) => Some(seconds),
@@ -263,7 +291,8 @@ fn new_ban(body: &[u8]) -> Result<api::BanPrefix, Problem> {
             Some(term::parse(&text).ok_or_else(wrong)?.as_secs())
         }
     };
-    Ok(api::BanPrefix { prefix: prefix(&address)?, for_s, reason, force, dry_run })
+    let prefix = address.as_deref().map(prefix).transpose()?;
+    Ok(api::BanPrefix { prefix, client, for_s, reason, force, observe, dry_run })
 }
 
 /// `/v1/bans/7` or `/v1/bans/203.0.113.9`
@@ -272,13 +301,26 @@ fn ban_item(method: &str, item: &str) -> Result<Call, Problem> {
     match (method, id) {
         ("GET", Some(id)) => Ok(Call::Bans(api::ListBans { id: Some(id), ticket: None, ended: true })),
         ("GET", None) => Err(Problem::bad_request("a ban is looked up by its number: GET /v1/bans/7")),
-        ("DELETE", Some(_)) => Ok(Call::Unban(api::Unban { prefix: None, id, all: false, dry_run: false })),
+        ("DELETE", Some(_)) => Ok(Call::Unban(unban(None, id))),
         ("DELETE", None) => {
             let prefix = Some(prefix(item)?);
-            Ok(Call::Unban(api::Unban { prefix, id: None, all: false, dry_run: false }))
+            Ok(Call::Unban(unban(prefix, None)))
         }
         _ => Err(Problem::method_not_allowed("GET, DELETE")),
     }
+}
+
+fn unban(prefix: Option<IpNet>, id: Option<u32>) -> api::Unban {
+    api::Unban { prefix, id, all: false, suppress_s: None, dry_run: false }
+}
+
+/// `/v1/suppressions/7`
+fn suppression_item(method: &str, item: &str) -> Result<Call, Problem> {
+    if method != "DELETE" {
+        return Err(Problem::method_not_allowed("DELETE"));
+    }
+    let wrong = |_| Problem::bad_request("a suppression is removed by its number: DELETE /v1/suppressions/7");
+    item.parse().map(|number| Call::Unsuppress(api::Unsuppress { number, dry_run: false })).map_err(wrong)
 }
 
 /// `/v1/allow/203.0.113.9`

@@ -18,6 +18,8 @@ pub enum Exit {
     NotRunning = 3,
     /// The arguments are wrong (EX_USAGE).
     Usage = 64,
+    /// `deny convert`: what is given is no list (EX_DATAERR).
+    Data = 65,
     /// The admin socket cannot be reached (EX_UNAVAILABLE).
     Unreachable = 69,
     /// Not enough privilege (EX_NOPERM).

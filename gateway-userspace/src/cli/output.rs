@@ -55,6 +55,13 @@ impl Output {
         let _ = writeln!(io::stderr(), "{on}error{off}: {text}");
     }
 
+    /// Prints a text beside the answer, to standard error.
+    pub fn remark(&self, text: &str) {
+        if !self.quiet {
+            let _ = io::stderr().write_all(text.as_bytes());
+        }
+    }
+
     /// Bold text where there are colours.
     pub fn bold(&self, text: &str) -> String {
         if self.colour { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }

@@ -70,6 +70,16 @@ fn text(status: &Status) -> String {
         lines.push(("", format!("{:>12} packets {}", counter.packets, counter.verdict)));
     }
     lines.push(("bans", status.bans.to_string()));
+    for saved in &status.saved {
+        let (connections, rule) = (saved.connections, &saved.rule);
+        lines.push((
+            "",
+            format!(
+                "{connections} connections dropped by rule {rule}: {:.2}s of CPU time saved at most",
+                saved.cpu_s
+            ),
+        ));
+    }
     lines.push(("requests", format!("{}, {} connections open", status.requests, status.connections)));
     for upstream in &status.upstreams {
         lines.push(("upstream", format!("{}: {}", upstream.name, upstream.targets.join(", "))));
@@ -89,7 +99,7 @@ fn uptime(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::api::{Attachment, Counter, KernelStatus, ListenerStatus, LostInterface};
+    use crate::admin::api::{Attachment, Counter, KernelStatus, ListenerStatus, LostInterface, Saved};
 
     #[test]
     fn the_status_is_readable() {
@@ -123,6 +133,7 @@ mod tests {
             requests: 1000,
             connections: 5,
             bans: 1,
+            saved: vec![Saved { rule: "shield".into(), connections: 3_000, cpu_s: 1.234 }],
             upstreams: vec![],
             resident_bytes: 20 << 20,
         };
@@ -134,6 +145,7 @@ kernel     enforce on eth0 (native), eth2 (generic, beside other programs), 1 en
            nothing is enforced on eth1: the interface is gone
                      12 packets drop-banned
 bans       1
+           3000 connections dropped by rule shield: 1.23s of CPU time saved at most
 requests   1000, 5 connections open
 memory     20MiB, 2 workers
 ";

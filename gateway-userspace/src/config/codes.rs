@@ -129,7 +129,7 @@ codes! {
     NOT_A_SIZE = "C042", "not a size",
         "A number with a unit: B, kB, MB, GB (powers of 1000) or KiB, MiB, GiB (powers of 1024).";
     NOT_A_BAN_RULE = "C043", "not a ban rule",
-        "A number of denials and a time: \"20 denials in 10s\".";
+        "A number of denials and a time: \"20 denials in 10s\". Or the CPU time that refusals cost: \"500ms cpu in 10s\".";
     UNIT_MISSING = "C045", "number without a unit",
         "A bare number would have to be guessed at: seconds or milliseconds, bytes or kilobytes.";
     BAD_CERTIFICATE = "C050", "certificate or key not usable",

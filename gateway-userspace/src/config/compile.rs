@@ -204,6 +204,7 @@ impl Compiler<'_> {
             action: self.action(route, plan_of)?,
             uses_parameters,
             upstream_headers: UpstreamHeaders::new(&route.upstream_headers),
+            login: route.login,
             log: route.log,
             policies: RoutePolicies {
                 access: Access::new(&route.access),

@@ -120,7 +120,7 @@ pub struct Decoder<'a> {
 pub struct Reference {
     /// Who refers to it.
     pub user: User,
-    /// `auth`, `limit`, `upstream` or `sink`.
+    /// `auth`, `limit`, `upstream`, `sink` or `route`.
     pub kind: &'static str,
     /// The name that it uses.
     pub name: Located<Arc<str>>,
@@ -133,6 +133,8 @@ pub enum User {
     Route(Arc<str>),
     /// `[log]`
     Log,
+    /// `[ban.NAME]`
+    Ban(Arc<str>),
 }
 
 /// As messages say it.
@@ -141,6 +143,7 @@ impl fmt::Display for User {
         match self {
             User::Route(name) => write!(f, "route `{name}`"),
             User::Log => f.write_str("[log]"),
+            User::Ban(name) => write!(f, "ban `{name}`"),
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod access;
 pub mod admin;
 pub mod api_key;
 pub mod auth;
+pub mod ban;
 pub mod errors;
 pub mod gateway;
 pub mod headers;
@@ -54,6 +55,7 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "headers", named: false, specs: &[&headers::SPEC] },
     Section { name: "errors", named: false, specs: &[&errors::SPEC] },
     Section { name: "shield", named: false, specs: &[&shield::SPEC] },
+    Section { name: "ban", named: true, specs: &[&ban::SPEC] },
     Section { name: "log", named: false, specs: &[&log::SPEC] },
     Section { name: "sink", named: true, specs: &[&sink::HTTP, &sink::SPLUNK, &sink::OTLP] },
     Section { name: "operations", named: false, specs: &[&operations::SPEC] },
@@ -86,7 +88,9 @@ pub fn decode(d: &mut Decoder<'_>, root: &Node) -> Config {
         upstream: named(d, root, "upstream", upstream::decode),
         route: named(d, root, "route", route::decode),
         shield: root.get("shield").and_then(|node| shield::decode(d, node)),
+        ban: named(d, root, "ban", ban::decode),
     };
+    ban::check_count(d, &config, root);
     if root.get("listen").is_none_or(|node| matches!(&node.value, Value::Table(tables) if tables.is_empty()))
         && !d.incomplete
     {
@@ -176,7 +180,9 @@ fn header_place(node: &Node, key: &Place) -> Place {
 
 fn table_name(d: &mut Decoder<'_>, section: &str, name: &str, place: &Place) -> Option<Arc<str>> {
     // Words that stand for themselves where the name would stand.
-    let taken = name == "none" || section == "sink" && log::WORDS.contains(&name);
+    let taken = name == "none"
+        || section == "sink" && log::WORDS.contains(&name)
+        || section == "ban" && name == ban::OF_SHIELD;
     if !is_table_name(name) || taken {
         let message = format!("`{name}` cannot be the name of a table `[{section}.NAME]`");
         let problem = Problem::error(codes::BAD_NAME, message, place.clone());

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::abuse::score::When;
+use crate::abuse::signal::{Kind, Kinds};
 use crate::admin::access::Subject;
 use crate::admin::api::Role;
 use crate::diagnostic::{Located, Place};
@@ -51,9 +53,21 @@ pub struct Config {
     pub route: Vec<Route>,
     /// `[shield]`
     pub shield: Option<Shield>,
+    /// `[ban.NAME]`
+    pub ban: Vec<Ban>,
 }
 
 impl Config {
+    /// The rules that lead to bans: `[ban.NAME]` in the order of the file, then that of `[shield]`.
+    pub fn ban_rules(&self) -> impl Iterator<Item = &Ban> {
+        self.ban.iter().chain(self.shield.iter().filter_map(|shield| shield.ban.as_ref()))
+    }
+
+    /// Whether any of them counts a refusal of this kind on this route.
+    pub fn counts(&self, kind: Kind, route: Option<&str>) -> bool {
+        self.ban_rules().any(|rule| rule.counts(kind, route))
+    }
+
     /// Whether TLS clients are told apart by their fingerprint: a limit of some route counts by it, or the log shows it.
     pub fn fingerprints_clients(&self) -> bool {
         let by_fingerprint = self.limit.iter().map(|limit| &limit.value);
@@ -329,6 +343,8 @@ pub struct Route {
     pub headers: policy::response_headers::config::Config,
     /// Fields that its upstream gets.
     pub upstream_headers: Vec<policy::upstream_headers::Field>,
+    /// Whether clients log in here, default false.
+    pub login: bool,
     /// Whether its requests are in the access log, default true.
     pub log: bool,
 }
@@ -378,14 +394,16 @@ pub struct Shield {
     pub syns: Option<Budget>,
     /// Bits per second of the fastest client, which the budgets must let through; none: that is not checked.
     pub client_bandwidth: Option<Located<u64>>,
-    /// How many denials in which time lead to a ban; none: nobody is banned by behaviour.
-    pub ban: Option<BanRule>,
-    /// How long a first ban lasts, default 10 min; doubles on each return.
-    pub ban_for: Duration,
-    /// How long a ban can get, default 24 h.
-    pub ban_up_to: Duration,
+    /// The rule named `shield`, of `ban`, `for` and `up-to`.
+    pub ban: Option<Ban>,
+    /// How often somebody is let through in the last third of a ban by rule, default 30 s; none: never.
+    pub parole: Option<Duration>,
+    /// How many other good clients a ban by rule may cut, default none.
+    pub collateral: u32,
     /// Prefixes that are never banned and never dropped.
     pub never: Vec<IpNet>,
+    /// Whether ranges of large CDNs are among them (default).
+    pub cdn: bool,
     /// TCP ports that the kernel stage never drops, default 22.
     pub management_ports: Vec<u16>,
     /// Where maps are pinned, default `/sys/fs/bpf/portcullis`.
@@ -414,11 +432,38 @@ pub struct Budget {
     pub burst: Located<u64>,
 }
 
-/// `"20 denials in 10s"`
+/// `[ban.NAME]`: a rule that leads to bans.
+#[derive(Debug, Clone)]
+pub struct Ban {
+    /// Its name.
+    pub name: Arc<str>,
+    /// When it is met.
+    pub when: BanRule,
+    /// Which refusals count.
+    pub kinds: Kinds,
+    /// Only those on this route; none: all.
+    pub route: Option<Located<Arc<str>>>,
+    /// Whether its bans are only counted.
+    pub observe: bool,
+    /// How long a first ban lasts, default 10 min; doubles on each return.
+    pub first: Duration,
+    /// How long a ban can get, default 24 h.
+    pub up_to: Duration,
+}
+
+impl Ban {
+    /// Whether it counts a refusal of this kind on this route.
+    pub fn counts(&self, kind: Kind, route: Option<&str>) -> bool {
+        let on_route = self.route.as_ref().is_none_or(|only| Some(&*only.value) == route);
+        on_route && self.kinds.contains(kind)
+    }
+}
+
+/// `"20 denials in 10s"`, `"500ms cpu in 10s"`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BanRule {
-    /// Denials.
-    pub denials: u32,
-    /// Within this time.
+    /// So many denials, or so much CPU time …
+    pub asks: When,
+    /// … within this time.
     pub within: Duration,
 }

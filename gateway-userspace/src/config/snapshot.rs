@@ -50,6 +50,8 @@ pub struct Route {
     pub upstream_headers: UpstreamHeaders,
     /// Whether something of the route asks for the parameters of the path.
     pub uses_parameters: bool,
+    /// Whether clients log in here.
+    pub login: bool,
     /// Whether its requests are in the access log.
     pub log: bool,
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::model::BanRule;
+use crate::abuse::score::When;
 
 /// Why a text is not the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,16 +182,22 @@ pub fn ban_rule(text: &str) -> Result<BanRule, Fault> {
         return Err(Fault::bare(text.trim(), BAN, format!("{} denials in 10s", text.trim())));
     }
     let mut words = text.split_whitespace();
-    let denials: u32 = words.next().and_then(|word| word.parse().ok()).ok_or_else(wrong)?;
-    if !matches!(words.next(), Some("denials" | "denial")) || words.next() != Some("in") {
+    let (amount, of) = words.next().zip(words.next()).ok_or_else(wrong)?;
+    let asks = match of {
+        "denials" | "denial" => When::Denials(amount.parse().map_err(|_| wrong())?),
+        "cpu" => When::Cpu(duration(amount)?),
+        _ => return Err(wrong()),
+    };
+    if words.next() != Some("in") {
         return Err(wrong());
     }
     let within = duration(&words.collect::<Vec<_>>().join(" "))
         .map_err(|fault| Fault { help: format!("{} in a ban rule, {help}", fault.help), ..fault })?;
-    if denials == 0 || within.is_zero() {
+    let nothing = matches!(asks, When::Denials(0) | When::Cpu(Duration::ZERO));
+    if nothing || within.is_zero() {
         return Err(Fault::new("a ban needs at least one denial and some time", BAN, help));
     }
-    Ok(BanRule { denials, within })
+    Ok(BanRule { asks, within })
 }
 
 /// A whole number with `k` or `M` behind it: `"50k"`.
@@ -309,8 +316,13 @@ mod tests {
         assert!(packet_rate("50k/min").is_err());
         assert_eq!(byte_rate("4KiB/s"), Ok(4096));
         assert_eq!(byte_rate("0B/s"), Ok(0));
-        let rule = BanRule { denials: 20, within: Duration::from_secs(10) };
+        let rule = BanRule { asks: When::Denials(20), within: Duration::from_secs(10) };
         assert_eq!(ban_rule("20 denials in 10s"), Ok(rule));
+        let costly = BanRule { asks: When::Cpu(Duration::from_millis(500)), ..rule };
+        assert_eq!(ban_rule("500ms cpu in 10s"), Ok(costly));
+        for text in ["500 cpu in 10s", "0ms cpu in 10s", "500ms gpu in 10s", "500ms cpu"] {
+            assert!(ban_rule(text).is_err(), "{text}");
+        }
         for text in ["20 in 10s", "x denials in 10s", "20 denials in 10", "0 denials in 10s", ""] {
             assert!(ban_rule(text).is_err(), "{text}");
         }

@@ -120,9 +120,9 @@ pub const BIT_RATE: Type<u64> = Type {
     decode: |d, node| with_unit(d, node, codes::NOT_A_RATE, units::bit_rate),
 };
 
-/// Denials in a time.
+/// Denials, or CPU time, in a time.
 pub const BAN_RULE: Type<BanRule> = Type {
-    describe: "a ban rule, such as `\"20 denials in 10s\"`",
+    describe: "a ban rule, such as `\"20 denials in 10s\"` or `\"500ms cpu in 10s\"`",
     decode: |d, node| with_unit(d, node, codes::NOT_A_BAN_RULE, units::ban_rule),
 };
 

@@ -1,7 +1,7 @@
 //! From packets per second to the units of the kernel program.
 
 use gateway_common::{
-    budget::{BURST_MAX, Class, ClassBudget},
+    budget::{BURST_MAX, CLASS_LINES, Class, ClassBudget},
     settings::Settings,
 };
 
@@ -20,15 +20,15 @@ const COST_UNITS_MIN: u64 = 32;
 pub fn apply(budgets: &Budgets, settings: &mut Settings) {
     let packets = cost_and_burst_ns(budgets.packets_per_second, budgets.packet_burst);
     let syns = cost_and_burst_ns(budgets.syns_per_second, budgets.syn_burst);
-    for (class, (cost_ns, burst_ns)) in [
-        (Class::Packet4, packets),
-        (Class::Packet6, packets),
-        (Class::Syn4, syns),
-        (Class::Syn6, syns),
-        (Class::Flow, packets),
+    for (class, (cost_ns, burst_ns), first_line) in [
+        (Class::Packet4, packets, 0),
+        (Class::Packet6, packets, 0),
+        (Class::Syn4, syns, CLASS_LINES),
+        (Class::Syn6, syns, CLASS_LINES),
+        (Class::Flow, packets, 0),
     ] {
         let class = &mut settings.classes[class as usize];
-        *class = ClassBudget { key: class.key, ..in_units(cost_ns, burst_ns) };
+        *class = ClassBudget { key: class.key, first_line, ..in_units(cost_ns, burst_ns) };
     }
 }
 
@@ -45,7 +45,7 @@ fn in_units(cost_ns: u64, burst_ns: u64) -> ClassBudget {
     // As many packets as before the cost was rounded.
     let burst = (u128::from(burst_ns) * u128::from(cost)).div_ceil(cost_ns.into());
     let burst = u32::try_from(burst).unwrap_or(BURST_MAX).clamp(cost, BURST_MAX);
-    ClassBudget { key: [0, 0], cost, burst, shift, reserved: 0 }
+    ClassBudget { key: [0, 0], cost, burst, shift, first_line: 0 }
 }
 
 /// Cost of one packet and depth of the budget. A rate of 0 is no budget: cost 0. A cost is a whole number
@@ -114,5 +114,19 @@ mod tests {
         assert_eq!(of(Class::Flow), ClassBudget { key: [1, 2], ..of(Class::Packet4) });
         assert_eq!(of(Class::Packet4), of(Class::Packet6));
         assert_eq!(of(Class::Syn4).cost, 0);
+    }
+
+    #[test]
+    fn classes_that_count_in_other_units_have_other_lines() {
+        let mut settings = Settings::default();
+        let budgets =
+            Budgets { packets_per_second: 50_000, packet_burst: 50_000, syns_per_second: 7, syn_burst: 9 };
+        apply(&budgets, &mut settings);
+        for one in settings.classes {
+            for other in settings.classes.iter().filter(|other| other.first_line == one.first_line) {
+                assert_eq!((one.shift, one.burst), (other.shift, other.burst));
+            }
+            assert!(one.first_line + CLASS_LINES <= gateway_common::budget::LINES);
+        }
     }
 }

@@ -183,7 +183,8 @@ impl Denylist {
             this.remember(*prefix, DenyEntry::from_value(value));
         }
         for prefix in stale {
-            this.refresh(allowlist, prefix)?;
+            // What fails here is found again as drift.
+            let _ = this.refresh(allowlist, prefix);
         }
         this.filter.rebuild(settings, this.entries.keys().map(|prefix| marks(*prefix)))?;
         Ok(this)
@@ -198,7 +199,8 @@ impl Denylist {
         entry: DenyEntry,
     ) -> Result<(), Error> {
         let prefix = canonical(prefix);
-        self.relieve_bans(allowlist)?;
+        // A ban that is not counted by itself is better than none.
+        let _ = self.relieve_bans(allowlist);
         // The counter first: it is there when the first packet is dropped.
         let slot = self.bans.retain(entry.ban_id, prefix)?;
         let value = entry.value(prefix, slot, !allowlist.overlaps(prefix));
@@ -217,7 +219,7 @@ impl Denylist {
         entries: &[(IpNet, DenyEntry)],
     ) -> Result<(), Error> {
         for batch in entries.chunks(BATCH) {
-            self.relieve_bans(allowlist)?;
+            let _ = self.relieve_bans(allowlist);
             let batch: Vec<_> = batch.iter().map(|(prefix, entry)| (canonical(*prefix), *entry)).collect();
             let mut rows = Vec::with_capacity(batch.len());
             for (prefix, entry) in &batch {
@@ -343,7 +345,8 @@ impl Denylist {
         let inside = self.entries.range(prefix..).map(|(inside, _)| *inside);
         let inside = inside.take_while(|inside| prefix.contains(inside));
         let overlapping: Vec<IpNet> = around.chain(inside).collect();
-        overlapping.into_iter().try_for_each(|entry| self.refresh(allowlist, entry))
+        // All of them, also behind one that fails: each may cover an allowed host.
+        overlapping.into_iter().map(|entry| self.refresh(allowlist, entry)).fold(Ok(()), Result::and)
     }
 
     /// Writes an entry again, with its slot and flags as they are now.
@@ -352,7 +355,17 @@ impl Denylist {
         let key = Key::of(prefix);
         let found = self.tables.get(key)?;
         let value = found.map_or(wanted, |found| carried(wanted, &found));
-        if found == Some(value) { Ok(()) } else { self.tables.insert(key, value) }
+        if found == Some(value) {
+            return Ok(());
+        }
+        match self.tables.insert(key, value) {
+            // Some kernels count an entry that is replaced against a trie that is full.
+            Err(Error::Full { .. }) if found.is_some() => {
+                self.tables.remove(key)?;
+                self.tables.insert(key, value)
+            }
+            written => written,
+        }
     }
 
     /// What the kernel shall have for an entry.
@@ -365,7 +378,10 @@ impl Denylist {
     fn relieve_bans(&mut self, allowlist: &Allowlist) -> Result<(), Error> {
         for (ban_id, prefix) in self.bans.coldest()? {
             let slot = self.bans.take(ban_id);
-            self.refresh(allowlist, prefix)?;
+            if let Err(error) = self.refresh(allowlist, prefix) {
+                self.bans.put_back(ban_id, slot);
+                return Err(error);
+            }
             self.bans.rest(ban_id, slot);
         }
         Ok(())

@@ -31,6 +31,8 @@ impl SettingsMap {
             class.key = secret()?;
         }
         settings.calm_until_ticks = ARMED;
+        // The program reads it as zero (`packet::blurred`).
+        settings.reserved = 0;
         settings.features = FEATURE_FLOWS | FEATURE_REPEATS;
         settings.tick_ns = clock::tick_ns();
         settings.mode = mode(options.enforce);

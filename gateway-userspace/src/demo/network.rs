@@ -1,11 +1,12 @@
 //! Network namespaces joined to this host by veth pairs, made with `ip` and removed on drop.
 //!
 //! The tests use it too: a namespace is a client host of its own, with an address that the kernel stage sees as it
-//! sees any other. Only addresses of 198.18.0.0/15, which is set aside for such use (RFC 2544, RFC 6890), are taken.
+//! sees any other. Only addresses of 198.18.0.0/15, which is set aside for such use (RFC 2544, RFC 6890), are taken, and of
+//! 2001:db8::/32, which is for documentation (RFC 3849).
 
 use std::fs::File;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 
 /// What went wrong while the network was being made.
@@ -74,6 +75,43 @@ impl Host {
         Ok(host)
     }
 
+    /// The same with IPv6 besides: the client can send from any address of 2001:db8:`net`::/48. No end of the link waits for
+    /// duplicate address detection.
+    pub fn dual(name: &str, net: u8) -> Result<Host, Error> {
+        let host = Host::new(name, net)?;
+        let (gateway, client) = (host.gateway6(), Ipv6Addr::from(u128::from(host.gateway6()) + 1));
+        let network = host.address6(0, 0);
+        let steps = [
+            format!("address add {gateway}/64 dev {} nodad", host.interface),
+            format!("-n {name} address add {client}/64 dev {name}1 nodad"),
+            // Its neighbour is asked for from here: the link-local address that the kernel makes is not yet usable.
+            format!("-n {name} address add fe80::2/64 dev {name}1 nodad"),
+            format!("-n {name} route add default via {gateway}"),
+            format!("route add {network}/48 via {client}"),
+            // All of it is the client's without an address of each, and may be bound.
+            format!("-n {name} route add local {network}/48 dev lo"),
+            format!("netns exec {name} sysctl -q -w net.ipv6.ip_nonlocal_bind=1"),
+        ];
+        for step in &steps {
+            ip(step)?;
+        }
+        Ok(host)
+    }
+
+    /// IPv6 address of this host's end, if it was made [`dual`](Host::dual).
+    pub fn gateway6(&self) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, 0xffff, self.net(), 0, 0, 0, 1)
+    }
+
+    /// One of the client's IPv6 addresses: 2001:db8:`net`:`site`::`number`.
+    pub fn address6(&self, site: u16, number: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, self.net(), site, 0, 0, 0, number)
+    }
+
+    fn net(&self) -> u16 {
+        self.address.octets()[2].into()
+    }
+
     /// Runs `f` on a thread inside the namespace and waits for its result. Sockets that `f` makes belong to the
     /// namespace for as long as they live.
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
@@ -109,7 +147,8 @@ impl Drop for Host {
     }
 }
 
-fn ip(arguments: &str) -> Result<(), Error> {
+/// Runs `ip` with arguments that are parted by single spaces.
+pub fn ip(arguments: &str) -> Result<(), Error> {
     let output = Command::new("ip").args(arguments.split(' ')).output().map_err(Error::NoIp)?;
     if output.status.success() {
         return Ok(());

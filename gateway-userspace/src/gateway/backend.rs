@@ -37,7 +37,9 @@ impl Backend for Gateway {
             targets: plan.config.targets.iter().map(|target| target.authority.to_string()).collect(),
         });
         let kernel = self.keeper.kernel_status().await.map_err(keeper::Refusal::from)?;
+        let saved = self.keeper.saved().await.map_err(keeper::Refusal::from)?;
         Ok(api::Status {
+            saved,
             version: String::from(env!("CARGO_PKG_VERSION")),
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Instant, SystemTime};
 
 use super::Gateway;
+use crate::abuse::standing::Standing;
 use crate::admin::api::{self, Explanation, Step};
 use crate::admin::problem::Problem;
 use crate::config::snapshot::{Action, Authentication, Route, Snapshot};
@@ -24,7 +25,9 @@ pub async fn explain(gateway: &Gateway, request: api::Explain) -> Result<Explana
     let mut steps = Steps::default();
     let ban = gateway.keeper.explain(client).await.map_err(crate::abuse::keeper::Refusal::from)?;
     steps.add("ban", ban);
-    let banned = gateway.keeper.deny().is_banned(client);
+    // As behind a proxy, so that asking takes nobody's place on parole.
+    let standing = gateway.keeper.deny().standing(client, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let banned = matches!(standing, Standing::Banned(_));
     let outcome = match head_of(&request)? {
         _ if banned => String::from("dropped by the kernel stage where it is on, else 403 banned"),
         Ok(head) => match follow(&snapshot, &head, client, &mut steps).await {

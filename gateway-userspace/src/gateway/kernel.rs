@@ -11,7 +11,8 @@ use crate::abuse::enforcer::{Drops, Enforcer, Entry, Lease, NoKernel};
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
 use crate::dataplane::{
-    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Drift, Error, Mode, Options, Room, clock,
+    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Drift, Error, Mode, Options, Parole,
+    Room, clock,
 };
 use crate::observe::readiness::{self, Readiness};
 
@@ -208,9 +209,17 @@ impl Enforcer for KernelEnforcer {
     }
 
     fn install(&mut self, lease: &Lease) -> Result<(), String> {
-        let Lease { prefix, left, ban_id, observe } = *lease;
+        let Lease { prefix, left, ban_id, observe, parole } = *lease;
         let entry = left.map_or_else(|| DenyEntry::forever(ban_id), |time| DenyEntry::lasting(time, ban_id));
         let entry = if observe { entry.observed() } else { entry };
+        let entry = match (parole, entry.until_ns) {
+            (Some(parole), Some(until_ns)) => entry.paroled(Parole {
+                from_ns: until_ns
+                    .saturating_sub(u64::try_from(parole.before_end.as_nanos()).unwrap_or(u64::MAX)),
+                every: parole.every,
+            }),
+            _ => entry,
+        };
         lock(&self.dataplane).deny(prefix, entry).map_err(told)
     }
 
@@ -232,7 +241,9 @@ impl Enforcer for KernelEnforcer {
 
     fn drops(&mut self, ban_id: u32) -> Drops {
         match lock(&self.dataplane).ban_counters(ban_id) {
-            Ok(Some(counters)) => Drops { packets: counters.packets, bytes: counters.bytes },
+            Ok(Some(counters)) => {
+                Drops { packets: counters.packets, bytes: counters.bytes, syns: counters.syns }
+            }
             Ok(None) => Drops::default(),
             Err(error) => {
                 tracing::warn!(ban = ban_id, error = told(error), "cannot read what a ban has dropped");
@@ -249,6 +260,7 @@ impl Enforcer for KernelEnforcer {
             prefix,
             ban_id: (entry.ban_id != 0).then_some(entry.ban_id),
             left: entry.until_ns.map(|until_ns| Duration::from_nanos(until_ns.saturating_sub(now_ns))),
+            observe: entry.observe,
         })
         .collect()
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Gateway;
 use super::kernel::Kernel;
 use crate::abuse::counters::LATENCY_EDGES_US;
+use crate::abuse::shadow::Outcome;
 use crate::dataplane::Room;
 use crate::observe::access_log::Reason;
 use crate::observe::metrics::{Registry, Sample};
@@ -99,11 +100,39 @@ fn abuse(registry: &Registry, gateway: &Gateway) {
         ]
     });
     let of = counters.clone();
+    let refused = "Offences after which nobody was banned, by why";
+    registry.counter_fn(names::BANS_REFUSED, refused, &["because"], move || {
+        vec![
+            Sample::new(["exempt"], of.exempted.load(Relaxed) as f64),
+            Sample::new(["collateral"], of.collateral.load(Relaxed) as f64),
+            Sample::new(["suppressed"], of.suppressed.load(Relaxed) as f64),
+        ]
+    });
+    let of = counters.clone();
     registry.counter_fn(
         names::ABUSE_SIGNALS_DROPPED,
         "Refusals that the abuse loop never saw",
         &[],
         move || vec![Sample::new([], of.signals_dropped.load(Relaxed) as f64)],
+    );
+    let of = counters.clone();
+    registry.counter_fn(
+        names::PAROLES,
+        "Bans whose client was let through on parole, by what came of it",
+        &["outcome"],
+        move || {
+            vec![
+                Sample::new(["released"], of.paroles_released.load(Relaxed) as f64),
+                Sample::new(["renewed"], of.paroles_renewed.load(Relaxed) as f64),
+            ]
+        },
+    );
+    let of = counters.clone();
+    registry.counter_fn(
+        names::SHADOW_REQUESTS,
+        "Requests that shadow bans would have kept out, by what became of them",
+        &["outcome"],
+        move || Outcome::ALL.map(|one| Sample::new([one.as_str()], of.shadow.of(one) as f64)).into(),
     );
     let of = counters;
     registry.counter_fn(

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::Gateway;
 use crate::abuse::ban::Terms;
+use crate::abuse::cdn;
 use crate::abuse::exempt::Because;
 use crate::abuse::keeper::Settings;
 use crate::abuse::score;
@@ -17,7 +18,7 @@ use crate::admin::remote;
 use crate::config::compile::{self, Compiled, State};
 use crate::config::files::Files;
 use crate::config::history::Author;
-use crate::config::model::{Config, Listen, Shield};
+use crate::config::model::{Ban, Config, Listen, Shield};
 use crate::config::overlay::Overlay;
 use crate::config::snapshot::Snapshot;
 use crate::config::{self, Environment, Loaded, codes};
@@ -275,28 +276,37 @@ pub fn keeper_settings(config: &Config, state: &State) -> Settings {
     let proxies = &config.gateway.trusted_proxies;
     let targets = state.upstreams.endpoints();
     let upstreams = targets.iter().flat_map(|endpoint| endpoint.addresses().to_vec());
+    let with_cdns = shield.is_none_or(|shield| shield.cdn);
     let mut exempt: Vec<_> = never
         .iter()
         .map(|prefix| (*prefix, Because::Never))
         .chain(proxies.iter().map(|prefix| (*prefix, Because::TrustedProxy)))
+        .chain(cdn::ranges().filter(|_| with_cdns).map(|range| (range, Because::Cdn)))
         .chain(upstreams.map(|address| (address.ip().to_canonical().into(), Because::Upstream)))
         .collect();
     exempt.sort_unstable();
     exempt.dedup();
     Settings {
-        rule: shield
-            .and_then(|shield| shield.ban)
-            .map(|rule| score::Rule { denials: rule.denials, within: rule.within }),
-        terms: shield.map_or(Terms { first: DEFAULT_BAN, up_to: LONGEST_BAN }, |shield| Terms {
-            first: shield.ban_for,
-            up_to: shield.ban_up_to,
-        }),
+        rules: config.ban_rules().map(rule).collect(),
+        parole: shield.map_or(Some(DEFAULT_PAROLE), |shield| shield.parole),
         enforce: shield.is_none_or(|shield| shield.enforce),
         capacity: shield.map_or(DEFAULT_CAPACITY, |shield: &Shield| shield.capacity as usize),
+        collateral: shield.map_or(0, |shield| shield.collateral),
         exempt,
     }
 }
 
-const DEFAULT_BAN: std::time::Duration = std::time::Duration::from_secs(600);
-const LONGEST_BAN: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+fn rule(ban: &Ban) -> score::Rule {
+    score::Rule {
+        name: ban.name.clone(),
+        asks: ban.when.asks,
+        within: ban.when.within,
+        kinds: ban.kinds,
+        route: ban.route.as_ref().map(|route| route.value.clone()),
+        observe: ban.observe,
+        terms: Terms { first: ban.first, up_to: ban.up_to },
+    }
+}
+
+const DEFAULT_PAROLE: std::time::Duration = std::time::Duration::from_secs(30);
 const DEFAULT_CAPACITY: usize = 262_144;

@@ -16,12 +16,13 @@ mod opening;
 mod tap;
 mod wire;
 
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -33,6 +34,7 @@ use self::wire::Wire;
 use super::forwarded;
 use super::incoming::Incoming;
 use super::rejection::Rejection;
+use crate::abuse::parole::Visit;
 use crate::abuse::signal;
 use crate::header::Value;
 use crate::listener::{Accepted, Settings};
@@ -53,8 +55,8 @@ pub trait Handler: 'static {
     ) -> impl Future<Output = http::Response<Self::Body>> + use<Self>;
 
     /// Told when a connection ends before or outside of a request, for a reason that says something about the client,
-    /// and when a request panicked.
-    fn broken(&self, peer: &Peer, why: Broken);
+    /// and when a request panicked; with the CPU time that this took, as far as no refusal has taken it into account.
+    fn broken(&self, peer: &Peer, why: Broken, cost: Duration);
 
     /// The answer where there is no request that [`Handler::handle`] could have answered: one that panicked a moment
     /// ago, or whose head was never complete.
@@ -119,15 +121,19 @@ pub struct Connection {
     believes_headers: bool,
     source_value: Value,
     port_value: Value,
+    opening_cost: Cell<Duration>,
+    visit: RefCell<Option<Rc<Visit>>>,
 }
 
 impl Connection {
-    fn new(peer: Peer, settings: Arc<Settings>) -> Connection {
+    fn new(peer: Peer, settings: Arc<Settings>, opening_cost: Duration) -> Connection {
         Connection {
+            opening_cost: Cell::new(opening_cost),
             believes_headers: settings.trusted.contains(peer.source.ip()),
             source_value: forwarded::address_value(peer.source.ip()),
             port_value: Value::from(u64::from(peer.local.port())),
             peer: Arc::new(peer),
+            visit: RefCell::default(),
             settings,
         }
     }
@@ -140,6 +146,20 @@ impl Connection {
     /// The listener's settings when the connection was accepted.
     pub fn settings(&self) -> &Arc<Settings> {
         &self.settings
+    }
+
+    /// The visit of a peer on parole from this ban: one for the whole connection.
+    pub fn visit(&self, ban: u32, begin: impl FnOnce() -> Visit) -> Rc<Visit> {
+        let mut visit = self.visit.borrow_mut();
+        match &*visit {
+            Some(visit) if visit.ban == ban => visit.clone(),
+            _ => visit.insert(Rc::new(begin())).clone(),
+        }
+    }
+
+    /// CPU time that opening it took, the TLS handshake above all; whoever asks first takes it into account.
+    pub fn take_opening_cost(&self) -> Duration {
+        self.opening_cost.take()
     }
 
     /// Whether the client came over TLS.
@@ -194,27 +214,33 @@ pub async fn serve<H: Handler>(accepted: Accepted, handler: Rc<H>, drain: Drain)
     let entered = drain.enter();
     let clock = Rc::new(Clock::new(at, &settings.limits));
     let ends = Ends { socket: peer, local, trusted };
+    let mut cost = Duration::ZERO;
     let opened = {
         let mut opening = Box::pin(opening::open(Wire::new(stream, clock.clone()), ends, settings));
-        poll_fn(|cx| match opening.as_mut().poll(cx) {
-            // Whoever has not said a word yet loses nothing.
-            Poll::Pending if !clock.received() => entered.poll_begun(cx).map(|()| None),
-            opened => opened.map(Some),
+        poll_fn(|cx| {
+            let begun = Instant::now();
+            let polled = opening.as_mut().poll(cx);
+            cost += begun.elapsed();
+            match polled {
+                // Whoever has not said a word yet loses nothing.
+                Poll::Pending if !clock.received() => entered.poll_begun(cx).map(|()| None),
+                opened => opened.map(Some),
+            }
         })
         .await
     };
     let Some(opened) = opened else { return };
     let end = match opened {
-        Ok(opened) => speak(opened, clock, &handler, &entered).await,
+        Ok(opened) => speak(opened, cost, clock, &handler, &entered).await,
         Err(refusal) => {
             if let (peer, Some(why)) = *refusal {
-                handler.broken(&peer, why);
+                handler.broken(&peer, why, cost);
             }
             return;
         }
     };
-    if let (peer, End::Broken(why)) = end {
-        handler.broken(&peer, why);
+    if let (connection, End::Broken(why)) = end {
+        handler.broken(connection.peer(), why, connection.take_opening_cost());
     }
     drop(permit);
 }
@@ -229,17 +255,18 @@ struct Ends {
 
 async fn speak<H: Handler>(
     opened: opening::Opened,
+    cost: Duration,
     clock: Rc<Clock>,
     handler: &Rc<H>,
     entered: &Entered,
-) -> (Arc<Peer>, End) {
+) -> (Rc<Connection>, End) {
     let opening::Opened { stream, http2, peer, unnamed, settings } = opened;
-    let mut connection = Connection::new(peer, settings);
+    let mut connection = Connection::new(peer, settings, cost);
     // A balancer that speaks the PROXY protocol passes requests on as they are, so what they say of their way is the
     // client's own word, whoever opened the connection.
     connection.believes_headers &= !unnamed;
     let connection = Rc::new(connection);
-    let peer = connection.peer.clone();
+    let kept = connection.clone();
     clock.opened(http2);
     // Boxed, so that a connection's task has the size of what it speaks and not of the largest.
     let end = match (stream, http2) {
@@ -256,7 +283,7 @@ async fn speak<H: Handler>(
             Box::pin(http2::run(tls, connection, clock, handler, entered)).await
         }
     };
-    (peer, end)
+    (kept, end)
 }
 
 #[cfg(test)]

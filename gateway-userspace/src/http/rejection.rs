@@ -46,7 +46,7 @@ pub enum Rejection {
     },
     /// The client's address is not admitted on this route.
     AddressDenied,
-    /// The client's address is banned at layer 7 (the ban in the kernel is not possible for it).
+    /// The client or its address is banned at layer 7 (the ban in the kernel is not possible for it).
     Banned,
     /// No credential where the route asks for one.
     NoCredential(Challenge),
@@ -214,13 +214,15 @@ impl Rejection {
                 Some(signal::Kind::Unauthenticated)
             }
             R::HeadersTooSlow => Some(signal::Kind::BrokenConnection),
-            R::AddressDenied | R::Banned => Some(signal::Kind::Forbidden),
+            R::AddressDenied => Some(signal::Kind::Forbidden),
             R::RateLimited { .. } => Some(signal::Kind::RateLimited),
             R::BodyTooLarge | R::TooManyParts | R::BodyTooSlow => Some(signal::Kind::Greedy),
-            R::BodyIncomplete
+            R::NoRoute => Some(signal::Kind::NotFound),
+            // Not a new offence.
+            R::Banned
+            | R::BodyIncomplete
             | R::ExpectationFailed
             | R::Misdirected
-            | R::NoRoute
             | R::MethodNotAllowed { .. }
             | R::KeysUnavailable
             | R::NoHealthyUpstream

@@ -32,6 +32,14 @@ pub const DENYLIST_CAPACITY: &str = "portcullis_denylist_capacity";
 pub const BANS_ACTIVE: &str = "portcullis_bans_active";
 /// Bans made, by who made them.
 pub const BANS: &str = "portcullis_bans_total";
+/// CPU time spent on what was refused, by reason.
+pub const REFUSED_CPU_SECONDS: &str = "portcullis_refused_cpu_seconds_total";
+/// Offences after which nobody was banned, by why.
+pub const BANS_REFUSED: &str = "portcullis_bans_refused_total";
+/// Bans whose client was let through on parole, by what came of it.
+pub const PAROLES: &str = "portcullis_paroles_total";
+/// Requests that shadow bans would have kept out, by what became of them.
+pub const SHADOW_REQUESTS: &str = "portcullis_shadow_requests_total";
 /// Abuse signals lost because the queue was full.
 pub const ABUSE_SIGNALS_DROPPED: &str = "portcullis_abuse_signals_dropped_total";
 /// Bans by rule, by the seconds from the denial that filled the score to the entry in the kernel (`le`, cumulative).

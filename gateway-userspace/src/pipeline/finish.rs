@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::abuse::signal::{Evidence, Signal};
+use crate::abuse::shadow::Outcome;
+use crate::abuse::signal::{Evidence, Kinds, Signal};
 use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
 use crate::header::Value;
@@ -29,6 +30,8 @@ use crate::worker::{View, Worker};
 const EVIDENCE_METHOD_BYTES: usize = 16;
 const EVIDENCE_HOST_BYTES: usize = 255;
 const EVIDENCE_PATH_BYTES: usize = 256;
+/// In place of the path, on routes that keep it out of the log.
+const NOT_LOGGED: &str = "(not logged)";
 
 /// What the log and the metrics say of a client that left before its answer began, as NGINX does.
 const CLIENT_LEFT: u16 = 499;
@@ -45,6 +48,8 @@ pub struct Record {
     summary: Option<Summary>,
     refusal: Option<Appearance>,
     detail: Option<&'static str>,
+    /// Whether it was refused in a way that counts against the client.
+    denied: bool,
     /// Status of the answer, once its head is decided.
     status: Option<u16>,
     /// Bytes of the answer's body.
@@ -57,6 +62,8 @@ pub struct Record {
     pub route: Option<usize>,
     /// How the request's body fares, once it is forwarded.
     pub body: Option<Watch>,
+    /// CPU time until it was refused, as far as that is measured: nothing for what was forwarded first.
+    pub cost: Duration,
     /// Which upstream answered, and when.
     pub upstream: Option<UpstreamTiming>,
     /// The trace that it belongs to.
@@ -80,12 +87,14 @@ impl Record {
             summary: None,
             refusal: None,
             detail: None,
+            denied: false,
             status: None,
             bytes: 0,
             broken: false,
             context,
             route: None,
             body: None,
+            cost: Duration::ZERO,
             upstream: None,
             trace: None,
         }
@@ -110,33 +119,47 @@ impl Record {
     pub fn refused(&mut self, rejection: &Rejection) {
         let appearance = rejection.appearance();
         self.refusal = Some(appearance);
+        self.worker.cells.refused_for(appearance.reason, self.cost);
         if let Rejection::BadCredential(_, fault) = rejection {
             self.detail = Some(fault.as_str());
         }
-        if let Some(kind) = rejection.signal() {
+        let route = self.context.route.as_deref();
+        let config = &self.view.shared.config;
+        let kind = rejection.signal();
+        let counted = kind.filter(|kind| config.counts(*kind, route));
+        self.denied = counted.is_some() || kind.is_some_and(|kind| Kinds::USUAL.contains(kind));
+        if let Some(kind) = counted {
             self.worker.reporter.report(Signal {
                 source: self.context.peer.socket_address(),
                 trusted_proxy: self.context.peer.trusted,
                 kind,
                 at: std::time::Instant::now(),
+                cost: self.cost,
                 evidence: Some(Box::new(self.evidence(appearance))),
             });
         }
+    }
+
+    /// Whether it was refused although its client had been let through to be judged.
+    pub fn breaks_parole(&self) -> bool {
+        self.denied && self.context.parole.is_some()
     }
 
     fn evidence(&self, appearance: Appearance) -> Evidence {
         let context = &self.context;
         let (host, path) =
             self.summary.as_ref().map_or(("", ""), |summary| (summary.authority(), summary.path()));
+        let logged = self.route.is_none_or(|index| self.view.shared.routes[index].log);
         Evidence {
             time: context.started_at,
             request_id: context.id.as_str().to_owned(),
             method: cut(self.method.as_str(), EVIDENCE_METHOD_BYTES),
             host: cut(host, EVIDENCE_HOST_BYTES),
-            path: cut(path, EVIDENCE_PATH_BYTES),
+            path: cut(if logged { path } else { NOT_LOGGED }, EVIDENCE_PATH_BYTES),
             status: appearance.status,
             reason: appearance.reason.to_owned(),
             route: context.route.clone(),
+            auth: context.identity.as_ref().map(|identity| identity.auth.clone()),
             principal: context.identity.as_ref().map(|identity| identity.principal.clone()),
             ja4: context.peer.ja4().map(|ja4| ja4.as_str().into()),
         }
@@ -178,12 +201,34 @@ impl Record {
             duration,
             rejection: reason,
         });
+        if let Some(shadow) = &context.shadow {
+            shadow.count(self.outcome(status));
+        }
+        if let Some(visit) = &context.parole {
+            visit.judge(status, context.identity.is_some(), self.denied);
+        }
+        if let Some(identity) = context.identity.as_ref().filter(|_| status < 400 && !context.peer.trusted) {
+            let source = context.peer.socket_address();
+            worker.reporter.seen(context.started, source, &identity.auth, &identity.principal);
+        }
         let limit = context.limit.as_ref().map(|state| &state.limit);
         if let Some(label) = limit.and_then(|name| view.labels.limits.get(name)) {
             worker.cells.limit_decided(*label, status == 429 && reason.is_some());
         }
         if self.route.is_none_or(|index| view.shared.routes[index].log) {
             self.log(status, duration, reason);
+        }
+    }
+
+    /// What it would have meant to lose this request.
+    fn outcome(&self, status: u16) -> Outcome {
+        let logs_in = || self.route.is_some_and(|index| self.view.shared.routes[index].login);
+        match status {
+            _ if self.denied => Outcome::Refused,
+            400.. => Outcome::Other,
+            _ if logs_in() => Outcome::Login,
+            _ if self.context.identity.is_some() => Outcome::Good,
+            _ => Outcome::Other,
         }
     }
 
@@ -215,6 +260,7 @@ impl Record {
                 .as_ref()
                 .map(|(address, to_head)| Upstream { address: address.as_str(), duration: Some(*to_head) }),
             limit: context.limit.as_ref().map(|state| &*state.limit),
+            shadow: context.shadow.as_ref().map(|shadow| shadow.ban),
             reason,
             detail: if self.broken { Some("response-incomplete") } else { self.detail },
         });

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::fault;
 use super::finish::Record;
+use crate::abuse::parole::Visit;
+use crate::abuse::standing::Standing;
 use crate::action::{Body, forward};
 use crate::config::snapshot::{Action, Authentication};
 use crate::header::AUTHORIZATION;
@@ -38,6 +40,21 @@ pub enum Step<F> {
     Unknown(Head, Incoming),
 }
 
+/// What the bans in force say about the client: it is kept out, or the request carries what covers it.
+pub fn stand(connection: &Connection, record: &mut Record) -> Result<(), Rejection> {
+    let context = &record.context;
+    match record.worker().deny.standing(context.client, context.peer.socket_address()) {
+        Standing::Free => {}
+        Standing::Observed(shadow) => record.context.shadow = Some(shadow),
+        Standing::Paroled(ban) => {
+            let begin = || Visit::new(ban, record.worker().reporter.paroles());
+            record.context.parole = Some(connection.visit(ban, begin));
+        }
+        Standing::Banned(_) => return Err(Rejection::Banned),
+    }
+    Ok(())
+}
+
 /// Finds the route and does what it says, as far as that goes without waiting.
 pub fn respond(
     connection: &Connection,
@@ -45,9 +62,6 @@ pub fn respond(
     mut head: Head,
     body: Incoming,
 ) -> Result<Step<impl Future<Output = Forwarded> + use<>>, Rejection> {
-    if record.worker().deny.is_banned(record.context.client) {
-        return Err(Rejection::Banned);
-    }
     if let Some(access) = &connection.settings().access {
         access.check(record.context.client)?;
     }
@@ -95,7 +109,7 @@ pub async fn judge(
     }
 }
 
-/// What comes after authentication: limits of the identity, and the route's action.
+/// What comes after authentication: whether the client is banned, limits of the identity, and the route's action.
 fn act(
     view: &View,
     found: &Found<'_>,
@@ -105,6 +119,16 @@ fn act(
     body: Incoming,
 ) -> Result<Step<impl Future<Output = Forwarded> + use<>>, Rejection> {
     let route = &view.shared.routes[found.route];
+    if let Some(identity) = &record.context.identity {
+        let (auth, principal) = (&*identity.auth, &*identity.principal);
+        match record.worker().deny.client_standing(auth, principal, record.context.client) {
+            Standing::Banned(_) => return Err(Rejection::Banned),
+            Standing::Observed(shadow) if record.context.shadow.is_none() => {
+                record.context.shadow = Some(shadow);
+            }
+            _ => {}
+        }
+    }
     let context = &mut record.context;
     let limit = route.policies.identity_limits.check(context, &head, context.started)?;
     context.limit = tighter(context.limit.take(), limit);

@@ -7,17 +7,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 
 use super::finish::{Body, Record};
-use super::respond::{Answer, Forwarded, Step, judge, respond, settle};
+use super::respond::{Answer, Forwarded, Step, judge, respond, settle, stand};
 use super::unread;
 use crate::abuse::signal::Signal;
 use crate::action;
-use crate::header::{X_BAN_TICKET, X_REQUEST_ID};
+use crate::header::{CONNECTION, Value, X_BAN_TICKET, X_REQUEST_ID};
 use crate::http::answer;
 use crate::http::body::RequestBody;
 use crate::http::client_address::client_address;
@@ -52,16 +52,19 @@ impl Handler for Pipeline {
         serve(&self.0, connection, request)
     }
 
-    fn broken(&self, peer: &Peer, why: Broken) {
+    fn broken(&self, peer: &Peer, why: Broken, cost: Duration) {
+        self.0.cells.refused_for(why.as_str(), cost);
         if why == Broken::TlsHandshake || why == Broken::HandshakeTimeout {
             self.0.cells.handshake_failed(why.as_str());
         }
-        if let Some(kind) = why.signal() {
+        let view = self.0.view();
+        if let Some(kind) = why.signal().filter(|kind| view.shared.config.counts(*kind, None)) {
             self.0.reporter.report(Signal {
                 source: peer.socket_address(),
                 trusted_proxy: peer.trusted,
                 kind,
                 at: Instant::now(),
+                cost,
                 evidence: None,
             });
         }
@@ -93,13 +96,22 @@ fn serve(
         route: None,
         parameters: Vec::new(),
         identity: None,
+        shadow: None,
+        parole: None,
         limit: None,
     };
     let mut record = Box::new(Record::open(worker.clone(), worker.view(), &parts, context));
-    let step = intake::read(parts, connection).and_then(|mut head| {
-        introduce(connection, &mut record, &mut head);
-        respond(connection, &mut record, head, body)
-    });
+    let step = match intake::read(parts, connection) {
+        Ok(mut head) => {
+            introduce(connection, &mut record, &mut head);
+            stand(connection, &mut record).and_then(|()| respond(connection, &mut record, head, body))
+        }
+        // What is wrong with it is told also to whom a ban would refuse it.
+        Err(rejection) => {
+            let _ = stand(connection, &mut record);
+            Err(rejection)
+        }
+    };
     match step {
         Ok(Step::Forwarded(answer)) => {
             Serving { record: Some(record), stage: Stage::Forwarded { answer }, head_only }
@@ -107,18 +119,21 @@ fn serve(
         Ok(Step::Answered(answer)) => {
             Serving { record: Some(record), stage: Stage::Decided { outcome: Some(Ok(answer)) }, head_only }
         }
-        Err(rejection) => Serving {
-            record: Some(record),
-            stage: Stage::Decided { outcome: Some(Err(rejection)) },
-            head_only,
-        },
+        Err(rejection) => {
+            record.cost = started.elapsed() + connection.take_opening_cost();
+            let stage = Stage::Decided { outcome: Some(Err(rejection)) };
+            Serving { record: Some(record), stage, head_only }
+        }
         Ok(Step::Unknown(head, body)) => {
             let connection = connection.clone();
             let judged = Box::pin(async move {
                 let outcome = judge(&connection, &mut record, head, body).await;
+                if outcome.is_err() {
+                    record.cost = connection.take_opening_cost();
+                }
                 (record, outcome)
             });
-            Serving { record: None, stage: Stage::Judged { judged }, head_only }
+            Serving { record: None, stage: Stage::Judged { judged, spent: started.elapsed() }, head_only }
         }
     }
 }
@@ -138,7 +153,11 @@ pin_project! {
     enum Stage<F> {
         Decided { outcome: Option<Result<Answer, Rejection>> },
         Forwarded { #[pin] answer: F },
-        Judged { judged: Pin<Box<dyn Future<Output = (Box<Record>, Result<Answer, Rejection>)>>> },
+        Judged {
+            judged: Pin<Box<dyn Future<Output = (Box<Record>, Result<Answer, Rejection>)>>>,
+            // CPU time so far.
+            spent: Duration,
+        },
     }
 }
 
@@ -171,7 +190,14 @@ impl<F: Future<Output = Forwarded>> Future for Serving<F> {
                 let outcome = settle(&mut record, forwarded);
                 (record, outcome)
             }
-            StageProjected::Judged { judged } => ready!(judged.as_mut().poll(cx)),
+            StageProjected::Judged { judged, spent } => {
+                let begun = Instant::now();
+                let polled = judged.as_mut().poll(cx);
+                *spent += begun.elapsed();
+                let (mut record, outcome) = ready!(polled);
+                record.cost += *spent;
+                (record, outcome)
+            }
         };
         let view = record.view().clone();
         let (mut head, body) = outcome.unwrap_or_else(|rejection| refuse(&view, &mut record, &rejection));
@@ -209,6 +235,9 @@ fn refuse(
     let context = &record.context;
     let (mut head, body) =
         answer::render(rejection, Some(&context.id), realm, context.started_at, &view.shared.config.errors);
+    if record.breaks_parole() {
+        head.fields.set(CONNECTION, Value::from_static("close"));
+    }
     if may_lead_to_a_ban(view, record, rejection) {
         head.fields.set(X_BAN_TICKET, record.context.id.0.clone());
     }
@@ -218,8 +247,11 @@ fn refuse(
 /// Whether this refusal may be the one that a ban follows from. The keeper decides that later, so each carries a ticket,
 /// and with it the last one that the client sees.
 fn may_lead_to_a_ban(view: &View, record: &Record, rejection: &Rejection) -> bool {
-    let by_rule = view.shared.config.shield.as_ref().is_some_and(|shield| shield.ban.is_some());
-    by_rule && !record.context.peer.trusted && *rejection != Rejection::Banned && rejection.signal().is_some()
+    let context = &record.context;
+    let Some(kind) = rejection.signal().filter(|_| !context.peer.trusted) else {
+        return false;
+    };
+    view.shared.config.counts(kind, context.route.as_deref())
 }
 
 /// What every answer carries, refusals included.

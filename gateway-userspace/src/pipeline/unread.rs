@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use crate::abuse::shadow::Outcome;
+use crate::abuse::standing::Standing;
 use crate::header::X_REQUEST_ID;
 use crate::http::answer;
 use crate::http::rejection::Rejection;
@@ -26,9 +28,16 @@ pub fn refuse(worker: &Worker, peer: &Peer, rejection: &Rejection) -> (response:
     let (mut head, body) = answer::render(rejection, Some(&id), "", now, errors);
     view.shared.headers.apply(&mut head);
     head.fields.set(X_REQUEST_ID, id.0.clone());
-    // A banned client's bytes are not worth a line each.
-    if !is_written && !worker.deny.is_banned(peer.source.ip().to_canonical()) {
-        log(worker, peer, rejection, &id, now, body.len());
+    if !is_written {
+        match worker.deny.standing(peer.source.ip().to_canonical(), peer.socket_address()) {
+            Standing::Free | Standing::Paroled(_) => log(worker, peer, rejection, &id, now, body.len(), None),
+            Standing::Observed(shadow) => {
+                shadow.count(Outcome::Refused);
+                log(worker, peer, rejection, &id, now, body.len(), Some(shadow.ban));
+            }
+            // A banned client's bytes are not worth a line each.
+            Standing::Banned(_) => {}
+        }
     }
     (head, body)
 }
@@ -40,6 +49,7 @@ fn log(
     id: &RequestId,
     now: SystemTime,
     body_bytes: usize,
+    shadow: Option<u32>,
 ) {
     let Some(log) = worker.log() else { return };
     let appearance = rejection.appearance();
@@ -64,6 +74,7 @@ fn log(
         trace: None,
         upstream: None,
         limit: None,
+        shadow,
         reason: Some(appearance.reason),
         detail: None,
     });

@@ -1,10 +1,13 @@
 //! What is known about one request while it is being served.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::{Identity, Peer};
+use crate::abuse::parole::Visit;
+use crate::abuse::shadow::Shadow;
 use crate::header::Value;
 
 /// The id of a request: a UUIDv7, or what a trusted proxy sent in `X-Request-Id`.
@@ -49,6 +52,10 @@ pub struct Context {
     pub parameters: Vec<Parameter>,
     /// Who the client is, once authenticated.
     pub identity: Option<Arc<Identity>>,
+    /// The shadow ban that would have kept it out.
+    pub shadow: Option<Arc<Shadow>>,
+    /// The connection's visit, where its peer was let through on parole.
+    pub parole: Option<Rc<Visit>>,
     /// The state of the limit that is nearest to refusing, which answers tell the client.
     pub limit: Option<LimitState>,
 }

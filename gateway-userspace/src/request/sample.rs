@@ -50,6 +50,8 @@ pub(crate) fn context(client: &str, identity: Option<Identity>) -> Context {
         route: Some(Arc::from("route")),
         parameters: Vec::new(),
         identity: identity.map(Arc::new),
+        shadow: None,
+        parole: None,
         limit: None,
     }
 }

@@ -88,6 +88,8 @@ pub(crate) fn context() -> Context {
         route: None,
         parameters: Vec::new(),
         identity: None,
+        shadow: None,
+        parole: None,
         limit: None,
     }
 }

@@ -129,7 +129,8 @@ fn measure(
 /// A subject that lets a forged token pass would be measured without its work.
 fn refuses_forgeries(case: Case, proxy: &Proxy, secrets: &Secrets) -> Result<()> {
     let Some(request) = case.forged_request(secrets) else { return Ok(()) };
-    let mut load = Load::open(&Settings { address: proxy.address, connections: 1, request, tls: None })?;
+    let settings = Settings { address: proxy.address, connections: 1, request, status: 200, tls: None };
+    let mut load = Load::open(&settings)?;
     match load.run(WARM_UP, 1) {
         Ok(_outcome) => bail!("it forwarded a request with a forged signature"),
         Err(refused) if refused.to_string().contains(" 401 ") => Ok(()),
@@ -141,7 +142,8 @@ fn refuses_forgeries(case: Case, proxy: &Proxy, secrets: &Secrets) -> Result<()>
 fn sample(case: Case, proxy: &Proxy, secrets: &Secrets, time: Duration) -> Result<(f64, f64)> {
     let tls = (case == Case::Tls).then(|| (secrets.client.clone(), "bench.test"));
     let request = case.request(secrets);
-    let mut load = Load::open(&Settings { address: proxy.address, connections: CONNECTIONS, request, tls })?;
+    let settings = Settings { address: proxy.address, connections: CONNECTIONS, request, status: 200, tls };
+    let mut load = Load::open(&settings)?;
     load.run(WARM_UP, REQUESTS_MAX)?;
     let before = processors::time_of(proxy.id())?;
     let outcome = load.run(time, REQUESTS_MAX)?;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::case::Case;
 use super::subject::Subject;
+use crate::figures::{best, median, paired_ratio};
 
 /// What one subject did in one case. `samples[round]` of all subjects were taken one right after the other.
 #[derive(Debug)]
@@ -60,10 +61,9 @@ pub fn rows(all: &[Series]) -> Vec<Row> {
             best,
             ratio: peers.iter().map(|peer| (peer.subject.name(), paired_ratio(own, of(peer)))).collect(),
         };
-        let least = series.cost.iter().copied().fold(f64::INFINITY, f64::min);
         let most = series.rate.iter().copied().fold(0.0, f64::max);
         let memory = std::slice::from_ref(&series.memory_mib);
-        rows.push(row(COST, &series.cost, least, |peer| &peer.cost));
+        rows.push(row(COST, &series.cost, best(&series.cost), |peer| &peer.cost));
         rows.push(row(RATE, &series.rate, most, |peer| &peer.rate));
         rows.push(row(MEMORY, memory, series.memory_mib, |peer| std::slice::from_ref(&peer.memory_mib)));
     }
@@ -142,22 +142,6 @@ fn figure(value: f64) -> String {
     if value >= 1000.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match sorted.len() {
-        0 => f64::NAN,
-        length if length % 2 == 1 => sorted[length / 2],
-        length => f64::midpoint(sorted[length / 2 - 1], sorted[length / 2]),
-    }
-}
-
-/// Neighbours make whole minutes slow; figures of the same round share that, so their ratio does not show it.
-fn paired_ratio(own: &[f64], peer: &[f64]) -> f64 {
-    let ratios: Vec<f64> = own.iter().zip(peer).map(|(own, peer)| own / peer).collect();
-    median(&ratios)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,11 +169,5 @@ mod tests {
         let bars = bars(&both);
         assert_eq!(bars.len(), 2);
         assert!(table(&both, &bars).contains("OVER   plain, CPU per request over nginx: 1.50, at most 1.25"));
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between() {
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
     }
 }

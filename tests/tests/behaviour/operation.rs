@@ -295,6 +295,9 @@ fn a_ban_without_the_kernel_stage_holds_at_layer_7_and_can_be_undone() {
     assert_eq!(gateway.cli_json(&["bans"])["bans"][0]["reason"], "test");
     assert!(gateway.cli(&["unban", "203.0.113.9"]).status.success());
     assert_eq!(curl(&[&from[..], &[&url]].concat()).status, 200);
+    assert_eq!(gateway.cli(&["unban", "203.0.113.9"]).status.code(), Some(1), "there is nothing to lift");
+    let lenient = gateway.cli(&["unban", "203.0.113.9", "--if-banned"]);
+    assert_eq!((lenient.status.code(), &lenient.stdout[..]), (Some(0), &b"nothing to do\n"[..]));
 }
 
 #[test]

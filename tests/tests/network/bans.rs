@@ -71,35 +71,6 @@ fn nineteen_denials_ban_nobody() {
 }
 
 #[test]
-fn a_killed_gateway_leaves_the_ban_in_force_and_the_kernel_ends_it_on_time() {
-    if Kernel::load().is_none() {
-        return;
-    }
-    let mut stage = Stage::new(110, 1, "ban = \"20 denials in 10s\"", ROUTES);
-    let address = stage.address(0).to_string();
-    assert!(stage.gateway.cli(&["ban", &address, "--for", "6s"]).status.success());
-    let banned = Instant::now();
-    stage.gateway.kill();
-    // Something else listens in its place, so that a SYN that passes is answered.
-    let listener =
-        std::net::TcpListener::bind(("0.0.0.0", stage.gateway.port)).expect("the port is free again");
-    while banned.elapsed() < Duration::from_secs(4) {
-        assert!(
-            !stage.connects(0, Duration::from_millis(300)),
-            "after {:?} with the gateway dead",
-            banned.elapsed()
-        );
-    }
-    let over = Instant::now();
-    while !stage.connects(0, Duration::from_millis(300)) {
-        assert!(over.elapsed() < Duration::from_secs(5), "the kernel ends the ban itself");
-    }
-    let lasted = banned.elapsed();
-    assert!((Duration::from_secs(5)..Duration::from_millis(7500)).contains(&lasted), "{lasted:?}");
-    drop(listener);
-}
-
-#[test]
 fn a_restarted_gateway_knows_its_bans_and_can_lift_them() {
     if Kernel::load().is_none() {
         return;

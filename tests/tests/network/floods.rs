@@ -1,20 +1,18 @@
-//! Floods over real interfaces: what is banned never reaches a socket, whatever happens to the gateway; what is forged
-//! bans and evicts nobody; and how soon a verdict bites.
+//! Floods over real interfaces: how soon a verdict bites; what is forged bans and evicts nobody.
 
-use std::ffi::CString;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use gateway_userspace::demo::network::Host;
+use tests::injector::Injector;
 use tests::kernel::Kernel;
 use tests::packet::{Packet, SYN};
 use tests::stop::Stop;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, wait_for};
 
 const ROUTES: &str = "[route.open]\nmatch = \"/open\"\nrespond = { status = 200 }\n\
                       [route.closed]\nmatch = \"/closed\"\nrespond = { status = 200 }\naccess = [\"deny all\"]\n";
@@ -60,57 +58,6 @@ fn flood(host: &Host, target: SocketAddr, stop: &AtomicBool, sent: &AtomicU64) {
         }
     })
     .expect("the host is there");
-}
-
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let asked = Instant::now();
-    while !done() {
-        assert!(asked.elapsed() < Duration::from_secs(10), "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-#[test]
-fn no_packet_of_a_banned_source_reaches_a_socket_while_the_gateway_is_killed_again_and_again() {
-    if Kernel::load().is_none() {
-        return;
-    }
-    let mut stage = Stage::new(150, 1, "", ROUTES);
-    let address = stage.address(0).to_string();
-    assert!(stage.gateway.cli(&["ban", &address, "--for", "10m"]).status.success());
-    let Stage { gateway, hosts, .. } = &mut stage;
-    let host = &hosts[0];
-    let sink = Sink::facing(host);
-    let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (arrived, during, afterwards) = thread::scope(|scope| {
-        let stopping = Stop(&stop);
-        let sender = scope.spawn(|| flood(host, sink.target, &stop, &sent));
-        let banned = scope.spawn(|| sink.count(&stop).0);
-        for round in 0..5 {
-            let before = sent.load(Relaxed);
-            gateway.kill();
-            wait_for("the flood goes on", || sent.load(Relaxed) > before + 300);
-            gateway.restart();
-            wait_for("the flood goes on", || sent.load(Relaxed) > before + 600);
-            println!("round {round}: {} datagrams sent", sent.load(Relaxed));
-        }
-        drop(stopping);
-        sender.join().expect("the flood");
-        let (arrived, during) = (banned.join().expect("the sink"), sent.load(Relaxed));
-        // The same socket gets them once the ban is lifted: it was the ban that kept them off.
-        assert!(gateway.cli(&["unban", &address]).status.success());
-        stop.store(false, Relaxed);
-        let stopping = Stop(&stop);
-        let sender = scope.spawn(|| flood(host, sink.target, &stop, &sent));
-        let free = scope.spawn(|| sink.count(&stop).0);
-        thread::sleep(Duration::from_millis(300));
-        drop(stopping);
-        sender.join().expect("the flood");
-        (arrived, during, free.join().expect("the sink"))
-    });
-    println!("{arrived} of {during} datagrams of the banned source arrived");
-    assert_eq!(arrived, 0);
-    assert!(afterwards > 100, "{afterwards} arrived after the unban");
 }
 
 #[test]
@@ -230,31 +177,11 @@ fn metric(metrics: &str, name: &str) -> f64 {
 
 /// Sends SYNs, each from another address, out of an interface of this thread's namespace.
 fn send_forged(interface: &str, count: u32) {
-    let name = CString::new(interface).expect("a name");
-    // SAFETY: plain system calls; the descriptor is owned from the moment it exists, and the address is plain data.
-    let (socket, address) = unsafe {
-        let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0);
-        assert!(socket >= 0, "a packet socket");
-        let mut address: libc::sockaddr_ll = std::mem::zeroed();
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
-        (OwnedFd::from_raw_fd(socket), address)
-    };
+    let injector = Injector::on(interface).expect("a packet socket");
     for number in 0..count {
         let source = Ipv4Addr::from(0x2d00_0000 + number.wrapping_mul(2_654_435_761) % (1 << 24));
         let frame = Packet::from(&source.to_string()).tcp(443, SYN).build();
-        // SAFETY: the frame and the address outlive the call and are as long as it is told.
-        let sent = unsafe {
-            libc::sendto(
-                socket.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                0,
-                (&raw const address).cast(),
-                size_of_val(&address) as u32,
-            )
-        };
-        assert_eq!(sent, frame.len() as isize, "{}", std::io::Error::last_os_error());
+        injector.send(&frame).expect("sent");
     }
 }
 

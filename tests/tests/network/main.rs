@@ -3,5 +3,15 @@
 mod addresses;
 mod bans;
 mod budgets;
+mod crashes;
+mod crowd;
+mod fail2ban;
 mod floods;
+mod ipv6;
+mod lists;
+mod matrix;
+mod parole;
+mod receipts;
+mod shadow;
+mod spoof;
 mod stage;

@@ -1,12 +1,12 @@
 //! A gateway with its kernel stage on the interfaces of client hosts.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use gateway_userspace::demo::network::Host;
+use gateway_userspace::demo::network::{Error, Host};
 use tests::curl::{Answer, curl_by};
 use tests::gateway::Gateway;
 
@@ -30,12 +30,28 @@ impl Stage {
     /// # Panics
     /// If another test has one of them.
     pub fn new(net: u8, count: u8, shield: &str, rest: &str) -> Stage {
+        Stage::with(Host::new, "0.0.0.0", net, count, shield, rest)
+    }
+
+    /// The same with IPv6 besides, as [`Host::dual`] has it.
+    pub fn dual(net: u8, count: u8, shield: &str, rest: &str) -> Stage {
+        Stage::with(Host::dual, "[::]", net, count, shield, rest)
+    }
+
+    fn with(
+        host: impl Fn(&str, u8) -> Result<Host, Error>,
+        listen: &str,
+        net: u8,
+        count: u8,
+        shield: &str,
+        rest: &str,
+    ) -> Stage {
         for net in net..net + count {
             let free = TAKEN.lock().unwrap_or_else(PoisonError::into_inner).insert(net);
             assert!(free, "another test has the network 198.18.{net}");
         }
         let hosts: Vec<Host> = (net..net + count)
-            .map(|net| Host::new(&format!("pt{net}"), net).expect("a client host can be made"))
+            .map(|net| host(&format!("pt{net}"), net).expect("a client host can be made"))
             .collect();
         let interfaces: Vec<String> = hosts.iter().map(|host| format!("{:?}", host.interface)).collect();
         let pins = format!("/sys/fs/bpf/portcullis-test-{net}");
@@ -43,7 +59,7 @@ impl Stage {
         let shield =
             format!("[shield]\ninterfaces = [{}]\npins = {pins:?}\n{shield}\n", interfaces.join(", "));
         let gateway = Gateway::start_with(|_, port| {
-            format!("[listen.main]\naddress = \"0.0.0.0:{port}\"\n{shield}{rest}")
+            format!("[listen.main]\naddress = \"{listen}:{port}\"\n{shield}{rest}")
         });
         Stage { gateway, hosts, pins }
     }
@@ -60,6 +76,15 @@ impl Stage {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &host.name, "curl", "--connect-timeout", "1"]);
         curl_by(&mut command, &[arguments, &[&*url]].concat())
+    }
+
+    /// As [`Stage::get`], over IPv6 and from one of the host's addresses.
+    pub fn get6(&self, host: usize, source: Ipv6Addr, path: &str) -> Answer {
+        let host = &self.hosts[host];
+        let url = format!("http://[{}]:{}{path}", host.gateway6(), self.gateway.port);
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &host.name, "curl", "--connect-timeout", "1"]);
+        curl_by(&mut command, &["--globoff", "--interface", &source.to_string(), &url])
     }
 
     /// Whether a SYN from a host is answered within `timeout`.
@@ -81,5 +106,17 @@ impl Drop for Stage {
         self.gateway.kill();
         self.hosts.clear();
         let _ = std::fs::remove_dir_all(&self.pins);
+    }
+}
+
+/// Waits for a thing to come true, ten seconds at most.
+///
+/// # Panics
+/// If it does not.
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let asked = Instant::now();
+    while !done() {
+        assert!(asked.elapsed() < Duration::from_secs(10), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

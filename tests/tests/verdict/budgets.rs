@@ -107,11 +107,11 @@ fn sources_over_budget_do_not_cost_the_others_theirs() {
     for number in 0..100 {
         kernel.test_run(&ack(&format!("198.51.{number}.1")), 30).unwrap();
     }
-    // With 100 sources over budget, one innocent in two million shares both cells with them. The key is
-    // drawn anew for each test: one unlucky source in 2000 has a chance of 1 in 1000, two of 1 in a million.
+    // With 100 sources over budget, one innocent in 80 000 shares all four cells with them. The key is drawn
+    // anew for each test: one unlucky source in 2000 has a chance of 1 in 40, three of 1 in 400 000.
     let innocent = |number: u32| ack(&format!("10.0.{}.{}", number / 250, number % 250));
     let unlucky = (0..2_000).filter(|number| dropped(&kernel, &innocent(*number), 1) > 0).count();
-    assert!(unlucky <= 1, "{unlucky}");
+    assert!(unlucky <= 2, "{unlucky}");
 }
 
 #[test]

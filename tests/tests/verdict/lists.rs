@@ -1,9 +1,16 @@
 //! Deny and allow entries of every length.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    process::Command,
+};
 
-use gateway_common::verdict::Reason::{self, Allowed, Clean, DeniedPrefix, DeniedSource};
-use gateway_userspace::dataplane::DenyEntry;
+use gateway_common::{
+    ABI_VERSION,
+    verdict::Reason::{self, Allowed, Clean, DeniedPrefix, DeniedSource},
+};
+use gateway_userspace::dataplane::{DenyEntry, Drift};
 use ipnet::IpNet;
 use tests::{
     kernel::{Kernel, net},
@@ -321,4 +328,130 @@ fn a_batch_that_does_not_fit_goes_in_as_far_as_there_is_room() {
     assert_eq!(kernel.entries().len(), 64);
     kernel.reopen();
     assert_eq!(kernel.entries().len(), 64, "the maps hold what the mirror held");
+}
+
+/// Numbers that look random and are the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+#[test]
+fn whatever_is_allowed_and_denied_in_any_order_the_allowlist_wins_where_they_overlap() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let address = |numbers: &mut Numbers| {
+        if numbers.below(2) == 0 {
+            IpAddr::from(Ipv4Addr::from(0x0a00_0000 | numbers.below(16) as u32))
+        } else {
+            let network = 0x2001_0db8_0000_0000 | numbers.below(8);
+            IpAddr::from(Ipv6Addr::from(u128::from(network) << 64 | u128::from(numbers.below(4))))
+        }
+    };
+    // Around the addresses: prefixes that hold one, some, all, and the whole family.
+    let prefix = |numbers: &mut Numbers| {
+        let address = address(numbers);
+        let bits = match address {
+            IpAddr::V4(_) => [0, 8, 28, 29, 30, 31, 32, 32][numbers.below(8) as usize],
+            IpAddr::V6(_) => [0, 32, 61, 62, 64, 64, 127, 128][numbers.below(8) as usize],
+        };
+        IpNet::new(address, bits).expect("bits of the family").trunc()
+    };
+    let (mut denied, mut allowed) = (BTreeSet::new(), BTreeSet::new());
+    for step in 0..3000 {
+        let at = prefix(&mut numbers);
+        match numbers.below(8) {
+            0..3 => {
+                kernel.deny(at, DenyEntry::forever(1)).unwrap();
+                denied.insert(at);
+            }
+            3 => {
+                kernel.deny_many(&[(at, DenyEntry::forever(2))]).unwrap();
+                denied.insert(at);
+            }
+            4 => assert_eq!(kernel.lift(at).unwrap(), denied.remove(&at)),
+            5 => {
+                kernel.allow(at).unwrap();
+                allowed.insert(at);
+            }
+            _ => assert_eq!(kernel.disallow(at).unwrap(), allowed.remove(&at)),
+        }
+        if step % 500 == 0 {
+            kernel.reopen();
+        }
+        for _ in 0..3 {
+            let source = address(&mut numbers);
+            let holds = |set: &BTreeSet<IpNet>| set.iter().any(|prefix| prefix.contains(&source));
+            let (_, counters) = kernel.send(&Packet::from(&source.to_string()).tcp(443, ACK).build());
+            let found = (counters.dropped().packets == 1, counters.of(Allowed).packets == 1);
+            let expected = (holds(&denied) && !holds(&allowed), holds(&denied) && holds(&allowed));
+            assert_eq!(found, expected, "{source} at step {step}: {denied:?}, but {allowed:?}");
+        }
+        if step % 50 == 0 {
+            let drifted = kernel.reconcile(1000).unwrap().drifted;
+            assert_eq!(drifted, [], "what is told of the allowlist is right at step {step}");
+        }
+    }
+}
+
+#[test]
+fn an_entry_that_asks_no_allowlist_although_it_must_is_drift() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(1)).unwrap();
+    let pin = kernel.options().pin_root.join(format!("v{ABI_VERSION}/DENY4"));
+    let bpftool = |arguments: &[&str]| {
+        Command::new("bpftool")
+            .args(["-j", "map", arguments[0], "pinned"])
+            .arg(&pin)
+            .args(&arguments[1..])
+            .output()
+    };
+    let key = ["key", "192", "0", "2", "1"];
+    let Some(output) = bpftool(&[&["lookup"], &key[..]].concat()).ok().filter(|out| out.status.success())
+    else {
+        tests::privilege::skip(
+            "an_entry_that_asks_no_allowlist_although_it_must_is_drift",
+            "there is no bpftool",
+        );
+        return;
+    };
+    // The entry as it was while nothing was allowed, written back after something is.
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (_, value) = text.split_once("\"value\":[").unwrap();
+    let bytes: Vec<&str> =
+        value.split_once(']').unwrap().0.split(',').map(|byte| byte.trim().trim_matches('"')).collect();
+    kernel.allow(net("192.0.2.0/24")).unwrap();
+    let frame = Packet::from("192.0.2.1").tcp(443, ACK).build();
+    kernel.expect("allowed", &frame, Allowed);
+    let update = [&["update"], &key[..], &["value"], &bytes[..]].concat();
+    assert!(bpftool(&update).unwrap().status.success(), "{update:?}");
+    kernel.expect("the entry says that nothing overlaps it", &frame, DeniedSource);
+    assert_eq!(kernel.reconcile(10).unwrap().drifted, [Drift::Different(net("192.0.2.1"))]);
+    kernel.expect("repaired", &frame, Allowed);
+}
+
+#[test]
+fn either_family_has_room_of_its_own() {
+    let Some(mut kernel) = Kernel::load_with(|options| {
+        (options.deny_capacity, options.deny6_capacity) = (64, 16);
+    }) else {
+        return;
+    };
+    for number in 0..16 {
+        kernel.deny(net(&format!("2001:db8:0:{number}::/64")), DenyEntry::forever(1)).unwrap();
+    }
+    let error = kernel.deny(net("2001:db8:1::/64"), DenyEntry::forever(1)).unwrap_err();
+    assert!(error.to_string().contains("room for 16"), "{error}");
+    (0..64).for_each(|number| kernel.deny(net(&format!("192.0.2.{number}")), DenyEntry::forever(1)).unwrap());
+    let error = kernel.reopen_with(|options| options.deny6_capacity = 8).unwrap_err();
+    assert!(error.to_string().starts_with("shield.capacity-ipv6 is 8"), "{error}");
+    kernel.reopen_with(|options| options.deny6_capacity = 32).unwrap();
+    assert_eq!(kernel.entries().len(), 80);
+    kernel.deny(net("2001:db8:1::/64"), DenyEntry::forever(1)).unwrap();
 }

@@ -121,3 +121,20 @@ fn a_syn_behind_the_longest_options_is_a_syn() {
         kernel.expect("second", &frame, Reason::OverSyns);
     }
 }
+
+#[test]
+fn a_syn_behind_extension_headers_is_a_syn() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    kernel.set_budgets(&Budgets { syns_per_second: 1, syn_burst: 1, ..Budgets::default() }).unwrap();
+    let syn = |source: &str| Packet::from(source).tcp(443, SYN);
+    for packet in [
+        syn("2001:db8:0:1::1").extension(0, 1),
+        syn("2001:db8:0:2::1").extension(60, 3).extension(43, 2),
+        syn("2001:db8:0:3::1").fragment(0),
+    ] {
+        kernel.expect("first", &packet.build(), Clean);
+        kernel.expect("second", &packet.build(), Reason::OverSyns);
+    }
+    let later = syn("2001:db8:0:4::1").fragment(9).build();
+    (0..3).for_each(|_| kernel.expect("a later fragment", &later, Clean));
+}

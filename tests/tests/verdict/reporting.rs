@@ -1,12 +1,12 @@
 //! Counters per ban, events, and the check that entries are enforced.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
-use gateway_common::verdict::Reason;
+use gateway_common::{counters::BAN_SLOTS, verdict::Reason};
 use gateway_userspace::dataplane::{DenyEntry, clock};
 use tests::{
     kernel::{Kernel, XDP_DROP, net},
-    packet::{ACK, Packet},
+    packet::{ACK, Packet, SYN},
 };
 
 fn frame(source: &str) -> Vec<u8> {
@@ -37,6 +37,80 @@ fn a_ban_counts_what_all_its_entries_drop_and_remembers_it_after_the_end() {
     kernel.deny(net("192.0.2.1"), DenyEntry::forever(7)).unwrap();
     kernel.test_run(&frame("192.0.2.1"), 1).unwrap();
     assert_eq!(kernel.ban_counters(7).unwrap().unwrap().packets, 6, "a ban that returns counts on");
+}
+
+#[test]
+fn a_ban_tells_how_many_of_its_packets_would_have_opened_a_connection() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    kernel.deny(net("192.0.2.0/24"), DenyEntry::forever(7)).unwrap();
+    kernel.deny(net("2001:db8::/64"), DenyEntry::forever(7)).unwrap();
+    for (packet, count) in [
+        (Packet::from("192.0.2.1").tcp(443, SYN), 4),
+        (Packet::from("2001:db8::1").tcp(443, SYN), 2),
+        (Packet::from("2001:db8::1").extension(0, 1).tcp(443, SYN), 1),
+        (Packet::from("192.0.2.1").tcp(443, SYN | ACK), 8),
+        (Packet::from("192.0.2.1").tcp(443, SYN).fragment(5), 16),
+        (Packet::from("192.0.2.1").udp(443), 32),
+    ] {
+        kernel.test_run(&packet.build(), count).unwrap();
+    }
+    let counters = kernel.ban_counters(7).unwrap().unwrap();
+    assert_eq!((counters.packets, counters.syns), (63, 7));
+}
+
+/// More bans than there are slots, one address each.
+fn banned(number: u32) -> String {
+    format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255)
+}
+
+#[test]
+fn when_slots_run_out_the_coldest_bans_hand_theirs_over_and_keep_their_sums() {
+    let Some(mut kernel) = Kernel::load_with(|options| options.deny_capacity = 32_768) else { return };
+    let cold: Vec<_> = (1..BAN_SLOTS - 1).map(|ban| (net(&banned(ban)), DenyEntry::forever(ban))).collect();
+    // The first one has dropped something long ago, another one lately. The kernel's clock is coarse.
+    let pause = || std::thread::sleep(Duration::from_millis(30));
+    kernel.deny_many(&cold[..1]).unwrap();
+    kernel.test_run(&frame(&banned(1)), 5).unwrap();
+    pause();
+    kernel.deny_many(&cold[1..]).unwrap();
+    pause();
+    kernel.test_run(&frame(&banned(900)), 3).unwrap();
+    // A slot rests for a second before it is given again.
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(99_999)).unwrap();
+    std::thread::sleep(Duration::from_millis(1100));
+    for more in 0..500 {
+        kernel.deny(net(&banned(100_000 + more)), DenyEntry::forever(100_000 + more)).unwrap();
+    }
+    kernel.test_run(&frame(&banned(100_499)), 2).unwrap();
+    let packets = |kernel: &Kernel, ban| kernel.ban_counters(ban).unwrap().unwrap().packets;
+    assert_eq!(packets(&kernel, 100_499), 2, "a new ban counts from zero");
+    assert_eq!(packets(&kernel, 1), 5, "a ban without a slot keeps its sum");
+    kernel.test_run(&frame(&banned(1)), 1).unwrap();
+    assert_eq!(packets(&kernel, 1), 5, "and is enforced, but counts no more");
+    kernel.test_run(&frame(&banned(900)), 1).unwrap();
+    assert_eq!(packets(&kernel, 900), 4, "one that has dropped lately has kept its slot");
+    assert_eq!(kernel.reconcile(40_000).unwrap().drifted, []);
+    // Renewed, it gets a slot again, and nothing of what it had is lost.
+    kernel.deny(net(&banned(1)), DenyEntry::forever(1)).unwrap();
+    kernel.test_run(&frame(&banned(1)), 1).unwrap();
+    assert_eq!(packets(&kernel, 1), 6);
+}
+
+#[test]
+fn a_slot_is_not_given_to_another_ban_while_packets_may_be_in_flight() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(7)).unwrap();
+    kernel.test_run(&frame("192.0.2.1"), 3).unwrap();
+    kernel.lift(net("192.0.2.1")).unwrap();
+    kernel.deny(net("192.0.2.2"), DenyEntry::forever(8)).unwrap();
+    kernel.test_run(&frame("192.0.2.2"), 1).unwrap();
+    let packets = |kernel: &Kernel, ban| kernel.ban_counters(ban).unwrap().unwrap().packets;
+    assert_eq!((packets(&kernel, 7), packets(&kernel, 8)), (3, 1));
+    std::thread::sleep(Duration::from_millis(1100));
+    kernel.sweep(0).unwrap();
+    assert_eq!(packets(&kernel, 7), 3, "what was in the slot is kept when it is freed");
+    kernel.deny(net("192.0.2.3"), DenyEntry::forever(9)).unwrap();
+    assert_eq!((packets(&kernel, 7), packets(&kernel, 9)), (3, 0));
 }
 
 #[test]

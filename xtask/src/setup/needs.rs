@@ -4,7 +4,7 @@ use std::{fmt, fs, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Verb, decoder, kernels, linker, node, qemu, toolchain};
+use super::{Verb, crowdsec, kernels, linker, node, python, qemu, toolchain};
 use crate::{paths, privilege::Privilege, process};
 
 /// One thing a machine has or lacks.
@@ -83,10 +83,16 @@ const TABLE: &[Row] = {
         ("npm", &[Test], || program("npm", "--version", "npm"), "about 1 min"),
         ("npm packages", &[Test], node::look_for_packages, "about 20 s"),
         ("bpftool", &[Test, Boot], || program("bpftool", "version", "bpftool"), "seconds"),
-        ("python3", &[Test], decoder::look_for_python, "seconds"),
-        ("OpenTelemetry's messages", &[Test], decoder::look, "seconds"),
+        ("python3", &[Test], python::look, "seconds"),
+        ("Python packages", &[Test], python::look_for_packages, "seconds"),
+        ("tcpdump", &[Test], || program("tcpdump", "--version", "tcpdump"), "seconds"),
+        ("nft", &[Test, Bench], || program("nft", "--version", "nftables"), "seconds"),
         ("haproxy", &[Test, Bench], || program("haproxy", "-v", "haproxy"), "seconds"),
+        ("ipset", &[Test], || program("ipset", "--version", "ipset"), "seconds"),
+        ("fail2ban", &[Test, Bench], || program("fail2ban-client", "--version", "fail2ban"), "seconds"),
         ("xdp-filter", &[Test, Boot, Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
+        ("inotify for fail2ban", &[Bench], inotify_for_python, "seconds"),
+        ("CrowdSec", &[Bench], crowdsec::look, "about 10 s, 35 MB"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
         ("clippy", &[Lint], || component("clippy", || add_component("clippy")), "seconds"),
         ("clippy for eBPF", &[Lint], toolchain::look_for_clippy, "seconds"),
@@ -126,6 +132,20 @@ fn program(name: &'static str, version: &str, package: &'static str) -> State {
             reason: "not installed".into(),
             remedy: packages_or_by_hand(vec![package], || {
                 format!("install `{name}` with your package manager")
+            }),
+        },
+    }
+}
+
+/// What Debian's Python, which runs fail2ban, needs to be told of changed files instead of polling them.
+fn inotify_for_python() -> State {
+    const MODULE: &str = "/usr/lib/python3/dist-packages/pyinotify.py";
+    match fs::exists(MODULE) {
+        Ok(true) => State::Present(MODULE.into()),
+        _ => State::Missing {
+            reason: "not installed".into(),
+            remedy: packages_or_by_hand(vec!["python3-pyinotify"], || {
+                "install Python's `pyinotify` for fail2ban".into()
             }),
         },
     }

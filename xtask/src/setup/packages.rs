@@ -27,7 +27,7 @@ done
 [ $fresh = yes ] || apt-get update -q
 install "$@" || { apt-get update -q; install "$@"; }
 if [ -d /run/systemd/system ]; then
-    for service in nginx haproxy; do
+    for service in nginx haproxy fail2ban; do
         case " $* " in *" $service "*) systemctl disable --quiet "$service" || true ;; esac
     done
 fi

@@ -63,6 +63,11 @@ const BORDERS: &[Border] = &[
         instead: "`dial` is a leaf that keys and logs share; pass the value in from the caller",
     },
     Border {
+        part: "feeds",
+        may: May::Only(&["dial"]),
+        instead: "`feeds` reads and writes lists and knows nothing of bans; let `gateway` or `cli` bring them together",
+    },
+    Border {
         part: "http1",
         may: May::Only(&[]),
         instead: "`http1` knows bytes only, for both sides of the gateway; what waits or decides belongs to those",
@@ -235,6 +240,10 @@ mod tests {
         ("dial", "use rustls::ClientConfig;", true),
         ("dial", "use crate::dial::Url;", true),
         ("dial", "use crate::keyring::transfer;", false),
+        ("feeds/parse/text", "use crate::feeds::Format;", true),
+        ("feeds/fetch", "use crate::dial::Url;", true),
+        ("feeds/parse", "use crate::abuse::ban::Ban;", false),
+        ("feeds/write", "use crate::dataplane::denylist::Denylist;", false),
         ("admin/api", "use crate::diagnostic::report::Report;", true),
         ("admin/api", "use crate::abuse::receipt::Evidence;", true),
         ("admin/api", "use crate::dataplane::denylist::Denylist;", false),

@@ -13,12 +13,18 @@ fn ban(ledger: &mut Ledger, prefix: &str, now: Now, offence: u32, term: Duration
         target: Target::Prefix(net(prefix)),
         state: State::Active,
         reason: "test".into(),
+        rule: None,
+        others: None,
+        derived_from: Box::default(),
         by: if offence == 0 { By::Operator(0) } else { By::Rule },
         enforced: Enforced::Kernel,
+        observed: false,
         since: now.wall,
         until: Some(now.wall + term),
         lease_end: Some(now.instant + term),
         offence,
+        parole: None,
+        renewed: None,
         latency_us: None,
         drops: Drops::default(),
     });
@@ -73,7 +79,7 @@ fn a_ban_is_due_at_its_lease_and_not_before() {
     let mut ledger = Ledger::new(10);
     let long = ban(&mut ledger, "203.0.113.1/32", now, 1, 2 * TEN_MINUTES);
     let short = ban(&mut ledger, "203.0.113.2/32", now, 1, TEN_MINUTES);
-    let (end, dropped) = (now.instant + TEN_MINUTES, Drops { packets: 7, bytes: 420 });
+    let (end, dropped) = (now.instant + TEN_MINUTES, Drops { packets: 7, bytes: 420, syns: 7 });
     assert_eq!(ledger.next_end(), Some(end));
     assert!(ledger.due(end - Duration::from_nanos(1)).is_empty());
     assert_eq!(ledger.due(end), [short]);

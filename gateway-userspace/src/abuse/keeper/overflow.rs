@@ -10,11 +10,6 @@ const MOVED_MAX: usize = 256;
 const OVER_MAX: usize = 1024;
 
 impl Owner {
-    /// Where a ban holds that is not in the kernel.
-    pub(super) fn outside_kernel(&self) -> Enforced {
-        if self.settings.enforce { Enforced::Gateway } else { Enforced::Observed }
-    }
-
     /// Remembers a ban that holds at layer 7 although there is a kernel for it.
     pub(super) fn note_outside(&mut self, id: u32) {
         let belongs = |ban: &Ban| {
@@ -38,7 +33,9 @@ impl Owner {
             let Some(ban) = self.ledger.active_mut(id) else { continue };
             let (Some(prefix), Enforced::Gateway) = (ban.target.prefix(), ban.enforced) else { continue };
             let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
-            let lease = Lease { prefix, left, ban_id: id, observe: !self.settings.enforce };
+            let observe = ban.observed || !self.settings.enforce;
+            let parole = ban.parole.filter(|_| !observe);
+            let lease = Lease { prefix, left, ban_id: id, observe, parole };
             if self.enforcer.install(&lease).is_err() {
                 self.outside.push_front(id);
                 return;

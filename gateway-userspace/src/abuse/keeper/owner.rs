@@ -8,14 +8,20 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use super::Settings;
+use super::shadow::Watches;
 use crate::abuse::ban::{Ban, By, Enforced, Ledger, Now, State};
 use crate::abuse::counters::Counters;
+use crate::abuse::crowd::{Crowds, Others};
 use crate::abuse::enforcer::{Drops, Enforcer, Lease};
 use crate::abuse::exempt::{Because, Exempt};
-use crate::abuse::receipt::{self, Receipts};
-use crate::abuse::score::{Offence, Rule, Scores};
+use crate::abuse::parole::Parole;
+use crate::abuse::receipt::{self, Receipts, RuleAtBan};
+use crate::abuse::reporter::Seen;
+use crate::abuse::saved::Saved;
+use crate::abuse::score::{Offence, Scores};
 use crate::abuse::signal::Signal;
 use crate::abuse::state::{self, Journal, Record};
+use crate::abuse::suppress::Suppressions;
 use crate::abuse::target::Target;
 use crate::abuse::{deny, source, term};
 
@@ -29,9 +35,12 @@ pub struct Owner {
     pub(super) settings: Settings,
     pub(super) clock: Box<dyn Fn() -> Now + Send>,
     pub(super) surroundings: fn() -> Vec<(IpNet, Because)>,
-    pub(super) scores: Option<Scores>,
+    pub(super) scores: Scores,
+    pub(super) crowds: Crowds,
     pub(super) ledger: Ledger,
     pub(super) receipts: Receipts,
+    pub(super) suppressions: Suppressions,
+    pub(super) saved: Saved,
     pub(super) exempt: Exempt,
     pub(super) journal: Option<Journal>,
     pub(super) enforcer: Box<dyn Enforcer>,
@@ -40,6 +49,7 @@ pub struct Owner {
     /// Bans that the kernel had no room for.
     pub(super) outside: VecDeque<u32>,
     pub(super) deny: Arc<deny::Shared>,
+    pub(super) watches: Watches,
     pub(super) counters: Arc<Counters>,
     pub(super) surroundings_seen: Instant,
     pub(super) complained: Option<Instant>,
@@ -47,6 +57,12 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Takes note of a client that was served.
+    pub fn seen(&mut self, seen: &Seen) {
+        let now = self.now();
+        self.crowds.seen(now.instant, seen.source, &seen.who);
+    }
+
     /// Counts a refusal against its source, and bans the source if that meets the rule.
     pub fn signal(&mut self, mut signal: Signal) {
         self.counters.signals.fetch_add(1, Relaxed);
@@ -58,36 +74,23 @@ impl Owner {
         if self.next_end().is_some_and(|end| end <= now.instant) {
             self.expire();
         }
-        // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
-        if self.ledger.covering(host).next().is_some() {
+        if self.breaks_parole(now, host, &signal) {
             return;
         }
-        let Some(scores) = &mut self.scores else { return };
+        // What was on its way when the ban came, or is refused at layer 7 because of it, is not a new offence.
+        if self.is_covered(host, false) || self.is_of_a_banned_client(&signal, host) {
+            return;
+        }
         if let Some(evidence) = &mut signal.evidence {
             receipt::clamp(evidence);
         }
-        let Some(offence) = scores.step(now.instant, signal) else { return };
-        let rule = scores.rule();
-        // The /64 of an address on our own network holds our own address too; then the one address must do.
-        let candidates = [offence.source, host];
-        match candidates.into_iter().find(|prefix| self.exempt.covers(*prefix).is_none()) {
-            Some(prefix) => self.punish(now, rule, Target::Prefix(prefix), offence),
-            None => self.spare(now, host),
-        }
-    }
-
-    /// The rule was met by somebody who is never banned.
-    fn spare(&mut self, now: Now, source: IpNet) {
-        self.counters.exempted.fetch_add(1, Relaxed);
-        let Some((_, because)) = self.exempt.covers(source) else { return };
-        if due(&mut self.spared, now.instant) {
-            let source = source::display(source);
-            tracing::warn!(%source, %because, "met the ban rule and was not banned: it is never banned");
+        for offence in self.scores.step(now.instant, signal) {
+            self.judge(now, host, offence);
         }
     }
 
     /// Kernel first: that is what the abuser's next packet meets. Then layer 7, the ledger and the state file.
-    fn punish(&mut self, now: Now, rule: Rule, target: Target, offence: Offence) {
+    pub(super) fn punish(&mut self, now: Now, target: Target, others: Others, offence: Offence) {
         if self.ledger.is_full() {
             self.complain(
                 now,
@@ -96,38 +99,47 @@ impl Owner {
             return;
         }
         let nth = self.ledger.next_offence(&target, now.wall);
-        let duration = self.settings.terms.of(nth);
+        let duration = offence.rule.terms.of(nth);
         let id = self.ledger.take_id();
-        let enforced = match self.install(&target, Some(duration), id) {
+        let parole = self.parole_of(&target, duration);
+        let enforced = match self.install(&target, Some(duration), id, offence.rule.observe, parole) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(
                     now,
                     &format!("the kernel refused a ban, so it holds at layer 7 only: {error}"),
                 );
-                self.outside_kernel()
+                self.without_kernel(offence.rule.observe)
             }
         };
         let latency = self.now().instant.saturating_duration_since(offence.last);
         let latency_us = (enforced == Enforced::Kernel).then(|| self.counters.latency.observe(latency));
         self.counters.bans_by_rule.fetch_add(1, Relaxed);
+        self.supersede(now, &target);
 
+        let rule = RuleAtBan::of(&offence);
         let ban = Ban {
             id,
             target,
             state: State::Active,
-            reason: reason(rule, &offence).into(),
+            reason: rule.reason().into(),
+            rule: Some(rule.into()),
+            others: Some(others.into()),
+            derived_from: Box::default(),
             by: By::Rule,
             enforced,
+            observed: offence.rule.observe,
             since: now.wall,
             until: now.wall.checked_add(duration),
             lease_end: now.instant.checked_add(duration),
             offence: nth,
+            parole,
+            renewed: None,
             latency_us,
             drops: Drops::default(),
         };
         let (target, lasts) = (&ban.target, term::display(duration));
-        tracing::info!(target: "audit", by = "rule", ban = id, %target, %lasts, reason = %ban.reason, "banned");
+        tracing::info!(target: "audit", by = "rule", rule = %offence.rule.name, ban = id, %target, %lasts, reason = %ban.reason, "banned");
         self.receipts.file(id, offence.evidence);
         self.enact(ban);
     }
@@ -138,11 +150,19 @@ impl Owner {
         target: &Target,
         left: Option<Duration>,
         ban_id: u32,
+        observed: bool,
+        parole: Option<Parole>,
     ) -> Result<Enforced, String> {
-        let observe = !self.settings.enforce;
+        let observe = observed || !self.settings.enforce;
         let in_kernel = target.prefix().is_some() && self.enforcer.in_kernel();
         if let Some(prefix) = target.prefix()
-            && let Err(error) = self.enforcer.install(&Lease { prefix, left, ban_id, observe })
+            && let Err(error) = self.enforcer.install(&Lease {
+                prefix,
+                left,
+                ban_id,
+                observe,
+                parole: parole.filter(|_| !observe),
+            })
         {
             self.counters.enforcer_failures.fetch_add(1, Relaxed);
             return Err(error);
@@ -154,11 +174,14 @@ impl Owner {
         })
     }
 
+    /// Where a ban holds that the kernel refused. One that only counts drops nothing for that.
+    pub(super) fn without_kernel(&self, observe: bool) -> Enforced {
+        if observe || !self.settings.enforce { Enforced::Observed } else { Enforced::Gateway }
+    }
+
     /// Everything that a new ban means outside the kernel.
     pub(super) fn enact(&mut self, ban: Ban) {
-        if ban.enforced != Enforced::Observed {
-            self.deny.ban(&ban.target, ban.lease_end);
-        }
+        self.tell_layer_7(&ban, false);
         let (record, id) = (self.record_of(&ban), ban.id);
         self.ledger.enact(ban);
         self.note_outside(id);
@@ -168,18 +191,25 @@ impl Owner {
 
     /// Ends a ban: in the state file first, so that a crash in between does not bring it back.
     pub(super) fn end(&mut self, id: u32, state: State) -> Result<(), String> {
-        let Some(target) = self.ledger.get(id).map(|ban| ban.target.clone()) else { return Ok(()) };
+        let Some((target, observed)) = self.ledger.get(id).map(|ban| (ban.target.clone(), ban.observed))
+        else {
+            return Ok(());
+        };
+        self.unwatch(id);
         let now = self.now();
         let drops = self.enforcer.drops(id);
-        let Drops { packets, bytes } = drops;
-        self.write(&Record::End { id, state, at_ms: state::to_ms(now.wall), packets, bytes });
+        if let Some(ban) = self.ledger.get(id) {
+            self.saved.add(ban, drops);
+        }
+        let Drops { packets, bytes, syns } = drops;
+        self.write(&Record::End { id, state, at_ms: state::to_ms(now.wall), packets, bytes, syns });
         let lifted = target.prefix().map_or(Ok(false), |prefix| self.enforcer.lift(prefix));
         self.deny.lift(&target);
         self.ledger.end(id, now.wall, state, drops);
         self.forget_old();
         self.count_active();
-        if let (Some(scores), Some(prefix)) = (&mut self.scores, target.prefix()) {
-            scores.forget(&source::of(prefix.addr()));
+        if let (Some(prefix), false) = (target.prefix(), observed) {
+            self.scores.forget(&source::of(prefix.addr()));
         }
         tracing::info!(target: "audit", ban = id, %target, packets, bytes, ?state, "ban ended");
         if lifted.is_err() {
@@ -222,6 +252,9 @@ impl Owner {
         }
         self.enforcer.tick();
         self.move_into_kernel();
+        self.turn_hour();
+        self.crowds.turn(now.instant);
+        self.suppressions.sweep(now.wall);
         self.ledger.offenders_mut().sweep(now.wall);
         self.flush();
         if self.journal.as_ref().is_some_and(Journal::wants_compaction) {
@@ -231,16 +264,14 @@ impl Owner {
 
     /// The last thing it does.
     pub(super) fn close(&mut self) {
+        self.file_all();
         self.flush();
     }
 
-    /// Takes over what a reload changed. Scores stay if the rule did.
+    /// Takes over what a reload changed. Scores stay if the rules did.
     pub fn configure(&mut self, settings: Settings) {
         let now = self.now();
-        let same_rule = self.settings.rule == settings.rule;
-        if !same_rule {
-            self.scores = settings.rule.map(|rule| Scores::new(rule, now.instant));
-        }
+        self.scores.configure(settings.rules.clone(), now.instant);
         let rearmed = self.settings.enforce != settings.enforce;
         self.ledger.set_capacity(settings.capacity);
         self.exempt.configure(settings.exempt.clone());
@@ -288,7 +319,7 @@ impl Owner {
         for id in self.ledger.active().map(|ban| ban.id).collect::<Vec<_>>() {
             let Some(ban) = self.ledger.get(id).cloned() else { continue };
             let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
-            match self.install(&ban.target, left, id) {
+            match self.install(&ban.target, left, id, ban.observed, ban.parole) {
                 Ok(enforced) => self.moved(id, enforced),
                 Err(error) => self.complain(now, &format!("cannot change ban {id} in the kernel: {error}")),
             }
@@ -298,12 +329,10 @@ impl Owner {
     /// A ban holds somewhere else from now on.
     pub(super) fn moved(&mut self, id: u32, enforced: Enforced) {
         let Some(ban) = self.ledger.active_mut(id) else { return };
+        let has_dropped = ban.enforced != Enforced::Observed;
         ban.enforced = enforced;
-        if enforced == Enforced::Observed {
-            self.deny.lift(&ban.target);
-        } else {
-            self.deny.ban(&ban.target, ban.lease_end);
-        }
+        let ban = ban.clone();
+        self.tell_layer_7(&ban, has_dropped);
     }
 
     pub(super) fn now(&self) -> Now {
@@ -345,17 +374,10 @@ impl Owner {
 }
 
 /// Whether a minute has passed since the last time, which is now from here on.
-fn due(last: &mut Option<Instant>, now: Instant) -> bool {
+pub(super) fn due(last: &mut Option<Instant>, now: Instant) -> bool {
     let due = last.is_none_or(|last| now.saturating_duration_since(last) >= COMPLAIN_EVERY);
     if due {
         *last = Some(now);
     }
     due
-}
-
-/// `20 denials in 10s: 18 rate-limited, 2 unauthenticated`
-fn reason(rule: Rule, offence: &Offence) -> String {
-    let kinds: Vec<String> =
-        offence.kinds.iter().map(|(kind, count)| format!("{count} {}", kind.as_str())).collect();
-    format!("{} denials in {}: {}", rule.denials, term::display(rule.within), kinds.join(", "))
 }

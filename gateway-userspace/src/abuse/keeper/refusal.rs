@@ -3,7 +3,10 @@
 use ipnet::IpNet;
 
 use super::Stopped;
+use super::promote::numbers;
+use crate::abuse::crowd::Others;
 use crate::abuse::exempt::Because;
+use crate::abuse::harm::Harm;
 use crate::abuse::source::display;
 
 /// A command that was refused. The text says what to do instead.
@@ -18,6 +21,15 @@ pub enum Refusal {
     /// Wider than /8, or /19 for IPv6.
     #[error("{prefix} is wider than /{limit}; with --force it is banned all the same")]
     TooWide { prefix: IpNet, limit: u8 },
+    /// Others are behind the addresses.
+    #[error(
+        "it would cut {}; with --force it is banned all the same, and `portcullis ban --client AUTH/NAME` bans one \
+         client", .0.text()
+    )]
+    Collateral(Others),
+    /// Neither addresses nor a client was given.
+    #[error("say whom: addresses, a client, or both")]
+    NoTarget,
     /// A ban of no length.
     #[error("a ban lasts at least one second")]
     NoTime,
@@ -27,6 +39,18 @@ pub enum Refusal {
     /// No ban that is remembered followed from the request.
     #[error("no ban followed from the request {0}, or it is over and forgotten")]
     UnknownTicket(String),
+    /// Only what a rule did can be suppressed.
+    #[error("ban {0} is by no rule, so there is nothing to suppress")]
+    NotByRule(u32),
+    /// Which ban is not to come again must be clear.
+    #[error("one ban at a time is suppressed: name it by its id")]
+    SuppressOne,
+    /// The list is full.
+    #[error("{0} suppressions are in force already, as many as there may be")]
+    SuppressionsFull(usize),
+    /// No suppression has the number.
+    #[error("there is no suppression {0}")]
+    UnknownSuppression(u32),
     /// The ban is over.
     #[error("ban {0} is over")]
     Over(u32),
@@ -42,6 +66,23 @@ pub enum Refusal {
     /// None of prefix, id and all was given.
     #[error("say which ban: a prefix, an id, or all")]
     Nothing,
+    /// An operator would observe what is banned.
+    #[error(
+        "{target} is banned (ban {id}), so what is dropped cannot be observed; `portcullis unban {id}` first"
+    )]
+    Held { target: String, id: u32 },
+    /// The ban drops already.
+    #[error("ban {0} does not only count: there is nothing to promote")]
+    NotObserved(u32),
+    /// All bans only count.
+    #[error("the shield observes, so no ban drops anything; `mode = \"enforce\"` in [shield] arms it")]
+    ShieldObserves,
+    /// A shadow ban would have kept out those whom it must not.
+    #[error(
+        "ban {id} would have dropped {} in the last 24 hours; with --force it does so from now on",
+        numbers(harm)
+    )]
+    Harm { id: u32, harm: Harm },
     /// The list of bans is full.
     #[error("there are {0} bans in force already, twice shield.capacity, which is as many as there may be")]
     Full(usize),

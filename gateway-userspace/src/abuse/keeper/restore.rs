@@ -12,13 +12,17 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::owner::Owner;
+use super::shadow::Watches;
 use super::{Options, Settings};
 use crate::abuse::ban::{Ban, By, Ledger, Now, State};
+use crate::abuse::crowd::Crowds;
 use crate::abuse::enforcer::{Drops, Enforcer, Entry};
 use crate::abuse::exempt::{ALLOWED_MAX, Because, Exempt};
 use crate::abuse::receipt::Receipts;
+use crate::abuse::saved::Saved;
 use crate::abuse::score::Scores;
 use crate::abuse::state::{self, BanRecord, Journal, Record, from_ms, to_ms};
+use crate::abuse::suppress::{Suppression, Suppressions};
 use crate::abuse::target::Target;
 use crate::abuse::{source, surroundings};
 
@@ -43,6 +47,8 @@ impl Owner {
         let mut owner = Owner::empty(settings, journal, enforcer, clock, surroundings);
         owner.replay(records);
         owner.in_allowlist = owner.enforcer.allowed().into_iter().map(source::canonical).collect();
+        // Who is never dropped comes before what is: the program may be attached already.
+        owner.exemptions_changed();
         owner.meet_kernel();
         owner.exemptions_changed();
         owner.count_active();
@@ -67,15 +73,19 @@ impl Owner {
         exempt.configure(settings.exempt.clone());
         exempt.surround(surroundings());
         Owner {
-            scores: settings.rule.map(|rule| Scores::new(rule, now.instant)),
+            scores: Scores::new(settings.rules.clone(), now.instant),
+            crowds: Crowds::new(now.instant),
             ledger: Ledger::new(settings.capacity),
             receipts: Receipts::default(),
+            suppressions: Suppressions::default(),
+            saved: Saved::default(),
             exempt,
             journal,
             enforcer,
             in_allowlist: BTreeSet::new(),
             outside: VecDeque::new(),
             deny: Arc::default(),
+            watches: Watches::new(now.wall),
             counters: Arc::default(),
             surroundings_seen: now.instant,
             complained: None,
@@ -93,10 +103,19 @@ impl Owner {
             match record {
                 Record::Begin { next_id, .. } => self.ledger.reserve_ids(next_id),
                 Record::Ban(record) => self.replay_ban(now, *record),
-                Record::End { id, state, at_ms, packets, bytes } => {
-                    self.ledger.end(id, from_ms(at_ms), state, Drops { packets, bytes });
+                Record::End { id, state, at_ms, packets, bytes, syns } => {
+                    self.replay_shadow_end(id);
+                    self.ledger.end(id, from_ms(at_ms), state, Drops { packets, bytes, syns });
                     self.forget_old();
                 }
+                Record::Harm { ban, rule, hour, harm, seen_packets, seen_bytes } => {
+                    let seen = Drops { packets: seen_packets, bytes: seen_bytes, syns: 0 };
+                    self.replay_harm(ban, rule, hour, harm, seen);
+                }
+                Record::Renew { id, at_ms, until_ms, offence } => {
+                    self.replay_renewal(now, id, from_ms(at_ms), from_ms(until_ms), offence);
+                }
+                Record::Promoted { id } => self.replay_promoted(id),
                 Record::Allow { prefix } if self.exempt.allowed_by_operator().len() < ALLOWED_MAX => {
                     self.exempt.allow(prefix);
                 }
@@ -104,38 +123,59 @@ impl Owner {
                 Record::Disallow { prefix } => {
                     self.exempt.disallow(&source::canonical(prefix));
                 }
+                Record::Suppress { number, rule, target, until_ms } => {
+                    let (target, until) = (target.canonical(), from_ms(until_ms));
+                    let suppression = Suppression { rule: rule.into(), target, until };
+                    self.suppressions.sweep(now.wall);
+                    self.suppressions.restore(number, suppression);
+                }
+                Record::Unsuppress { number } => {
+                    self.suppressions.remove(number);
+                }
                 Record::Offender { target, count, until_ms } => {
                     self.ledger.offenders_mut().set(target.canonical(), count, from_ms(until_ms));
                 }
             }
         }
         self.ledger.offenders_mut().sweep(now.wall);
+        self.suppressions.sweep(now.wall);
     }
 
     fn replay_ban(&mut self, now: Now, record: BanRecord) {
         let target = record.target.canonical();
         // Two bans of one target without an end between them: the line of the first one's end is lost.
         if let Some(id) = self.ledger.exact(&target).map(|ban| ban.id) {
+            self.replay_shadow_end(id);
             self.ledger.end(id, now.wall, State::Lifted, Drops::default());
         }
         let (since, until) = (from_ms(record.since_ms), record.until_ms.map(from_ms));
         // Never longer than it was meant, should the clock have gone back (a machine that boots in 1970).
         let left = until.map(|until| {
-            let meant = until.duration_since(since).unwrap_or_default();
+            let begun = record.renewed_ms.map_or(since, from_ms);
+            let meant = until.duration_since(begun).unwrap_or_default();
             until.duration_since(now.wall).unwrap_or_default().min(meant)
         });
         self.receipts.file(record.id, record.evidence);
+        if record.observed {
+            self.replay_shadow(record.id, since);
+        }
         self.ledger.enact(Ban {
             id: record.id,
             target,
             state: State::Active,
             reason: record.reason,
+            rule: record.rule.map(Arc::new),
+            others: record.others.map(Arc::new),
+            derived_from: record.derived_from,
             by: record.by,
             enforced: record.enforced,
+            observed: record.observed,
             since,
             until,
             lease_end: left.and_then(|left| now.instant.checked_add(left)),
             offence: record.offence,
+            parole: record.parole,
+            renewed: record.renewed_ms.map(from_ms),
             latency_us: record.latency_us,
             drops: Drops::default(),
         });
@@ -180,12 +220,12 @@ impl Owner {
             return;
         }
         // Also where the kernel has it: whether it drops or counts may have changed.
-        match self.install(&ban.target, left, ban.id) {
+        match self.install(&ban.target, left, ban.id, ban.observed, ban.parole) {
             Ok(enforced) => self.moved(ban.id, enforced),
             Err(error) => {
-                self.moved(ban.id, self.outside_kernel());
+                self.moved(ban.id, self.without_kernel(ban.observed));
                 self.note_outside(ban.id);
-                self.complain(now, &format!("ban {} holds at layer 7 only: {error}", ban.id));
+                self.complain(now, &format!("ban {} is not in the kernel: {error}", ban.id));
             }
         }
     }
@@ -202,7 +242,7 @@ impl Owner {
         }
         let id = entry.ban_id.filter(|id| *id != 0).unwrap_or_else(|| self.ledger.take_id());
         let target = Target::Prefix(prefix);
-        let enforced = match self.install(&target, entry.left, id) {
+        let enforced = match self.install(&target, entry.left, id, entry.observe, None) {
             Ok(enforced) => enforced,
             Err(error) => {
                 self.complain(now, &format!("cannot take over {prefix} from the kernel's list: {error}"));
@@ -214,12 +254,19 @@ impl Owner {
             target,
             state: State::Active,
             reason: "in the kernel's list when the gateway started, without a record of why".into(),
+            rule: None,
+            others: None,
+            derived_from: Box::default(),
             by: By::Kernel,
             enforced,
+            // What counted goes on counting: nobody is banned because a file was lost.
+            observed: entry.observe,
             since: now.wall,
             until: entry.left.and_then(|left| now.wall.checked_add(left)),
             lease_end: entry.left.and_then(|left| now.instant.checked_add(left)),
             offence: 0,
+            parole: None,
+            renewed: None,
             latency_us: None,
             drops: Drops::default(),
         };
@@ -235,10 +282,16 @@ impl Owner {
             reason: ban.reason.clone(),
             by: ban.by.clone(),
             enforced: ban.enforced,
+            observed: ban.observed,
             since_ms: to_ms(ban.since),
             until_ms: ban.until.map(to_ms),
             offence: ban.offence,
             latency_us: ban.latency_us,
+            parole: ban.parole,
+            renewed_ms: ban.renewed.map(to_ms),
+            rule: ban.rule.as_deref().cloned(),
+            others: ban.others.as_deref().cloned(),
+            derived_from: ban.derived_from.clone(),
             evidence: self.receipts.of(ban.id).to_vec(),
         }))
     }
@@ -251,8 +304,8 @@ impl Owner {
             self.exempt.allowed_by_operator().iter().map(|prefix| Record::Allow { prefix: *prefix });
         let ended = self.ledger.ended().flat_map(|ban| {
             let at_ms = to_ms(ban.until.unwrap_or(ban.since));
-            let Drops { packets, bytes } = ban.drops;
-            [self.record_of(ban), Record::End { id: ban.id, state: ban.state, at_ms, packets, bytes }]
+            let Drops { packets, bytes, syns } = ban.drops;
+            [self.record_of(ban), Record::End { id: ban.id, state: ban.state, at_ms, packets, bytes, syns }]
         });
         let active = self.ledger.active().map(|ban| self.record_of(ban));
         // After the bans, which would set them too: a ban that was lifted since does not count.
@@ -261,7 +314,15 @@ impl Owner {
             count,
             until_ms: to_ms(until),
         });
-        let records = std::iter::once(begin).chain(allowed).chain(ended).chain(active).chain(offenders);
+        let suppressed = self.suppressions.iter().map(|(number, suppression)| Record::Suppress {
+            number,
+            rule: suppression.rule.to_string(),
+            target: suppression.target.clone(),
+            until_ms: to_ms(suppression.until),
+        });
+        let allowed = allowed.chain(suppressed);
+        let (harm, bans) = (self.harm_records(), allowed.chain(ended).chain(active));
+        let records = std::iter::once(begin).chain(bans).chain(harm).chain(offenders);
         let result = journal.compact(records);
         self.journal = Some(journal);
         if let Err(error) = result {

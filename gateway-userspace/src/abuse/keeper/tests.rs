@@ -1,8 +1,12 @@
 //! The keeper on a clock that the test moves, with maps and a state file that outlive it.
 
 mod command;
+mod crowd;
+mod parole;
 mod restart;
 mod rule;
+mod shadow;
+mod suppression;
 mod thread;
 
 use std::collections::BTreeMap;
@@ -13,9 +17,11 @@ use std::time::SystemTime;
 
 use super::owner::Owner;
 use super::*;
-use crate::abuse::ban::{By, Now};
+use crate::abuse::ban::{By, Now, Terms};
 use crate::abuse::enforcer::{Drops, Entry, Lease, NoKernel};
-use crate::abuse::signal::{Evidence, Kind, Signal};
+use crate::abuse::parole::Parole;
+use crate::abuse::signal::{Evidence, Kind, Kinds, Signal};
+use crate::abuse::standing::Standing;
 
 const ABUSER: &str = "203.0.113.9";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -31,6 +37,7 @@ type Passed = Arc<Mutex<Duration>>;
 struct Inner {
     /// Ban, end as time since the test began, and whether it only counts.
     deny: BTreeMap<IpNet, (Option<u32>, Option<Duration>, bool)>,
+    paroles: BTreeMap<IpNet, Parole>,
     allow: std::collections::BTreeSet<IpNet>,
     broken: bool,
     /// Entries that there is room for, if that is limited.
@@ -50,6 +57,8 @@ impl Enforcer for Maps {
         if !maps.deny.contains_key(&lease.prefix) && maps.room.is_some_and(|room| maps.deny.len() >= room) {
             return Err("the denylist of IPv4 addresses is full".into());
         }
+        maps.paroles.remove(&lease.prefix);
+        maps.paroles.extend(lease.parole.map(|parole| (lease.prefix, parole)));
         maps.deny.insert(lease.prefix, (Some(lease.ban_id), end, lease.observe));
         Ok(())
     }
@@ -68,15 +77,18 @@ impl Enforcer for Maps {
         self.0.lock().unwrap().allow.iter().copied().collect()
     }
     fn drops(&mut self, ban_id: u32) -> Drops {
-        Drops { packets: u64::from(ban_id) * 10, bytes: u64::from(ban_id) * 600 }
+        let packets = u64::from(ban_id) * 10;
+        Drops { packets, bytes: packets * 60, syns: packets }
     }
     fn entries(&mut self) -> Vec<Entry> {
         let now = *self.1.lock().unwrap();
-        let entry = |(prefix, (ban_id, end, _)): (&IpNet, &(Option<u32>, Option<Duration>, bool))| Entry {
-            prefix: *prefix,
-            ban_id: *ban_id,
-            left: end.map(|end| end.saturating_sub(now)),
-        };
+        let entry =
+            |(prefix, (ban_id, end, observe)): (&IpNet, &(Option<u32>, Option<Duration>, bool))| Entry {
+                prefix: *prefix,
+                ban_id: *ban_id,
+                left: end.map(|end| end.saturating_sub(now)),
+                observe: *observe,
+            };
         self.0.lock().unwrap().deny.iter().map(entry).collect()
     }
     fn tick(&mut self) {}
@@ -88,6 +100,10 @@ impl Enforcer for Maps {
 impl Maps {
     fn denied(&self) -> Vec<String> {
         self.0.lock().unwrap().deny.keys().map(IpNet::to_string).collect()
+    }
+
+    fn parole(&self, prefix: &str) -> Option<Parole> {
+        self.0.lock().unwrap().paroles.get(&net(prefix)).copied()
     }
 
     fn entry(&self, prefix: &str) -> Option<(Option<u32>, Option<Duration>, bool)> {
@@ -112,10 +128,11 @@ impl Bench {
         let folder = std::env::temp_dir().join(format!("portcullis-keeper-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         let settings = Settings {
-            rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10) }),
-            terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
+            rules: vec![rule("shield", 20)],
             enforce: true,
+            parole: Some(Duration::from_secs(30)),
             capacity: 1_000,
+            collateral: 0,
             exempt: vec![
                 (net("192.0.2.10/32"), Because::Upstream),
                 (net("10.0.0.0/8"), Because::TrustedProxy),
@@ -176,6 +193,19 @@ impl Bench {
         self.ban_with(prefix, Some(600), false, false)
     }
 
+    fn observe(&mut self, prefix: &str) -> Result<api::Changed, Refusal> {
+        let request = api::BanPrefix {
+            prefix: Some(net(prefix)),
+            client: None,
+            for_s: Some(600),
+            reason: "who is that".into(),
+            force: false,
+            observe: true,
+            dry_run: false,
+        };
+        self.owner().ban(&request, By::Operator(1000))
+    }
+
     fn ban_with(
         &mut self,
         prefix: &str,
@@ -183,12 +213,26 @@ impl Bench {
         force: bool,
         dry_run: bool,
     ) -> Result<api::Changed, Refusal> {
-        let request = api::BanPrefix { prefix: net(prefix), for_s, reason: "scanner".into(), force, dry_run };
+        let request = api::BanPrefix {
+            prefix: Some(net(prefix)),
+            client: None,
+            for_s,
+            reason: "scanner".into(),
+            force,
+            observe: false,
+            dry_run,
+        };
         self.owner().ban(&request, By::Operator(1000))
     }
 
     fn unban(&mut self, prefix: Option<&str>, id: Option<u32>) -> Result<api::Changed, Refusal> {
-        self.owner().unban(&api::Unban { prefix: prefix.map(net), id, all: false, dry_run: false })
+        self.owner().unban(&api::Unban {
+            prefix: prefix.map(net),
+            id,
+            all: false,
+            suppress_s: None,
+            dry_run: false,
+        })
     }
 
     fn allow(&mut self, prefix: &str, remove: bool) -> Result<api::Changed, Refusal> {
@@ -196,7 +240,11 @@ impl Bench {
     }
 
     fn refused_at_layer_7(&mut self, address: &str) -> bool {
-        Arc::clone(&self.owner().deny).reader().is_banned(address.parse().unwrap())
+        matches!(self.standing(address), Standing::Banned(_))
+    }
+
+    fn standing(&mut self, address: &str) -> Standing {
+        Arc::clone(&self.owner().deny).reader().standing(address.parse().unwrap(), address.parse().unwrap())
     }
 }
 
@@ -211,6 +259,19 @@ fn net(text: &str) -> IpNet {
     text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).unwrap()
 }
 
+/// So many denials in 10 s.
+fn rule(name: &str, denials: u32) -> score::Rule {
+    score::Rule {
+        name: name.into(),
+        asks: score::When::Denials(denials),
+        within: Duration::from_secs(10),
+        kinds: Kinds::USUAL,
+        route: None,
+        observe: false,
+        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
+    }
+}
+
 fn signal(source: &str, at: Instant, nth: usize) -> Signal {
     let evidence = Evidence {
         time: SystemTime::now(),
@@ -221,9 +282,17 @@ fn signal(source: &str, at: Instant, nth: usize) -> Signal {
         status: 429,
         reason: "rate-limited".into(),
         route: Some("users".into()),
+        auth: None,
         principal: None,
         ja4: None,
     };
     let source = source.parse().unwrap();
-    Signal { source, trusted_proxy: false, kind: Kind::RateLimited, at, evidence: Some(Box::new(evidence)) }
+    Signal {
+        source,
+        trusted_proxy: false,
+        kind: Kind::RateLimited,
+        at,
+        cost: Duration::ZERO,
+        evidence: Some(Box::new(evidence)),
+    }
 }

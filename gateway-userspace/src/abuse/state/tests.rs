@@ -4,6 +4,8 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::abuse::receipt::Counted;
+use crate::abuse::signal::Kind;
 
 /// A folder of its own for each test, removed afterwards.
 struct Folder(PathBuf);
@@ -40,23 +42,50 @@ fn samples() -> Vec<Record> {
         reason: "20 denials in 10s; quote \" and newline \n".into(),
         by: By::Rule,
         enforced: Enforced::Kernel,
+        observed: false,
         since_ms: 1_795_324_800_000,
         until_ms: Some(1_795_325_400_000),
         offence: 1,
         latency_us: Some(120),
+        parole: None,
+        renewed_ms: None,
+        rule: Some(RuleAtBan {
+            name: "login".into(),
+            when: "20 denials in 10s".into(),
+            route: None,
+            kinds: vec![Counted { kind: Kind::RateLimited, count: 20 }],
+            span_ms: 3_200,
+            cost_us: 1_234,
+        }),
+        others: Some(Others { good: 3, names: vec!["users/alice".into()] }),
+        derived_from: [3, 5].into(),
         evidence: Vec::new(),
     };
     vec![
         Record::Begin { version: VERSION, next_id: 7 },
         Record::Ban(Box::new(ban)),
         Record::Allow { prefix: net("198.51.100.0/24") },
-        Record::End { id: 7, state: State::Lifted, at_ms: 1_795_324_900_000, packets: 3, bytes: 180 },
+        Record::End {
+            id: 7,
+            state: State::Lifted,
+            at_ms: 1_795_324_900_000,
+            packets: 3,
+            bytes: 180,
+            syns: 2,
+        },
         Record::Offender {
             target: Target::Prefix(net("2001:db8::/64")),
             count: 2,
             until_ms: 1_795_324_900_000,
         },
         Record::Disallow { prefix: net("198.51.100.0/24") },
+        Record::Suppress {
+            number: 3,
+            rule: "login".into(),
+            target: Target::Prefix(net("203.0.113.9/32")),
+            until_ms: 1_795_324_900_000,
+        },
+        Record::Unsuppress { number: 3 },
     ]
 }
 

@@ -79,8 +79,13 @@ commands! {
     GetTop => Top, "top", Viewer, looks;
     Explain => Explanation, "explain", Viewer, looks;
     ListBans => Bans, "bans", Viewer, looks;
+    ListShadows => Shadows, "shadows", Viewer, looks;
     BanPrefix => Changed, "ban", Operator, changes;
+    Promote => Changed, "promote", Operator, changes;
     Unban => Changed, "unban", Operator, changes;
+    ListSuppressions => Suppressions, "suppressions", Viewer, looks;
+    Unsuppress => Changed, "unsuppress", Operator, changes;
+    GetOffender => Offender, "offender", Viewer, looks;
     ListAllowed => Allowed, "allowed", Viewer, looks;
     AllowPrefix => Changed, "allow", Operator, changes;
     ListKeys => Keys, "keys", Viewer, looks;

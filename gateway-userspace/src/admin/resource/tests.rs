@@ -13,7 +13,7 @@ fn text(method: &str, target: &str, body: &str) -> String {
 
 #[test]
 fn every_command_and_every_resource_is_found() {
-    let ban = r#"ban {"prefix":"203.0.113.9/32","for_s":600,"reason":"","force":false,"dry_run":false}"#;
+    let ban = r#"ban {"prefix":"203.0.113.9/32","for_s":600,"reason":"","force":false,"observe":false,"dry_run":false}"#;
     let lift = r#"unban {"prefix":"203.0.113.0/24","id":null,"all":false,"dry_run":false}"#;
     for (method, target, body, call) in [
         ("GET", "/v1/status", "", "status {}"),
@@ -119,8 +119,8 @@ fn what_is_wrong_is_said_with_its_status() {
         ("GET", "/v1/history/x", "", 400, "a configuration is looked up by its number"),
         ("POST", "/v1/apply", r#"{"texts":""}"#, 400, "the body cannot be read: unknown field `texts`"),
         ("POST", "/v1/ban", "{", 400, "the body cannot be read: EOF"),
-        ("POST", "/v1/ban", "[]", 400, "the body cannot be read: invalid length 0"),
-        ("POST", "/v1/ban", "{}", 400, "the body cannot be read: missing field `prefix`"),
+        ("POST", "/v1/ban", "[]", 400, "the body cannot be read: invalid length 2"),
+        ("POST", "/v1/ban", "{}", 400, "the body cannot be read: missing field `reason`"),
         ("POST", "/v1/bans", r#"{"address":"x"}"#, 400, "\"x\" is neither an address nor a prefix"),
         ("POST", "/v1/bans", r#"{"address":"::1","for":"10"}"#, 400, "`for` is \"10\""),
         (

@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use super::connection::{BODY_BYTES_MAX, REQUEST_TIMEOUT};
 use super::*;
-use crate::abuse::ban::Terms;
 use crate::abuse::enforcer::NoKernel;
 use crate::abuse::exempt::Because;
 use crate::abuse::keeper::{self, Keeper, Settings};
@@ -79,10 +78,11 @@ fn with_server(grants: Vec<(Role, Subject)>, test: impl FnOnce(&Path) + Send + '
     let folder = std::env::temp_dir().join(name);
     std::fs::DirBuilder::new().mode(0o755).create(&folder).unwrap();
     let settings = Settings {
-        rule: None,
-        terms: Terms { first: Duration::from_secs(600), up_to: Duration::from_secs(86_400) },
+        rules: Vec::new(),
         enforce: true,
+        parole: None,
         capacity: 1_000,
+        collateral: 0,
         exempt: vec![("192.0.2.10/32".parse().unwrap(), Because::Upstream)],
     };
     let enforcer = NoKernel { because: "a test".into() };

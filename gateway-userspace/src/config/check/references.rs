@@ -12,10 +12,12 @@ use crate::diagnostic::Problem;
 
 /// The kinds of tables that exist only to be referred to.
 const KINDS: [&str; 4] = ["auth", "limit", "upstream", "sink"];
+/// The kinds that are something by themselves, and can be referred to as well.
+const ALSO: [&str; 1] = ["route"];
 
 /// Reports names without a table, and tables without a user.
 pub fn check(d: &mut Decoder<'_>) {
-    for kind in KINDS {
+    for kind in KINDS.into_iter().chain(ALSO) {
         let declared: Vec<&Declared> = d.declared.iter().filter(|table| table.kind == kind).collect();
         let names: HashSet<&Arc<str>, RandomState> = declared.iter().map(|table| &table.name.value).collect();
         let references: Vec<&Reference> = d.references.iter().filter(|user| user.kind == kind).collect();
@@ -23,7 +25,7 @@ pub fn check(d: &mut Decoder<'_>) {
         let missing = references.iter().filter(|user| !names.contains(&user.name.value));
         let mut found: Vec<Problem> = missing.map(|reference| undefined(reference, &declared)).collect();
         // A table that seems unused may be the one that a wrong name was meant for.
-        if found.is_empty() && !d.incomplete {
+        if found.is_empty() && !d.incomplete && KINDS.contains(&kind) {
             found.extend(
                 declared.iter().filter(|table| !used.contains(&table.name.value)).map(|table| unused(table)),
             );

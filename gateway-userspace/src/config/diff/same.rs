@@ -20,6 +20,7 @@ pub fn route(one: &Route, other: &Route) -> bool {
         requests,
         headers,
         upstream_headers,
+        login,
         log,
     } = one;
     *name == other.name
@@ -32,6 +33,7 @@ pub fn route(one: &Route, other: &Route) -> bool {
         && *requests == other.requests
         && *headers == other.headers
         && *upstream_headers == other.upstream_headers
+        && *login == other.login
         && *log == other.log
 }
 

@@ -7,10 +7,12 @@ pub mod log;
 
 use std::fmt::Display;
 
+use crate::abuse::score::When;
+use crate::abuse::signal::Kind;
 use crate::admin::api::Role;
 use crate::config::model::{
-    Action, Admin, AdminListen, AdminTls, Budget, Certificate, Gateway, Http1, Listen, ListenLimits,
-    Operations, Route, Shield, UpstreamRef,
+    Action, Admin, AdminListen, AdminTls, Ban, BanRule, Budget, Certificate, Gateway, Http1, Listen,
+    ListenLimits, Operations, Route, Shield, UpstreamRef,
 };
 use crate::config::units::{show_bit_rate, show_duration, show_rate, show_size};
 use crate::http::error_body;
@@ -97,6 +99,7 @@ pub fn of_route(route: &Route) -> Vec<(String, String)> {
         requests,
         headers,
         upstream_headers,
+        login,
         log,
     } = route;
     let mut values = vec![pair("match", joined(matches.iter().map(|pattern| show_pattern(&pattern.value))))];
@@ -122,6 +125,7 @@ pub fn of_route(route: &Route) -> Vec<(String, String)> {
         pair("max-parts", parts_max.unwrap_or(0)),
         pair("min-upload-rate", format!("{}/s", show_size(*body_rate_min))),
         pair("upload-grace", show_duration(*body_grace)),
+        pair("login", login),
         pair("log", log),
     ]);
     values.extend(of_headers("headers.", headers));
@@ -265,9 +269,10 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         syns,
         client_bandwidth,
         ban,
-        ban_for,
-        ban_up_to,
+        parole,
+        collateral,
         never,
+        cdn,
         management_ports,
         pins,
         capacity,
@@ -279,22 +284,51 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
                 .map(|Budget { per_second, burst }| format!("{}/s, burst {}", per_second.value, burst.value)),
         )
     };
-    let ban = ban.iter().map(|rule| format!("{} denials in {}", rule.denials, show_duration(rule.within)));
-    vec![
+    let mut values = vec![
         pair("interfaces", joined(interfaces.iter().map(|name| &name.value))),
         pair("attach", format!("{attach:?}").to_lowercase()),
         pair("mode", if *enforce { "enforce" } else { "observe" }),
         pair("packets", budget(packets)),
         pair("syns", budget(syns)),
         pair("client-bandwidth", joined(client_bandwidth.iter().map(|bits| show_bit_rate(bits.value)))),
-        pair("ban", joined(ban)),
-        pair("for", show_duration(*ban_for)),
-        pair("up-to", show_duration(*ban_up_to)),
+        pair("parole", parole.map_or_else(|| "off".into(), show_duration)),
+        pair("collateral", collateral),
         pair("never", joined(never)),
+        pair("cdn", cdn),
         pair("management-ports", joined(management_ports)),
         pair("pins", pins.display()),
         pair("capacity", capacity),
+    ];
+    if let Some(Ban { name: _, when, kinds: _, route: _, observe: _, first, up_to }) = ban {
+        values.extend([
+            pair("ban", show_rule(when)),
+            pair("for", show_duration(*first)),
+            pair("up-to", show_duration(*up_to)),
+        ]);
+    }
+    values
+}
+
+/// Of `[ban.NAME]`.
+pub fn of_ban(ban: &Ban) -> Vec<(String, String)> {
+    let Ban { name: _, when, kinds, route, observe, first, up_to } = ban;
+    vec![
+        pair("when", show_rule(when)),
+        pair("kinds", joined(kinds.iter().map(Kind::as_str))),
+        pair("route", joined(route.iter().map(|route| &route.value))),
+        pair("mode", if *observe { "observe" } else { "enforce" }),
+        pair("for", show_duration(*first)),
+        pair("up-to", show_duration(*up_to)),
     ]
+}
+
+fn show_rule(rule: &BanRule) -> String {
+    let BanRule { asks, within } = rule;
+    let asks = match asks {
+        When::Denials(count) => format!("{count} denials"),
+        When::Cpu(cost) => format!("{} cpu", show_duration(*cost)),
+    };
+    format!("{asks} in {}", show_duration(*within))
 }
 
 /// Of `[operations]`.

@@ -4,10 +4,10 @@ use std::fmt;
 
 use super::same;
 use super::settings::{
-    auth, log, of_admin, of_errors, of_gateway, of_headers, of_limit, of_listen, of_operations, of_route,
-    of_shield, of_upstream,
+    auth, log, of_admin, of_ban, of_errors, of_gateway, of_headers, of_limit, of_listen, of_operations,
+    of_route, of_shield, of_upstream,
 };
-use crate::config::model::{Admin, Auth, Config, Gateway, Listen, Log, Operations, Route, Shield, Sink};
+use crate::config::model::{Admin, Auth, Ban, Config, Gateway, Listen, Log, Operations, Route, Shield, Sink};
 use crate::http::error_body;
 use crate::policy::{rate_limit, response_headers, signed_identity};
 use crate::upstream;
@@ -25,6 +25,7 @@ pub enum Table<'c> {
     Headers(&'c response_headers::config::Config),
     Errors(&'c error_body::Config),
     Shield(&'c Shield),
+    Ban(&'c Ban),
     Log(&'c Log),
     Sink(&'c Sink),
     Operations(&'c Operations),
@@ -52,6 +53,7 @@ pub fn tables(config: &Config) -> impl Iterator<Item = Table<'_>> {
         upstream,
         route,
         shield,
+        ban,
     } = config;
     let single = [
         Table::Gateway(gateway),
@@ -69,6 +71,7 @@ pub fn tables(config: &Config) -> impl Iterator<Item = Table<'_>> {
         .chain(identity.iter().map(Table::Identity))
         .chain(limit.iter().map(|limit| Table::Limit(&limit.value)))
         .chain(shield.iter().map(Table::Shield))
+        .chain(ban.iter().map(Table::Ban))
         .chain(sink.iter().map(Table::Sink))
         .chain(operations.iter().map(Table::Operations))
 }
@@ -87,6 +90,7 @@ impl<'c> Table<'c> {
             Table::Headers(_) => (6, "headers", ""),
             Table::Errors(_) => (6, "errors", ""),
             Table::Shield(_) => (7, "shield", ""),
+            Table::Ban(ban) => (7, "ban", &ban.name),
             Table::Log(_) => (8, "log", ""),
             Table::Sink(sink) => (9, "sink", &sink.name),
             Table::Operations(_) => (10, "operations", ""),
@@ -107,6 +111,7 @@ impl<'c> Table<'c> {
             Table::Headers(headers) => of_headers("", headers),
             Table::Errors(errors) => of_errors(errors),
             Table::Shield(shield) => of_shield(shield),
+            Table::Ban(ban) => of_ban(ban),
             Table::Log(log) => log::of_log(log),
             Table::Sink(sink) => log::of_sink(sink),
             Table::Operations(operations) => of_operations(operations),

@@ -115,6 +115,12 @@ pub static SPEC: Spec = Spec {
              the path, which each match must have: `upstream-headers = { X-User = \"{id}\" }`.",
         ),
         Key::new(
+            "login",
+            Takes::Value(value::BOOLEAN.describe),
+            Presence::Default("false"),
+            "Whether clients log in here: what a shadow ban would have kept from doing so is reported as logins.",
+        ),
+        Key::new(
             "log",
             Takes::Value(value::BOOLEAN.describe),
             Presence::Default("true"),
@@ -149,6 +155,7 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Route
     if let (Some(fields), Some(matches)) = (&upstream_headers, &matches) {
         upstream_headers::check(d, &f, fields, matches);
     }
+    let login = f.get(d, "login", &value::BOOLEAN);
     let log = f.get(d, "log", &value::BOOLEAN);
     let limits = limits.unwrap_or_default();
     let mut auth = auth.unwrap_or_default();
@@ -177,6 +184,7 @@ pub fn decode(d: &mut Decoder<'_>, name: TableName, node: &Node) -> Option<Route
         requests: requests?,
         headers: headers?,
         upstream_headers: upstream_headers?,
+        login: login?,
         log: log?,
     })
 }

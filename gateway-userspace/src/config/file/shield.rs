@@ -1,8 +1,13 @@
 //! `[shield]`: the kernel stage and the abuse loop.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::ban;
+use crate::abuse::signal::Kinds;
 use crate::config::codes;
 use crate::config::decode::{Decoder, Fields, Key, Presence, Spec, Takes, number};
-use crate::config::model::{Attach, Budget, Shield};
+use crate::config::model::{Attach, Ban, Budget, Shield};
 use crate::config::tree::{Node, Value};
 use crate::config::value::{self, Type};
 use crate::diagnostic::{Located, Problem};
@@ -13,6 +18,10 @@ const INTERFACE_MAX: usize = 15;
 const INTERFACES: Type<Vec<Located<Box<str>>>> =
     Type { describe: "the name of a network interface, or an array of them", decode: interfaces };
 const PORTS: Type<Vec<u16>> = Type { describe: "an array of TCP ports", decode: ports };
+
+const PAROLE: Type<Option<Duration>> =
+    Type { describe: "a duration from `\"1s\"` to `\"1d\"`, or `\"off\"`", decode: parole };
+const PAROLE_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 /// The keys of `[shield]`.
 pub static SPEC: Spec = Spec {
@@ -80,8 +89,8 @@ pub static SPEC: Spec = Spec {
             "ban",
             Takes::Value(value::BAN_RULE.describe),
             Presence::Optional,
-            "How many refused requests (401, 403, 429, malformed ones) in which time lead to a ban of their source; \
-             nobody is banned by behaviour if not given.",
+            "How many refused requests (401, 403, 429, malformed ones) in which time lead to a ban of their source. It \
+             is the rule named `shield`; more rules stand in `[ban.NAME]`. Without any, nobody is banned by behaviour.",
         ),
         Key::new(
             "for",
@@ -96,11 +105,33 @@ pub static SPEC: Spec = Spec {
             "How long a ban can get.",
         ),
         Key::new(
+            "parole",
+            Takes::Value(PAROLE.describe),
+            Presence::Default("\"30s\""),
+            "In the last third of a ban by rule, how often one connection of its source is let through and judged: who \
+             is refused again is banned anew, for longer; who behaves is not banned any more. `\"off\"`: nobody is let \
+             through.",
+        ),
+        Key::new(
+            "collateral",
+            Takes::Number(0, 1_000_000),
+            Presence::Default("0"),
+            "How many other clients, served with a key or token in the last hour, a ban of an address may cut. A rule that \
+             would cut more bans the client that is to blame, at layer 7, and nobody if that is not one client; \
+             `portcullis ban` then needs `--force`.",
+        ),
+        Key::new(
             "never",
             Takes::Value(value::PREFIXES.describe),
             Presence::Default("[]"),
             "Who is never banned and never dropped. Loopback, the gateway's own addresses, the next hop, trusted \
              proxies, upstreams and the operator's SSH session always belong to it.",
+        ),
+        Key::new(
+            "cdn",
+            Takes::Value(value::BOOLEAN.describe),
+            Presence::Default("true"),
+            "Whether the published ranges of Cloudflare and Fastly belong to it too.",
         ),
         Key::new(
             "management-ports",
@@ -134,22 +165,24 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
     let syns = budget(d, &f, "syns", "syn-burst");
     let client_bandwidth = f.located(d, "client-bandwidth", &value::BIT_RATE);
     let ban = f.get(d, "ban", &value::BAN_RULE);
-    let ban_for = f.located(d, "for", &value::DURATION);
-    let ban_up_to = f.located(d, "up-to", &value::DURATION);
+    let terms = ban::terms(d, &f);
+    let parole = f.get(d, "parole", &PAROLE);
     let never = f.get(d, "never", &value::PREFIXES);
+    let collateral = f.number(d, "collateral");
+    let cdn = f.get(d, "cdn", &value::BOOLEAN);
     let management_ports = f.get(d, "management-ports", &PORTS);
     let pins = f.get(d, "pins", &value::PATH);
     let capacity = f.number(d, "capacity");
-    let (ban_for, mut ban_up_to) = (ban_for?, ban_up_to?);
-    if ban_for.value > ban_up_to.value {
-        if f.node("up-to").is_some() {
-            let message = "a first ban (`for`) would last longer than bans may last (`up-to`)";
-            let problem = Problem::error(codes::OUT_OF_RANGE, message, ban_up_to.place);
-            d.report.push(problem.related(ban_for.place, "`for` stands here"));
-            return None;
-        }
-        ban_up_to.value = ban_for.value;
-    }
+    let (first, up_to) = terms?;
+    let rule = |when| Ban {
+        name: ban::OF_SHIELD.into(),
+        when,
+        kinds: Kinds::USUAL,
+        route: None,
+        observe: false,
+        first,
+        up_to,
+    };
     Some(Shield {
         interfaces: interfaces?,
         attach: attach?,
@@ -157,10 +190,11 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         packets,
         syns,
         client_bandwidth,
-        ban,
-        ban_for: ban_for.value,
-        ban_up_to: ban_up_to.value,
+        ban: ban.map(rule),
+        parole: parole?,
+        collateral: collateral?,
         never: never?,
+        cdn: cdn?,
         management_ports: management_ports?,
         pins: pins?,
         capacity: capacity?,
@@ -197,6 +231,20 @@ fn ports(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<u16>> {
         return None;
     }
     value::one_or_many(d, node, |d, node| u16::try_from(number(d, node, 1..=65_535)?).ok())
+}
+
+fn parole(d: &mut Decoder<'_>, node: &Node) -> Option<Option<Duration>> {
+    if matches!(&node.value, Value::Text { text, .. } if text == "off") {
+        return Some(None);
+    }
+    let every = (value::DURATION.decode)(d, node)?;
+    if !PAROLE_RANGE.contains(&every) {
+        let message = "the interval of paroles lies between one second and one day";
+        let problem = Problem::error(codes::OUT_OF_RANGE, message, node.place.clone());
+        d.report.push(problem.help("write `\"off\"` for no parole"));
+        return None;
+    }
+    Some(Some(every))
 }
 
 fn budget(d: &mut Decoder<'_>, f: &Fields<'_>, rate: &'static str, burst: &'static str) -> Option<Budget> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{load_ok, load_ok_with};
+use crate::abuse::score::When;
 use crate::config::model::{Action, AuthKind, BanRule, LogFormat, LogSink, UpstreamRef};
 use crate::policy::api_key::config::Location;
 use crate::policy::jwt::config::KeySource;
@@ -81,8 +82,12 @@ fn the_example_of_the_design_is_understood() {
     let shield = config.shield.as_ref().unwrap();
     let packets = shield.packets.as_ref().unwrap();
     assert_eq!((packets.per_second.value, packets.burst.value), (50_000, 50_000));
-    assert_eq!(shield.ban, Some(BanRule { denials: 20, within: Duration::from_secs(10) }));
-    assert_eq!((shield.ban_for.as_secs(), shield.ban_up_to.as_secs()), (600, 86_400));
+    let ban = shield.ban.as_ref().unwrap();
+    assert_eq!(
+        (&*ban.name, ban.when),
+        ("shield", BanRule { asks: When::Denials(20), within: Duration::from_secs(10) })
+    );
+    assert_eq!((ban.first.as_secs(), ban.up_to.as_secs()), (600, 86_400));
     assert_eq!(shield.never[1].to_string(), "192.0.2.7/32");
     assert_eq!(shield.management_ports, [22]);
 
@@ -150,7 +155,8 @@ fn every_setting_can_be_overridden_by_a_variable() {
     ];
     let config = load_ok_with(EXAMPLE, &variables);
     let shield = config.shield.as_ref().unwrap();
-    assert_eq!(shield.ban, Some(BanRule { denials: 5, within: Duration::from_secs(1) }));
+    let ban = shield.ban.as_ref().unwrap();
+    assert_eq!(ban.when, BanRule { asks: When::Denials(5), within: Duration::from_secs(1) });
     assert_eq!(shield.never.len(), 2);
     assert_eq!((config.limit[0].value.requests, config.limit[0].value.burst), (7, 3));
     assert_eq!(config.listen[0].address.value.to_string(), "[::1]:8443");

@@ -10,6 +10,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[route.NAME]", "users"),
     ("[upstream.NAME]", "orders"),
     ("[limit.NAME]", "per-user"),
+    ("[ban.NAME]", "guessing"),
     ("[auth.NAME] with jwt", "users"),
     ("[auth.NAME] with api-key", "partners"),
     ("[sink.NAME] with http", "search"),

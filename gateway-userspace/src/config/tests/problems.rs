@@ -419,3 +419,44 @@ fn a_log_that_cannot_be_says_what_can() {
     assert!(help.contains("`syslog:udp://HOST:514`"), "{help}");
     assert!(shown(&format!("{HEAD}[log]\nto = \"/dev/log\"\n")).contains("write `syslog`"));
 }
+
+#[test]
+fn a_rule_of_bans_that_could_never_be_meant_is_told() {
+    let rule = |keys: &str| {
+        format!("[ban.scan]\nwhen = \"9 denials in 1m\"\n{keys}[route.r]\nmatch = \"/\"\nto = \"http://b\"\n")
+    };
+    for (keys, problem) in [
+        ("kinds = \"not-found\"\n", None),
+        ("route = \"r\"\n", None),
+        ("route = \"s\"\n", Some("5:9: error[C014]: ban `scan` uses route `s`, which is not defined")),
+        ("kinds = \"notfound\"\n", Some("5:9: error[C011]: `notfound` is no kind of refusal")),
+        ("kinds = []\n", Some("5:9: error[C017]: a rule that counts nothing is never met")),
+        (
+            "for = \"2d\"\nup-to = \"1d\"\n",
+            Some("6:9: error[C010]: a first ban (`for`) would last longer than bans may last (`up-to`)"),
+        ),
+        (
+            "route = \"r\"\nkinds = \"not-found\"\n",
+            Some("5:1: error[C012]: what is refused before there is a route cannot be counted on one"),
+        ),
+    ] {
+        assert_eq!(found(&rule(keys)), problem.into_iter().collect::<Vec<_>>(), "{keys}");
+    }
+    assert_eq!(
+        found(&rule("").replace("ban.scan", "ban.shield")),
+        ["3:6: error[C016]: `shield` cannot be the name of a table `[ban.NAME]`"]
+    );
+    let many: String = (0..9)
+        .map(|nth| {
+            rule("")
+                .replace("scan", &format!("s{nth}"))
+                .replace("[route.r]", &format!("[route.r{nth}]"))
+                .replace("\"/\"", &format!("\"/{nth}\""))
+        })
+        .collect();
+    let found = found(&many);
+    assert!(
+        found.len() == 1 && found[0].contains("error[C059]: more than 8 rules lead to bans"),
+        "{found:?}"
+    );
+}

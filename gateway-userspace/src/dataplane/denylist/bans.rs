@@ -192,6 +192,13 @@ impl Bans {
         self.living.get_mut(&ban_id).map_or(NO_SLOT, |living| std::mem::replace(&mut living.slot, NO_SLOT))
     }
 
+    /// Gives the slot back to its ban, whose entry could not be written without it.
+    pub fn put_back(&mut self, ban_id: u32, slot: u32) {
+        if let Some(living) = self.living.get_mut(&ban_id) {
+            living.slot = slot;
+        }
+    }
+
     /// Counts of a ban, over all CPUs and over all its lives. `None` for one that is not known, or was long ago.
     pub fn read(&self, ban_id: u32) -> Result<Option<BanCounters>, Error> {
         let living = self.living.get(&ban_id);

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -67,7 +68,7 @@ impl<H: Handler, F: Future<Output = http::Response<H::Body>>> Future for Exchang
             None => {
                 // What is left of it goes now, and if that panics too, it still ends nothing else.
                 let _ = catch_unwind(AssertUnwindSafe(|| this.handled.set(None)));
-                this.handler.broken(this.connection.peer(), Broken::Panicked);
+                this.handler.broken(this.connection.peer(), Broken::Panicked, Duration::ZERO);
                 internal_error(&**this.handler, this.connection.peer())
             }
         };

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Connection;
 use crate::config::model::ListenLimits;
@@ -35,14 +36,14 @@ fn peer_from(source: &str) -> Peer {
 pub(crate) fn connection(source: &str, trusted: &[&str]) -> Connection {
     let prefixes: Vec<_> = trusted.iter().map(|prefix| prefix.parse().unwrap()).collect();
     let settings = Settings { trusted: Arc::new(TrustedProxies::new(&prefixes)), ..settings() };
-    Connection::new(peer_from(source), Arc::new(settings))
+    Connection::new(peer_from(source), Arc::new(settings), Duration::ZERO)
 }
 
 /// A connection to a listener with other settings.
 pub(crate) fn connection_with(change: impl FnOnce(&mut Settings)) -> Connection {
     let mut settings = settings();
     change(&mut settings);
-    Connection::new(peer_from("192.0.2.1"), Arc::new(settings))
+    Connection::new(peer_from("192.0.2.1"), Arc::new(settings), Duration::ZERO)
 }
 
 impl Connection {
@@ -61,6 +62,6 @@ impl Connection {
             trusted: self.settings.trusted.clone(),
             ..*self.settings
         };
-        Connection::new(peer, Arc::new(settings))
+        Connection::new(peer, Arc::new(settings), Duration::ZERO)
     }
 }

@@ -52,7 +52,7 @@ impl Handler for Origin {
         async move { origin.answer(&connection, request).await.unwrap_or_else(|rejection| refusal(&rejection)) }
     }
 
-    fn broken(&self, _: &Peer, why: Broken) {
+    fn broken(&self, _: &Peer, why: Broken, _: Duration) {
         self.broken.borrow_mut().push(why);
     }
 

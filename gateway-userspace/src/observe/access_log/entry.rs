@@ -46,6 +46,8 @@ pub struct Entry<'a> {
     pub upstream: Option<Upstream<'a>>,
     /// The limit that refused, or was nearest to it.
     pub limit: Option<&'a str>,
+    /// The shadow ban that would have kept the request out.
+    pub shadow: Option<u32>,
     /// Why the gateway itself ended the request: the rejection's label.
     pub reason: Option<&'a str>,
     /// More about the reason, such as why a credential does not hold.

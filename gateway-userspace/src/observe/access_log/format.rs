@@ -107,6 +107,9 @@ fn json(entry: &Entry<'_>, clock: &mut Clock, out: &mut Vec<u8>) {
         members.seconds("upstream.duration", duration);
     }
     members.optional("limit", entry.limit);
+    if let Some(ban) = entry.shadow {
+        members.number("shadow.ban", ban.into());
+    }
     members.optional("deny.reason", entry.reason);
     members.optional("deny.detail", entry.detail);
     out.push(b'}');
@@ -174,6 +177,10 @@ fn write_variable(variable: Variable, entry: &Entry<'_>, clock: &mut Clock, out:
         Variable::Scheme => text(Some(entry.scheme)),
         Variable::User => text(entry.user),
         Variable::Ja4 => text(entry.ja4),
+        Variable::ShadowBan => match entry.shadow {
+            Some(ban) => number(ban.into(), out),
+            None => out.push(b'-'),
+        },
         Variable::Reason => text(entry.reason),
         Variable::Limit => text(entry.limit),
         Variable::TraceId => text(entry.trace.map(|(trace_id, _)| trace_id)),

@@ -34,6 +34,7 @@ pub(super) enum Variable {
     Scheme,
     User,
     Ja4,
+    ShadowBan,
     Reason,
     Limit,
     TraceId,
@@ -41,7 +42,7 @@ pub(super) enum Variable {
 }
 
 /// Every variable. `endpoint` is what the seeds of imported configurations call the path.
-pub(super) const VARIABLES: [(&str, Variable); 26] = [
+pub(super) const VARIABLES: [(&str, Variable); 27] = [
     ("requestId", Variable::RequestId),
     ("extendedRequestId", Variable::RequestId),
     ("endpoint", Variable::Path),
@@ -66,6 +67,7 @@ pub(super) const VARIABLES: [(&str, Variable); 26] = [
     ("error.reason", Variable::Reason),
     ("limit", Variable::Limit),
     ("ja4", Variable::Ja4),
+    ("shadow.ban", Variable::ShadowBan),
     ("traceId", Variable::TraceId),
     ("upstream", Variable::Upstream),
 ];

@@ -30,6 +30,7 @@ fn entry() -> Entry<'static> {
         trace: Some(("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")),
         upstream: Some(Upstream { address: "10.0.0.11:3001", duration: Some(Duration::from_millis(9)) }),
         limit: None,
+        shadow: None,
         reason: None,
         detail: None,
     }
@@ -88,6 +89,15 @@ fn the_fingerprint_of_a_client_is_there_where_it_is_known() {
     let template = || Format::Custom(Template::parse("$context.ja4 $context.status").expect("a template"));
     assert_eq!(line(template(), &Entry { ja4: Some(ja4), ..entry() }), format!("{ja4} 200"));
     assert_eq!(line(template(), &entry()), "- 200");
+}
+
+#[test]
+fn a_request_under_a_shadow_ban_names_it() {
+    let covered = Entry { shadow: Some(7), ..entry() };
+    let parsed: Value = serde_json::from_str(&line(Format::Json, &covered)).expect("JSON");
+    assert_eq!(parsed["shadow.ban"], 7);
+    let template = || Format::Custom(Template::parse("$context.shadow.ban").expect("a template"));
+    assert_eq!((line(template(), &covered), line(template(), &entry())), ("7".into(), "-".into()));
 }
 
 #[test]
@@ -340,10 +350,10 @@ fn a_reader_that_is_gone_costs_lines_and_nothing_else() {
 
 #[test]
 fn a_file_that_cannot_be_opened_is_an_error_at_the_start() {
-    let sink = Sink::File(PathBuf::from("/nonexistent/access.log"));
+    let sink = Sink::File(PathBuf::from("/proc/nonexistent/access.log"));
     let target = Target { name: "file".into(), format: Format::Json, sink };
     let error = Writer::default().prepare(vec![target]).map(|_| ()).expect_err("no such folder");
-    assert!(error.to_string().contains("/nonexistent/access.log"));
+    assert!(error.to_string().contains("/proc/nonexistent/access.log"));
 }
 
 #[test]

@@ -79,6 +79,7 @@ pub struct Cells {
     requests: Family<RequestKey, Histogram>,
     upstream: Family<u32, Histogram>,
     rejections: Family<&'static str, Count>,
+    refused_us: Family<&'static str, Count>,
     handshakes: Family<&'static str, Count>,
     limits: Family<(u32, bool), Count>,
     published: Arc<Published>,
@@ -93,6 +94,8 @@ pub struct Published {
     pub upstream: Series<u32, Histogram>,
     /// Refusals by reason.
     pub rejections: Series<&'static str, Count>,
+    /// CPU time of refusals by reason, microseconds.
+    pub refused_us: Series<&'static str, Count>,
     /// Failed handshakes by reason.
     pub handshakes: Series<&'static str, Count>,
     /// Decisions by the limit's [`Label`] and whether it refused.
@@ -122,6 +125,7 @@ impl Cells {
             requests: Family::default(),
             upstream: Family::default(),
             rejections: Family::default(),
+            refused_us: Family::default(),
             handshakes: Family::default(),
             limits: Family::default(),
             published: published.clone(),
@@ -173,6 +177,12 @@ impl Cells {
     /// A client connection is closed; each that was opened must come here once.
     pub fn connection_closed(&self) {
         self.published.gauges.closed.add(1);
+    }
+
+    /// A request or a connection was refused after so much CPU time.
+    pub fn refused_for(&self, reason: &'static str, cost: Duration) {
+        let cost_us = u64::try_from(cost.as_micros()).unwrap_or(0);
+        self.refused_us.with(&self.published.refused_us, reason, "_OTHER", |count| count.add(cost_us));
     }
 
     /// A TLS handshake failed.

@@ -18,6 +18,7 @@ pub struct Requests {
     active: Desc,
     upstream: Desc,
     rejections: Desc,
+    refused: Desc,
     limits: Desc,
     connections: Desc,
     connections_active: Desc,
@@ -44,6 +45,11 @@ impl Requests {
                 &["upstream"],
             ),
             rejections: description(names::REJECTIONS, "Requests that the gateway itself ended", &["reason"]),
+            refused: description(
+                names::REFUSED_CPU_SECONDS,
+                "CPU time spent on what was refused, as far as it is measured",
+                &["reason"],
+            ),
             limits: description(names::LIMIT_DECISIONS, "Decisions of the limits", &["limit", "result"]),
             connections: description(names::CONNECTIONS, "Client connections accepted", &[]),
             connections_active: description(names::CONNECTIONS_ACTIVE, "Client connections open now", &[]),
@@ -59,6 +65,7 @@ impl Collector for Requests {
             &self.active,
             &self.upstream,
             &self.rejections,
+            &self.refused,
             &self.limits,
             &self.connections,
             &self.connections_active,
@@ -89,6 +96,9 @@ impl Collector for Requests {
         let rejections = counts(&workers, |worker| &worker.rejections)
             .into_iter()
             .map(|(reason, count)| counter(label_pairs([("reason", reason)]), count));
+        let refused = counts(&workers, |worker| &worker.refused_us)
+            .into_iter()
+            .map(|(reason, us)| seconds(label_pairs([("reason", reason)]), us));
         let handshakes = counts(&workers, |worker| &worker.handshakes)
             .into_iter()
             .map(|(reason, count)| counter(label_pairs([("reason", reason)]), count));
@@ -107,6 +117,7 @@ impl Collector for Requests {
             family(&self.active, MetricType::GAUGE, vec![gauge(started.saturating_sub(finished))]),
             family(&self.upstream, MetricType::HISTOGRAM, upstream.collect()),
             family(&self.rejections, MetricType::COUNTER, rejections.collect()),
+            family(&self.refused, MetricType::COUNTER, refused.collect()),
             family(&self.limits, MetricType::COUNTER, limits.collect()),
             family(&self.connections, MetricType::COUNTER, vec![counter(Vec::new(), opened)]),
             family(&self.connections_active, MetricType::GAUGE, vec![gauge(opened.saturating_sub(closed))]),
@@ -175,6 +186,14 @@ impl Sum {
         metric.set_histogram(histogram);
         metric
     }
+}
+
+fn seconds(labels: Vec<LabelPair>, us: u64) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(us as f64 / 1e6);
+    let mut metric = Metric::from_label(labels);
+    metric.set_counter(counter);
+    metric
 }
 
 fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {

@@ -111,6 +111,17 @@ fn series_beyond_the_limit_are_counted_together() {
 }
 
 #[test]
+fn the_cpu_time_of_refusals_is_added_up_in_seconds() {
+    let registry = Registry::new();
+    let cells = [registry.cells(), registry.cells()];
+    for cells in &cells {
+        cells.refused_for("tls-handshake", Duration::from_micros(750_000));
+    }
+    let line = "portcullis_refused_cpu_seconds_total{reason=\"tls-handshake\"}";
+    assert_eq!(value(&registry.text(), line), Some(1.5));
+}
+
+#[test]
 fn refusals_are_counted_by_reason() {
     let registry = Registry::new();
     let cells = registry.cells();

@@ -6,12 +6,17 @@
 //! generator program that then jumps to the subject; the generator's own cost, measured with the bare drop
 //! behind it, is taken off.
 //!
-//! Usage: `bench-packet [--calls N] [--entries N,N,…] [--json FILE]`. Needs root, the object files below
+//! The SYN budget is configured in both rows with a budget. It is calm in one, which is how the gateway runs while
+//! nothing presses: SYNs are packets like others. In the other it is armed.
+//!
+//! Usage: `bench-packet [--calls N] [--entries N,N,…] [--json FILE] [--check]`. With `--check` it fails when a row costs
+//! more than it may ([`bars`]), and names it. Needs root, the object files below
 //! `target/ebpf`, and for the peer the package `xdp-tools`; without the peer its rows are left out.
 //!
 //! Limits: a test run is not a network card. It shows what the program adds to a packet, and the order of
 //! programs, not packets per second. Read `best` as the cost and `median` as the noise of the machine.
 
+mod bars;
 mod measure;
 mod peers;
 mod table;
@@ -20,7 +25,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -51,6 +56,7 @@ struct Arguments {
     calls: u32,
     entries: Vec<u32>,
     json: Option<PathBuf>,
+    check: bool,
 }
 
 fn main() -> Result<()> {
@@ -61,16 +67,25 @@ fn main() -> Result<()> {
             Round::prepare(entries)?.run(arguments.calls, &mut report)?;
         }
         report.print();
-        match &arguments.json {
-            Some(path) => report.write_json(path),
-            None => Ok(()),
+        if let Some(path) = &arguments.json {
+            report.write_json(path)?;
         }
+        let missed = if arguments.check { bars::missed(&report) } else { Vec::new() };
+        if !missed.is_empty() {
+            bail!("too slow:\n{}", missed.join("\n"));
+        }
+        Ok(())
     })
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments> {
-    let mut parsed = Arguments { calls: 60, entries: vec![1, 1_000, 100_000, 1_000_000], json: None };
+    let mut parsed =
+        Arguments { calls: 60, entries: vec![1, 1_000, 100_000, 1_000_000], json: None, check: false };
     while let Some(option) = arguments.next() {
+        if option == "--check" {
+            parsed.check = true;
+            continue;
+        }
         let value = arguments.next().with_context(|| format!("{option} wants a value"))?;
         match option.as_str() {
             "--calls" => parsed.calls = value.parse().context("--calls wants a number")?,
@@ -81,7 +96,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments> {
                     .map(|number| number.parse().context("--entries wants numbers"))
                     .collect::<Result<_>>()?;
             }
-            _ => bail!("unknown option {option}; there are --calls, --entries and --json"),
+            _ => bail!("unknown option {option}; there are --calls, --entries, --json and --check"),
         }
     }
     Ok(parsed)
@@ -134,7 +149,11 @@ enum Subject {
     XdpFilter,
     Filter,
     Budget,
+    Armed,
 }
+
+const SUBJECTS: [Subject; 5] =
+    [Subject::Drop, Subject::XdpFilter, Subject::Filter, Subject::Budget, Subject::Armed];
 
 impl Subject {
     const fn name(self) -> &'static str {
@@ -142,7 +161,8 @@ impl Subject {
             Self::Drop => "return XDP_DROP",
             Self::XdpFilter => "xdp-filter",
             Self::Filter => "portcullis, no budget",
-            Self::Budget => "portcullis, with budget",
+            Self::Budget => "packets budget",
+            Self::Armed => "packets + SYNs armed",
         }
     }
 }
@@ -197,9 +217,16 @@ impl Round {
         let frame = Packet::from("203.0.113.1").tcp(443, ACK).build();
         let mut samples: BTreeMap<Subject, Samples> = BTreeMap::new();
         for call in 0..=calls {
-            for subject in [Subject::Drop, Subject::XdpFilter, Subject::Filter, Subject::Budget] {
+            for subject in SUBJECTS {
                 match subject {
-                    Subject::Budget => self.ours.dataplane.set_budgets(&LOOSE)?,
+                    Subject::Budget => {
+                        self.ours.dataplane.set_budgets(&LOOSE)?;
+                        self.ours.dataplane.calm(Duration::MAX)?;
+                    }
+                    Subject::Armed => {
+                        self.ours.dataplane.set_budgets(&LOOSE)?;
+                        self.ours.dataplane.arm()?;
+                    }
                     Subject::Filter => self.ours.dataplane.set_budgets(&Budgets::default())?,
                     Subject::XdpFilter if self.filter.is_none() => continue,
                     Subject::XdpFilter | Subject::Drop => {}

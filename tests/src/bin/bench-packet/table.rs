@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
+use tests::figures::machine;
 
 /// All rows.
 pub struct Report {
@@ -31,6 +32,11 @@ impl Report {
             .map(|(peer, ns)| ((*peer).to_owned(), best / ns))
             .collect();
         self.rows.push(Row { case: case.to_owned(), subject, best, median, ratios });
+    }
+
+    /// Nanoseconds of a row.
+    pub fn best(&self, case: &str, subject: &str) -> Option<f64> {
+        self.rows.iter().find(|row| row.case == case && row.subject == subject).map(|row| row.best)
     }
 
     /// Prints the table.
@@ -66,18 +72,6 @@ impl Report {
         let text = serde_json::to_string_pretty(&report)?;
         fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
     }
-}
-
-fn machine() -> Value {
-    let system = rustix::system::uname();
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    json!({
-        "cpu": model.map_or("unknown", |(_, name)| name),
-        // Not `available_parallelism`: this thread is fixed to one of them.
-        "cpus": cpu.lines().filter(|line| line.starts_with("processor")).count(),
-        "kernel": system.release().to_string_lossy(),
-    })
 }
 
 fn round(number: f64) -> f64 {

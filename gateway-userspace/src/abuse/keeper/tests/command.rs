@@ -100,7 +100,7 @@ fn unban_finds_what_lies_in_the_prefix_and_names_what_is_wider() {
     let changed = bench.unban(Some("2001:db8::1"), None).unwrap();
     assert_eq!(changed.changes, ["lifted ban 2 of 2001:db8::/64"], "an address stands for its /64");
     assert_eq!(bench.unban(Some("198.51.0.0/16"), None).unwrap().changes, ["lifted ban 3 of 198.51.100.7"]);
-    let all = api::Unban { prefix: None, id: None, all: true, dry_run: true };
+    let all = api::Unban { prefix: None, id: None, all: true, suppress_s: None, dry_run: true };
     assert_eq!(bench.owner().unban(&all).unwrap().changes, ["would lift ban 1 of 203.0.112.0/23"]);
     assert_eq!(bench.maps.denied().len(), 1, "a dry run changes nothing");
     assert_eq!(bench.owner().unban(&api::Unban { dry_run: false, ..all }).unwrap().changes.len(), 1);
@@ -154,7 +154,15 @@ fn a_reload_that_exempts_somebody_lifts_his_ban() {
 fn a_reason_cannot_forge_a_line_of_the_log() {
     let mut bench = Bench::new("reason");
     let reason = format!("bad\nguy\x1b[31m{}", "é".repeat(600));
-    let request = api::BanPrefix { prefix: net(ABUSER), for_s: None, reason, force: false, dry_run: false };
+    let request = api::BanPrefix {
+        prefix: Some(net(ABUSER)),
+        client: None,
+        for_s: None,
+        reason,
+        force: false,
+        observe: false,
+        dry_run: false,
+    };
     bench.owner().ban(&request, By::Operator(0)).unwrap();
     let reason = bench.bans(false).remove(0).reason;
     assert!(reason.starts_with("badguy[31mé") && reason.len() <= 512, "{reason}");

@@ -179,3 +179,46 @@ fn the_ticket_of_any_denial_finds_the_ban_also_when_it_is_over() {
     bench.unban(None, Some(id)).unwrap();
     assert_eq!(by_ticket(&mut bench, "request-19"), Ok(vec![id]));
 }
+
+#[test]
+fn a_ban_tells_its_rule_and_what_that_had_counted_also_after_a_restart() {
+    let mut bench = Bench::new("named");
+    let scan = score::Rule { kinds: [Kind::NotFound].into_iter().collect(), ..rule("scan", 3) };
+    bench.settings.rules.push(score::Rule { terms: Terms { first: MINUTE, up_to: MINUTE }, ..scan });
+    bench.restart();
+    bench.deny(ABUSER, 19);
+    let at = bench.owner().now().instant;
+    for nth in 0..3 {
+        bench.owner().signal(Signal { kind: Kind::NotFound, ..signal(ABUSER, at, nth) });
+    }
+    bench.restart();
+    let [ban] = &bench.bans(false)[..] else { panic!("one ban") };
+    let rule = ban.rule.as_ref().expect("it is by a rule");
+    assert_eq!((&*rule.name, &*rule.when, ban.left_s), ("scan", "3 denials in 10s", Some(60)));
+    assert_eq!(ban.reason, "3 denials in 10s: 3 not-found");
+    assert_eq!((rule.kinds[0].kind, rule.kinds[0].count), (Kind::NotFound, 3));
+}
+
+#[test]
+fn what_bans_save_is_what_their_denials_cost_for_each_connection_that_they_dropped() {
+    let mut bench = Bench::new("saved");
+    let at = bench.owner().now().instant;
+    for nth in 0..20 {
+        let cost = Duration::from_millis(2);
+        bench.owner().signal(Signal { cost, ..signal(ABUSER, at, nth) });
+    }
+    let saved = |bench: &mut Bench| {
+        let saved = bench.owner().saved();
+        saved
+            .iter()
+            .map(|one| (one.rule.clone(), one.connections, (one.cpu_s * 1e6).round()))
+            .collect::<Vec<_>>()
+    };
+    // The maps of this bench say that ban 1 has dropped ten SYNs.
+    let expected = vec![("shield".to_owned(), 10, 20_000.0)];
+    assert_eq!(saved(&mut bench), expected);
+    bench.unban(None, Some(1)).unwrap();
+    assert_eq!(saved(&mut bench), expected, "also when it is over");
+    bench.ban("198.51.100.7").unwrap();
+    assert_eq!(saved(&mut bench), expected, "an operator's ban was not measured");
+}

@@ -5,10 +5,11 @@ use crate::abuse::ban::By;
 
 fn spawn(enforcer: Box<dyn Enforcer>) -> Keeper {
     let settings = Settings {
-        rule: Some(score::Rule { denials: 20, within: Duration::from_secs(10) }),
-        terms: Terms { first: 10 * MINUTE, up_to: 24 * 60 * MINUTE },
+        rules: vec![rule("shield", 20)],
         enforce: true,
+        parole: None,
         capacity: 262_144,
+        collateral: 0,
         exempt: Vec::new(),
     };
     Keeper::spawn(Options { settings, state: None }, enforcer).unwrap()
@@ -19,13 +20,13 @@ fn without_a_kernel_stage_the_gateway_itself_refuses() {
     let keeper = spawn(Box::new(NoKernel { because: "no interfaces".into() }));
     let (reporter, reader) = (keeper.handle().reporter(), keeper.handle().deny());
     for nth in 0..20 {
-        assert!(!reader.is_banned(ABUSER.parse().unwrap()));
+        assert!(matches!(reader.standing(ABUSER.parse().unwrap(), ABUSER.parse().unwrap()), Standing::Free));
         reporter.report(signal(ABUSER, Instant::now(), nth));
     }
     let bans =
         keeper.handle().ask_blocking(|owner| owner.list(&api::ListBans::default())).unwrap().unwrap().bans;
     assert_eq!(bans[0].enforced, "gateway");
-    assert!(reader.is_banned(ABUSER.parse().unwrap()));
+    assert!(matches!(reader.standing(ABUSER.parse().unwrap(), ABUSER.parse().unwrap()), Standing::Banned(1)));
     let status = keeper.handle().ask_blocking(|owner| owner.enforcer.status()).unwrap();
     assert_eq!(status.off_because.as_deref(), Some("no interfaces"));
     keeper.stop();
@@ -56,10 +57,12 @@ fn the_thread_ends_a_ban_by_itself_when_its_lease_is_over() {
     let keeper = spawn(Box::new(Maps::default()));
     let handle = keeper.handle();
     let short = api::BanPrefix {
-        prefix: net(ABUSER),
+        prefix: Some(net(ABUSER)),
+        client: None,
         for_s: Some(1),
         reason: String::new(),
         force: false,
+        observe: false,
         dry_run: false,
     };
     handle.ask_blocking(move |owner| owner.ban(&short, By::Operator(0))).unwrap().unwrap();

@@ -77,7 +77,7 @@ impl Handler for Recorder {
         }
     }
 
-    fn broken(&self, _: &Peer, _: Broken) {}
+    fn broken(&self, _: &Peer, _: Broken, _: std::time::Duration) {}
 
     fn refuse(&self, _: &Peer, rejection: &Rejection) -> (crate::response::Head, Bytes) {
         answer::render(rejection, None, "", SystemTime::now(), &Default::default())

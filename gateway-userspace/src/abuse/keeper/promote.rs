@@ -1,0 +1,66 @@
+//! `portcullis promote`: from a ban that counts to one that drops.
+
+use super::owner::Owner;
+use super::refusal::Refusal;
+use crate::abuse::ban::{Enforced, State};
+use crate::abuse::harm::Harm;
+use crate::abuse::term;
+use crate::admin::api;
+
+impl Owner {
+    /// Arms a shadow ban, kernel first, for the time that it has left. One that would have kept out good requests or
+    /// logins is not, unless forced.
+    pub fn promote(&mut self, request: &api::Promote) -> Result<api::Changed, Refusal> {
+        self.expire();
+        let id = request.id;
+        let ban = match self.ledger.get(id) {
+            Some(ban) if ban.state == State::Active => ban.clone(),
+            Some(_) => return Err(Refusal::Over(id)),
+            None => return Err(Refusal::UnknownBan(id)),
+        };
+        if !ban.observed {
+            return Err(Refusal::NotObserved(id));
+        }
+        if !self.settings.enforce {
+            return Err(Refusal::ShieldObserves);
+        }
+        let harm = self.harm_of(id).unwrap_or_default();
+        if harm.good + harm.logins > 0 && !request.force {
+            return Err(Refusal::Harm { id, harm });
+        }
+        // Who has come there since it was made, or was never asked about.
+        let others = ban.target.prefix().map(|prefix| self.crowds.others(prefix, None));
+        if let Some(others) = others
+            && others.good > self.settings.collateral
+            && !request.force
+        {
+            return Err(Refusal::Collateral(others));
+        }
+        let now = self.now();
+        let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
+        let lasts = left.map_or_else(
+            || String::from("until it is lifted"),
+            |left| format!("for another {}", term::display(left)),
+        );
+        let counted = format!("it would have dropped {} in the last 24 hours", numbers(&harm));
+        if request.dry_run {
+            let changes = vec![format!("would ban {} {lasts} (ban {id})", ban.target), counted];
+            return Ok(api::Changed { changes, undo: None });
+        }
+        let enforced = self.install(&ban.target, left, id, false, ban.parole).map_err(Refusal::Kernel)?;
+        self.ledger.arm(id);
+        self.moved(id, enforced);
+        self.flush();
+        let mut changes = vec![format!("banned {} {lasts} (ban {id})", ban.target), counted];
+        if enforced == Enforced::Gateway {
+            changes.push("refused by the gateway only: the kernel stage is off".into());
+        }
+        Ok(api::Changed { changes, undo: Some(format!("portcullis unban {id}")) })
+    }
+}
+
+/// `412 packets and 14 requests, 3 of them good and 1 at a login`
+pub(super) fn numbers(harm: &Harm) -> String {
+    let Harm { packets, requests, good, logins, .. } = harm;
+    format!("{packets} packets and {requests} requests, {good} of them good and {logins} at a login")
+}

@@ -1,0 +1,154 @@
+//! Reading a list: entry by entry to a function of the caller's, whatever the format.
+//!
+//! The bytes may come from strangers. Nothing that stands in them is an error: what cannot be taken is skipped and
+//! counted, and the first of them are kept to be shown. Time is linear in the bytes, a line of text costs no allocation,
+//! and memory grows with nothing but the number of sets that a list of ipset declares.
+
+mod address;
+mod crowdsec;
+mod duration;
+mod ipset;
+mod json;
+mod nft;
+mod text;
+
+use std::fmt;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::format::{BYTE_ORDER_MARK, Format};
+use address::Span;
+
+/// Most skipped entries that are kept to be shown.
+pub const FIRST_BAD_MAX: usize = 10;
+/// Most bytes that are kept of one.
+pub const BAD_TEXT_BYTES_MAX: usize = 80;
+/// The longest time of an entry; what is longer is cut to it, so that it can be added to any clock. A hundred years.
+pub const LASTS_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// What an entry says. A range is as many items as it takes networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item {
+    /// Its addresses, without host bits. IPv4 addresses within IPv6 (`::ffff:192.0.2.7`) are IPv4.
+    pub prefix: IpNet,
+    /// How long it is to last from now on, at most [`LASTS_MAX`]; `None` if it names no end.
+    pub lasts: Option<Duration>,
+    /// It is no longer on the list. These hold before those of the same list that are on it, wherever they stand:
+    /// CrowdSec writes them first or last.
+    pub gone: bool,
+}
+
+/// What became of the entries. In text and ipset an entry is a line, in nft an element, in CrowdSec a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it was read as, never [`Format::Auto`].
+    pub format: Format,
+    /// Entries that were taken, those that are gone included.
+    pub taken: u64,
+    /// Entries that were not.
+    pub skipped: u64,
+    /// The first of these, at most [`FIRST_BAD_MAX`].
+    pub first_bad: Vec<Bad>,
+}
+
+/// An entry that was skipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bad {
+    /// Where it stands.
+    pub place: Place,
+    /// How it begins, at most [`BAD_TEXT_BYTES_MAX`] bytes. From outside: not safe for a terminal.
+    pub text: Box<str>,
+}
+
+/// Where an entry stands, from 1. JSON has no lines to speak of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In that line.
+    Line(u64),
+    /// It is the one of that number.
+    Entry(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Line(number) => write!(f, "line {number}"),
+            Place::Entry(number) => write!(f, "entry {number}"),
+        }
+    }
+}
+
+/// Reads `list` and hands over what its entries say, in their order.
+pub fn parse(list: &[u8], format: Format, take: &mut dyn FnMut(Item)) -> Outcome {
+    let list = list.strip_prefix(BYTE_ORDER_MARK).unwrap_or(list);
+    let format = match format {
+        Format::Auto => Format::detect(list),
+        format => format,
+    };
+    let outcome = Outcome { format, taken: 0, skipped: 0, first_bad: Vec::new() };
+    let mut sink = Sink { take, outcome };
+    match format {
+        Format::Auto | Format::Text => text::parse(list, &mut sink),
+        Format::CrowdSec => crowdsec::parse(list, &mut sink),
+        Format::Nft => nft::parse(list, &mut sink),
+        Format::Ipset => ipset::parse(list, &mut sink),
+    }
+    sink.outcome
+}
+
+/// Where entries go.
+struct Sink<'a> {
+    take: &'a mut dyn FnMut(Item),
+    outcome: Outcome,
+}
+
+impl Sink<'_> {
+    fn take(&mut self, span: Span, lasts: Option<Duration>, gone: bool) {
+        let lasts = lasts.map(|lasts| lasts.min(LASTS_MAX));
+        span.each(&mut |prefix| (self.take)(Item { prefix, lasts, gone }));
+        self.outcome.taken += 1;
+    }
+
+    fn skip_line(&mut self, line: u64, text: &[u8]) {
+        self.skip(Place::Line(line), text);
+    }
+
+    fn skip_entry(&mut self, text: &[u8]) {
+        self.skip(Place::Entry(self.outcome.taken + self.outcome.skipped + 1), text);
+    }
+
+    fn skip(&mut self, place: Place, text: &[u8]) {
+        self.outcome.skipped += 1;
+        if self.outcome.first_bad.len() < FIRST_BAD_MAX {
+            let text = String::from_utf8_lossy(&text[..text.len().min(BAD_TEXT_BYTES_MAX)]);
+            let end = text.floor_char_boundary(BAD_TEXT_BYTES_MAX);
+            self.outcome.first_bad.push(Bad { place, text: text[..end].into() });
+        }
+    }
+}
+
+/// The lines with their numbers, from 1, without white space around them.
+fn lines(list: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut rest = list;
+    let lines = std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = (!rest.is_empty()).then(|| rest[..end].trim_ascii());
+        rest = rest.get(end + 1..).unwrap_or_default();
+        line
+    });
+    (1..).zip(lines)
+}
+
+/// The next word, in quotes or up to white space, and what follows.
+fn word(text: &[u8]) -> (&[u8], &[u8]) {
+    let text = text.trim_ascii_start();
+    let end = match text {
+        [b'"', rest @ ..] => memchr::memchr(b'"', rest).map_or(text.len(), |quote| quote + 2),
+        _ => text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len()),
+    };
+    text.split_at(end)
+}
+
+#[cfg(test)]
+mod tests;
