@@ -22,6 +22,7 @@ pub mod features;
 mod filter;
 mod load;
 mod mapped;
+mod migrate;
 mod netlink;
 mod options;
 mod pins;
@@ -29,10 +30,12 @@ mod prefix;
 mod reconcile;
 mod resize;
 mod settings;
+mod staged;
 mod syscall;
+mod walk;
 mod wire;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use gateway_common::{settings::ARMED, verdict::Reason};
 use ipnet::IpNet;
@@ -44,20 +47,20 @@ use self::{
     denylist::Denylist,
     diagnostics::Diagnostics,
     events::Events,
-    load::{Loaded, Program},
-    resize::Resize,
+    load::{Change, Loaded, Program},
+    migrate::Counted,
     settings::SettingsMap,
 };
 
 pub use self::{
     attach::{Attachment, Changes, Lost, Mode},
     counters::{BanCounters, Counters, Tally},
-    denylist::{DenyEntry, Parole},
+    denylist::{DenyEntry, Parole, Room},
     dispatcher::Problem,
     error::Error,
     events::Event,
     options::{AttachMode, Budgets, Options},
-    reconcile::Reconciliation,
+    reconcile::{Drift, Reconciliation},
 };
 
 /// The right to a pin directory, for as long as this lives: two gateways in one would undo each other's work.
@@ -104,7 +107,8 @@ pub struct Dataplane {
     events: Events,
     diagnostics: Diagnostics,
     links: Links,
-    resize: Option<Resize>,
+    pin_root: PathBuf,
+    change: Option<Change>,
 }
 
 impl Dataplane {
@@ -126,18 +130,29 @@ impl Dataplane {
     /// # Errors
     /// See [`Error`].
     pub fn load(options: &Options) -> Result<Self, Error> {
-        let Loaded { program, mut maps, diagnostics, resize } = load::load(options)?;
+        let Loaded { program, mut maps, diagnostics, change } = load::load(options)?;
         let mut settings = SettingsMap::open(&mut maps, options)?;
         let allowlist = Allowlist::open(&mut maps)?;
         let denylist = Denylist::open(&mut maps, &mut settings, &allowlist)?;
         let counters = KernelCounters::open(&mut maps)?;
         let events = Events::open(&mut maps)?;
-        let links = Links::new(options);
-        Ok(Self { program, settings, denylist, allowlist, counters, events, diagnostics, links, resize })
+        let (links, pin_root) = (Links::new(options), options.pin_root.clone());
+        Ok(Self {
+            program,
+            settings,
+            denylist,
+            allowlist,
+            counters,
+            events,
+            diagnostics,
+            links,
+            pin_root,
+            change,
+        })
     }
 
     /// Attaches to every interface of the options, taking over links that are there. Where the capacity has
-    /// changed, the new maps take the place of the old ones with it.
+    /// changed, or the version before has left its maps, the new maps take the place of the old ones with it.
     ///
     /// On an error nothing new stays attached: links made by this call are removed again, links that were
     /// there before keep enforcing.
@@ -146,17 +161,28 @@ impl Dataplane {
     /// [`Error::NoInterface`], [`Error::Occupied`], [`Error::CannotShare`], [`Error::Attach`], [`Error::Refused`], [`Error::Pin`].
     pub fn attach(&mut self) -> Result<(), Error> {
         self.links.attach_all(&self.program)?;
-        if let Some(resize) = self.resize.take() {
-            resize.finish()?;
+        if let Some(change) = self.change.take() {
+            let Counted { reasons, bans } = change.finish()?;
+            self.counters.carry(reasons);
+            self.denylist.carry(&bans);
             self.program.maps_are_settled();
         }
-        Ok(())
+        migrate::remove_old(&self.pin_root)
     }
 
     /// Whether the maps are being replaced, because another capacity is asked for than they have. Ends with
     /// [`Dataplane::attach`].
     pub fn is_resizing(&self) -> bool {
-        self.resize.is_some()
+        matches!(self.change, Some(Change::Resize(_)))
+    }
+
+    /// How many entries move from the maps of the version before, if it has left some. Ends with
+    /// [`Dataplane::attach`].
+    pub fn is_migrating(&self) -> Option<usize> {
+        match &self.change {
+            Some(Change::Migration(migration)) => Some(migration.entries()),
+            _ => None,
+        }
     }
 
     // === impl Dataplane: entries ===
@@ -212,6 +238,11 @@ impl Dataplane {
         self.denylist.entries()
     }
 
+    /// How full the lists are: addresses of both families, then prefixes.
+    pub fn rooms(&self) -> [Room; 4] {
+        self.denylist.rooms()
+    }
+
     /// All allowed prefixes, in order.
     pub fn allowed(&self) -> impl ExactSizeIterator<Item = IpNet> + '_ {
         self.allowlist.iter()
@@ -227,13 +258,14 @@ impl Dataplane {
         self.denylist.sweep(now_ns)
     }
 
-    /// Asks the kernel about up to `sample` live entries, going on where the last call ended, and repairs
-    /// those that it does not enforce.
+    /// Asks the kernel about up to `sample` live entries, going on where the last call ended, reads a slice of the
+    /// maps back, some 64 times as many entries, and puts right what differs from what was written.
     ///
     /// # Errors
     /// [`Error::TestRun`] if the kernel does not answer, [`Error::Map`] if a repair is refused.
     pub fn reconcile(&mut self, sample: usize) -> Result<Reconciliation, Error> {
-        reconcile::run(&self.program, &mut self.denylist, &self.allowlist, sample)
+        let Self { program, denylist, allowlist, settings, .. } = self;
+        reconcile::run(program, denylist, allowlist, settings, sample)
     }
 
     // === impl Dataplane: settings ===
@@ -341,7 +373,8 @@ impl Dataplane {
     }
 
     /// Looks whether every interface is still there and attached, and attaches again where it is not: an
-    /// interface was deleted and made anew, or somebody detached the program. Call it every second or so.
+    /// interface was deleted and made anew, or somebody detached the program. Call it every second or so. Before
+    /// [`Dataplane::attach`] it does nothing.
     pub fn watch(&mut self) -> Changes {
         self.links.watch(&self.program)
     }

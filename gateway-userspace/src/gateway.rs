@@ -230,7 +230,7 @@ fn assemble(
         reserved.push((address, settings, sockets));
     }
     let writer = open_log(config).map_err(|problem| Error::Log(problem.message))?;
-    let kernel = Kernel::open(config.shield.as_ref())?;
+    let kernel = Kernel::load(config.shield.as_ref())?;
     if let Kernel::Off { because, wanted: true } = &kernel {
         tracing::warn!("the kernel stage is off: {because}");
     }
@@ -239,6 +239,11 @@ fn assemble(
     }
     let readiness = Arc::new(Readiness::new());
     let keeper = keep(config, &state, &kernel, &readiness)?;
+    // Behind the keeper, which has filled the maps: a program that is attached has its bans from its first packet.
+    if let Err(error) = kernel.attach(&readiness) {
+        keeper.stop();
+        return Err(error.into());
+    }
     // Behind the keeper, whose lock on the state folder tells that no other gateway uses it.
     let history = apply::Kept::open(&config.gateway.state);
     history.record(&files, &Author::new("start", "start"), &[]);

@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod boot;
+pub mod bpf;
 pub mod capture;
 pub mod chromium;
 pub mod curl;

@@ -2,7 +2,8 @@
 //!
 //! Pure: time comes in, nothing goes out. The keeper writes to the kernel and to the state file what happens here.
 //! Two bans may overlap (an operator's /16 and a rule's /32 in it), but there is one ban for each target.
-//! Memory: about 270 bytes for each ban in force, of which there are at most `capacity`, and [`ENDED_MAX`] that are over.
+//! Memory: about 270 bytes for each ban in force, of which there are at most twice `capacity`, and [`ENDED_MAX`]
+//! that are over.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -179,7 +180,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Empty; `capacity` bans may be in force at once.
+    /// Empty; `capacity` is what the kernel has room for. As many again may be in force at layer 7.
     pub fn new(capacity: usize) -> Ledger {
         Ledger {
             active: HashMap::new(),
@@ -193,14 +194,14 @@ impl Ledger {
         }
     }
 
-    /// Changes how many bans may be in force; more that already are stay.
+    /// Changes how much room there is; more bans that are in force already stay.
     pub fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity;
     }
 
-    /// Whether there is no room for another ban.
+    /// Whether there is no room for another ban, not even at layer 7.
     pub fn is_full(&self) -> bool {
-        self.active.len() >= self.capacity
+        self.active.len() >= self.capacity.saturating_mul(2)
     }
 
     /// Takes the next id. After four billion bans the last one is given again and again.

@@ -6,6 +6,7 @@
 //! one wake-up of this thread and one map update.
 
 mod operator;
+mod overflow;
 mod owner;
 mod parole;
 mod promote;
@@ -51,7 +52,7 @@ pub struct Settings {
     pub enforce: bool,
     /// How often the client of a ban by rule is let through in its last third; none: never.
     pub parole: Option<Duration>,
-    /// Most bans in force.
+    /// Most bans in the kernel; as many again hold at layer 7.
     pub capacity: usize,
     /// How many good clients a ban by rule may cut beside the one that it is meant for.
     pub collateral: u32,

@@ -123,7 +123,9 @@ pub struct KernelStatus {
     pub counters: Vec<Counter>,
     /// Entries in the denylist.
     pub entries: usize,
-    /// Entries that the kernel was found not to enforce since the start; each was written again at once.
+    /// The lists that have no room, with their capacity: bans that do not fit hold at layer 7 only.
+    pub full: Vec<String>,
+    /// What was found in the kernel otherwise than it was written, since the start; each was put right at once.
     pub drift: u64,
 }
 

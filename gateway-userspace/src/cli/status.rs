@@ -52,7 +52,12 @@ fn text(status: &Status) -> String {
                 let at: Vec<String> = at.collect();
                 let at = if at.is_empty() { String::from("no interface") } else { at.join(", ") };
                 let entries = kernel.entries;
-                format!("{} on {at}, {entries} entries, {} differ", kernel.mode, kernel.drift)
+                let full = if kernel.full.is_empty() {
+                    String::new()
+                } else {
+                    format!("; degraded, full: {}", kernel.full.join(", "))
+                };
+                format!("{} on {at}, {entries} entries, {} differ{full}", kernel.mode, kernel.drift)
             }
             (false, Some(because)) => format!("off: {because}"),
             (false, None) => "off".into(),
@@ -122,6 +127,7 @@ mod tests {
                 }],
                 counters: vec![Counter { verdict: "drop-banned".into(), packets: 12 }],
                 entries: 1,
+                full: Vec::new(),
                 ..KernelStatus::default()
             },
             requests: 1000,

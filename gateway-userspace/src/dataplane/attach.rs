@@ -123,6 +123,8 @@ pub struct Links {
     mode: AttachMode,
     pin_root: PathBuf,
     links: Vec<Hold>,
+    /// [`Links::attach_all`] has succeeded: from then on it is watched over.
+    begun: bool,
     /// Interfaces that were attached and are not, with the reason.
     lost: BTreeMap<String, String>,
 }
@@ -134,6 +136,7 @@ impl Links {
             mode: options.mode,
             pin_root: options.pin_root.clone(),
             links: Vec::new(),
+            begun: false,
             lost: BTreeMap::new(),
         }
     }
@@ -156,6 +159,7 @@ impl Links {
             }
         }
         self.links.append(&mut made);
+        self.begun = true;
         self.leave_others()
     }
 
@@ -205,9 +209,13 @@ impl Links {
             .collect()
     }
 
-    /// Looks whether each link still holds, and attaches again where it does not.
+    /// Looks whether each link still holds, and attaches again where it does not. Nothing before the first
+    /// [`Links::attach_all`].
     pub fn watch(&mut self, program: &Program) -> Changes {
         let mut changes = Changes::default();
+        if !self.begun {
+            return changes;
+        }
         for interface in self.interfaces.clone() {
             let because = match self.look_at(program, &interface) {
                 Ok(renewed) => {

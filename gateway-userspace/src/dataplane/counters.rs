@@ -43,6 +43,14 @@ impl Counters {
         })
     }
 
+    /// Adds a cell of the kernel's; one of an unknown reason is left out.
+    pub(super) fn add(&mut self, number: u32, count: &Count) {
+        if let Some(tally) = self.tallies.get_mut(number as usize) {
+            tally.packets += count.packets;
+            tally.bytes += count.bytes;
+        }
+    }
+
     /// What was counted since an earlier reading of the same maps.
     pub fn since(&self, earlier: &Self) -> Self {
         let mut difference = *self;
@@ -92,24 +100,26 @@ impl BanCounters {
 /// The counters in the kernel.
 pub struct KernelCounters {
     map: PerCpuArray<MapData, Wire<Count>>,
+    /// What a program before has counted that is not in the map.
+    carried: Counters,
 }
 
 impl KernelCounters {
     pub fn open(maps: &mut Maps) -> Result<Self, Error> {
-        Ok(Self { map: maps.take_as(&maps::COUNTERS)? })
+        Ok(Self { map: maps.take_as(&maps::COUNTERS)?, carried: Counters::default() })
+    }
+
+    /// Adds to all readings from now on what is not in the map.
+    pub fn carry(&mut self, counters: Counters) {
+        self.carried = counters;
     }
 
     pub fn read(&self) -> Result<Counters, Error> {
-        let mut counters = Counters::default();
-        for (number, tally) in counters.tallies.iter_mut().enumerate() {
-            let values = self
-                .map
-                .get(&(number as u32), 0)
-                .map_err(|error| Error::map("read", maps::COUNTERS.name, error))?;
-            for Wire(count) in values.iter() {
-                tally.packets += count.packets;
-                tally.bytes += count.bytes;
-            }
+        let mut counters = self.carried;
+        for number in 0..REASONS as u32 {
+            let values =
+                self.map.get(&number, 0).map_err(|error| Error::map("read", maps::COUNTERS.name, error))?;
+            values.iter().for_each(|Wire(count)| counters.add(number, count));
         }
         Ok(counters)
     }

@@ -11,7 +11,7 @@ mod bans;
 mod kernel;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound::{Excluded, Unbounded},
     time::Duration,
 };
@@ -21,13 +21,14 @@ use ipnet::IpNet;
 
 use self::{bans::Bans, kernel::Tables};
 use super::{
-    BanCounters, Error,
+    BanCounters, Drift, Error,
     allowlist::Allowlist,
     clock,
     filter::Filter,
     load::Maps,
     prefix::{Key, canonical, marks},
     settings::SettingsMap,
+    walk::{DENYLISTS, Reading},
 };
 
 /// What is denied, until when, and why.
@@ -112,6 +113,28 @@ impl DenyEntry {
     }
 }
 
+/// How full a list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// `ipv4` or `ipv6`.
+    pub family: &'static str,
+    /// Whether it is the list of addresses (IPv6: of /64s), not the one of prefixes.
+    pub exact: bool,
+    /// What is in it, for people.
+    pub name: &'static str,
+    /// Entries, those included that are over and not swept yet.
+    pub entries: usize,
+    /// Entries that there is room for.
+    pub capacity: usize,
+}
+
+impl Room {
+    /// Whether nothing more fits.
+    pub const fn is_full(&self) -> bool {
+        self.entries >= self.capacity
+    }
+}
+
 /// Entries that are written in one call.
 const BATCH: usize = 4096;
 
@@ -125,6 +148,10 @@ pub struct Denylist {
     ends: BTreeSet<(u64, IpNet)>,
     /// The last entry that [`Denylist::next_sample`] has returned.
     sampled: Option<IpNet>,
+    /// Entries of each map, in the order of [`DENYLISTS`].
+    counts: [usize; DENYLISTS.len()],
+    /// How far the maps have been read back.
+    reading: Reading,
 }
 
 impl Denylist {
@@ -133,8 +160,16 @@ impl Denylist {
         let tables = Tables::open(maps)?;
         let filter = Filter::open(maps)?;
         let bans = Bans::open(maps)?;
-        let mut this =
-            Self { tables, filter, bans, entries: BTreeMap::new(), ends: BTreeSet::new(), sampled: None };
+        let mut this = Self {
+            tables,
+            filter,
+            bans,
+            entries: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            sampled: None,
+            counts: [0; DENYLISTS.len()],
+            reading: Reading::new(),
+        };
         let found = this.tables.read()?;
         let prefixes = |(key, value): &(Key, DenyValue)| Some((key.prefix()?, *value));
         let found: Vec<(IpNet, DenyValue)> = found.iter().filter_map(prefixes).collect();
@@ -233,6 +268,7 @@ impl Denylist {
         if let Some(until_ns) = entry.until_ns {
             self.ends.remove(&(until_ns, prefix));
         }
+        self.counts[Key::of(prefix).list()] -= 1;
         self.filter.remove(&marks(prefix));
         self.tables.remove(Key::of(prefix))?;
         self.bans.release(entry.ban_id);
@@ -253,20 +289,52 @@ impl Denylist {
         Ok(swept)
     }
 
-    /// Whether the kernel has an entry as it should be, but for what the program itself writes there.
-    pub fn is_in_kernel(&self, allowlist: &Allowlist, prefix: IpNet) -> Result<bool, Error> {
-        let Some(wanted) = self.wanted(allowlist, prefix) else { return Ok(true) };
-        let found = self.tables.get(Key::of(prefix))?;
-        Ok(found.is_some_and(|found| carried(wanted, &found) == found))
+    /// Whether the kernel has an entry as it should be, but for what the program itself writes there. If not, it is
+    /// written again.
+    pub fn check(&mut self, allowlist: &Allowlist, prefix: IpNet) -> Result<Option<Drift>, Error> {
+        let Some(wanted) = self.wanted(allowlist, prefix) else { return Ok(None) };
+        let drift = match self.tables.get(Key::of(prefix))? {
+            None => Drift::Missing(prefix),
+            Some(found) if carried(wanted, &found) != found => Drift::Different(prefix),
+            Some(_) => return Ok(None),
+        };
+        self.refresh(allowlist, prefix)?;
+        Ok(Some(drift))
     }
 
-    /// Writes an entry and its bits again, after something else has changed them.
-    pub fn repair(&mut self, allowlist: &Allowlist, prefix: IpNet) -> Result<(), Error> {
-        self.refresh(allowlist, prefix)?;
-        if self.entries.contains_key(&prefix) {
-            self.filter.repair(&marks(prefix));
+    /// Writes the bits of an entry again, after something else has changed them. Returns how many words that were.
+    pub fn repair_bits(&mut self, prefix: IpNet) -> usize {
+        if self.entries.contains_key(&prefix) { self.filter.repair(&marks(prefix)) } else { 0 }
+    }
+
+    /// Reads the next about `room` entries back from the kernel, going round. What is not in the mirror was written by
+    /// something else and is removed; a value that differs is written again. Returns also how many it has read.
+    pub fn read_back(&mut self, allowlist: &Allowlist, room: usize) -> Result<(usize, Vec<Drift>), Error> {
+        let (rows, _) = self.tables.read_on(&mut self.reading, room)?;
+        let mut drifted = Vec::new();
+        for (key, found) in &rows {
+            let prefix = key.prefix().map(|prefix| prefix.trunc());
+            // A host in a trie is none of ours: hosts are in the hashes.
+            let ours = prefix.filter(|prefix| Key::of(*prefix).is_exact() == key.is_exact());
+            match ours.and_then(|prefix| Some((prefix, self.wanted(allowlist, prefix)?))) {
+                Some((prefix, wanted)) if carried(wanted, found) != *found => {
+                    self.refresh(allowlist, prefix)?;
+                    drifted.push(Drift::Different(prefix));
+                }
+                Some(_) => {}
+                None => {
+                    self.tables.remove(*key)?;
+                    drifted.push(Drift::Extra(prefix));
+                }
+            }
         }
-        Ok(())
+        Ok((rows.len(), drifted))
+    }
+
+    /// Compares the next `lines` of the filter with what they must be, going round, and repairs them. Returns how many
+    /// words had been changed.
+    pub fn read_filter_back(&mut self, lines: usize) -> usize {
+        self.filter.read_back(lines)
     }
 
     /// The allowlist has changed at a prefix: entries that overlap it are told whether they must ask it.
@@ -319,6 +387,20 @@ impl Denylist {
         Ok(())
     }
 
+    /// How full each map is.
+    pub fn rooms(&self) -> [Room; DENYLISTS.len()] {
+        const LISTS: [(&str, bool, &str); DENYLISTS.len()] = [
+            ("ipv4", true, "IPv4 addresses"),
+            ("ipv6", true, "IPv6 /64s"),
+            ("ipv4", false, "IPv4 prefixes"),
+            ("ipv6", false, "IPv6 prefixes"),
+        ];
+        std::array::from_fn(|map| {
+            let (family, exact, name) = LISTS[map];
+            Room { family, exact, name, entries: self.counts[map], capacity: self.tables.capacities()[map] }
+        })
+    }
+
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (IpNet, DenyEntry)> + '_ {
         self.entries.iter().map(|(prefix, entry)| (*prefix, *entry))
     }
@@ -340,6 +422,11 @@ impl Denylist {
         self.bans.read(ban_id)
     }
 
+    /// Adds to bans what a program before has counted for them that is not in the kernel.
+    pub fn carry(&mut self, bans: &HashMap<u32, BanCounters>) {
+        bans.iter().for_each(|(ban_id, counts)| self.bans.carry(*ban_id, counts));
+    }
+
     /// Notes an entry that is in the kernel and whose ban is retained, and sets its bits.
     fn note(&mut self, settings: &mut SettingsMap, prefix: IpNet, entry: DenyEntry) -> Result<(), Error> {
         match self.remember(prefix, entry) {
@@ -356,7 +443,10 @@ impl Denylist {
         if let Some(until_ns) = entry.until_ns {
             self.ends.insert((until_ns, prefix));
         }
-        let old = self.entries.insert(prefix, entry)?;
+        let Some(old) = self.entries.insert(prefix, entry) else {
+            self.counts[Key::of(prefix).list()] += 1;
+            return None;
+        };
         if old.until_ns != entry.until_ns
             && let Some(until_ns) = old.until_ns
         {

@@ -32,6 +32,8 @@ pub struct Filter {
     groups: Vec<Vec<Mark>>,
     marks: usize,
     lines_max: u32,
+    /// Where [`Filter::read_back`] goes on: a group of wide words, or behind those a line.
+    compared: usize,
 }
 
 impl Filter {
@@ -50,6 +52,7 @@ impl Filter {
             groups: vec![Vec::new()],
             marks: 0,
             lines_max,
+            compared: 0,
         })
     }
 
@@ -83,7 +86,9 @@ impl Filter {
     pub fn add(&mut self, settings: &mut SettingsMap, marks: &Marks) -> Result<(), Error> {
         self.note(marks);
         match marks {
-            Marks::Line(line, _) => self.write_line(self.slot(*line)),
+            Marks::Line(line, _) => {
+                self.write_line(self.slot(*line));
+            }
             Marks::Wide(..) | Marks::Hashed(..) => self.each_wide(marks, Self::write_wide_bit),
         }
         if self.marks > self.groups.len() * ENTRIES_PER_LINE as usize {
@@ -114,12 +119,36 @@ impl Filter {
         }
     }
 
-    /// Writes the bits of an entry again, if something else has changed them.
-    pub fn repair(&mut self, marks: &Marks) {
+    /// Writes the bits of an entry again, if something else has changed them. Returns how many words it had changed.
+    pub fn repair(&mut self, marks: &Marks) -> usize {
+        let mut words = 0;
         match marks {
-            Marks::Line(line, _) => self.write_line(self.slot(*line)),
-            Marks::Wide(..) | Marks::Hashed(..) => self.each_wide(marks, Self::write_wide_bit),
+            Marks::Line(line, _) => words += self.write_line(self.slot(*line)),
+            Marks::Wide(..) | Marks::Hashed(..) => self.each_wide(marks, |this, bit| {
+                words += usize::from(this.write_wide_word(bit / 64));
+            }),
         }
+        words
+    }
+
+    /// Compares the next `count` lines in use, or as much of the wide words, with what they must be, going round, and
+    /// repairs them. Returns how many words had been changed.
+    pub fn read_back(&mut self, count: usize) -> usize {
+        let wide = WIDE_WORDS as usize / WORDS_PER_LINE;
+        let all = wide + self.groups.len();
+        let mut words = 0;
+        for _ in 0..count.min(all) {
+            self.compared = if self.compared < all { self.compared } else { 0 };
+            words += match self.compared.checked_sub(wide) {
+                Some(line) => self.write_line(line),
+                None => {
+                    let first = (self.compared * WORDS_PER_LINE) as u32;
+                    (first..first + WORDS_PER_LINE as u32).filter(|word| self.write_wide_word(*word)).count()
+                }
+            };
+            self.compared += 1;
+        }
+        words
     }
 
     fn note(&mut self, marks: &Marks) {
@@ -187,22 +216,23 @@ impl Filter {
         line
     }
 
-    fn write_line(&mut self, slot: usize) {
-        for (offset, bits) in self.line(slot).words.into_iter().enumerate() {
-            self.lines.store(slot * WORDS_PER_LINE + offset, bits);
-        }
+    /// Returns how many words change.
+    fn write_line(&self, slot: usize) -> usize {
+        let words = self.line(slot).words.into_iter().enumerate();
+        words.filter(|(offset, bits)| self.lines.store(slot * WORDS_PER_LINE + offset, *bits)).count()
     }
 
     fn write_wide_bit(&mut self, bit: u32) {
         self.write_wide_word(bit / 64);
     }
 
-    fn write_wide_word(&mut self, word: u32) {
+    /// Whether it changes.
+    fn write_wide_word(&self, word: u32) -> bool {
         let first = word as usize * 64;
         let bits = self.wide_counts[first..first + 64]
             .iter()
             .enumerate()
             .fold(0, |bits, (bit, count)| if *count > 0 { bits | 1 << bit } else { bits });
-        self.wide.store(word as usize, bits);
+        self.wide.store(word as usize, bits)
     }
 }

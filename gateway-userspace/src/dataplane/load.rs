@@ -18,7 +18,15 @@ use gateway_common::{
 };
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::{Error, Options, clock, diagnostics::Diagnostics, mapped, pins, resize::Resize, syscall};
+use super::{
+    Error, Options, clock,
+    diagnostics::Diagnostics,
+    mapped,
+    migrate::{Counted, Migration},
+    pins,
+    resize::Resize,
+    syscall,
+};
 
 /// The object file, aligned as the parser wants it; empty if it was not there when this was built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/portcullis.bpf.o"));
@@ -71,8 +79,48 @@ pub struct Loaded {
     pub maps: Maps,
     /// What the program says in words; not among the maps.
     pub diagnostics: Diagnostics,
-    /// The capacity has changed: to be finished when the program is attached.
-    pub resize: Option<Resize>,
+    /// Maps take the place of others: to be finished when the program is attached.
+    pub change: Option<Change>,
+}
+
+/// Maps that take the place of others.
+pub enum Change {
+    /// Of another capacity.
+    Resize(Box<Resize>),
+    /// Of the version before.
+    Migration(Box<Migration>),
+}
+
+impl Change {
+    fn prepare(options: &Options, specs: &[Spec]) -> Result<Option<Self>, Error> {
+        if let Some(migration) = Migration::prepare(&options.pin_root, specs)? {
+            return Ok(Some(Self::Migration(Box::new(migration))));
+        }
+        let resize = Resize::prepare(&pins::maps(&options.pin_root), specs)?;
+        Ok(resize.map(|resize| Self::Resize(Box::new(resize))))
+    }
+
+    fn pin_of(&self, spec: &Spec) -> PathBuf {
+        match self {
+            Self::Resize(resize) => resize.pin_of(spec),
+            Self::Migration(migration) => migration.pin_of(spec),
+        }
+    }
+
+    fn fill(&self) -> Result<(), Error> {
+        match self {
+            Self::Resize(resize) => resize.fill(),
+            Self::Migration(migration) => migration.fill(),
+        }
+    }
+
+    /// Puts the new pins in their place: the program is attached. Returns what was counted and is not in the maps.
+    pub fn finish(self) -> Result<Counted, Error> {
+        match self {
+            Self::Resize(resize) => resize.finish().map(|()| Counted::default()),
+            Self::Migration(migration) => migration.finish(),
+        }
+    }
 }
 
 /// Loads the programs and opens or makes the maps.
@@ -82,17 +130,17 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
 
     let directory = pins::maps(&options.pin_root);
     let specs = sized(options);
-    let resize = Resize::prepare(&directory, &specs)?;
+    let change = Change::prepare(options, &specs)?;
     let pinned: Vec<_> = specs
         .iter()
-        .map(|spec| match &resize {
-            Some(resize) => (*spec, resize.pin_of(spec)),
+        .map(|spec| match &change {
+            Some(change) => (*spec, change.pin_of(spec)),
             None => (*spec, directory.join(spec.name)),
         })
         .collect();
     let mut ebpf = loader(&pinned).load(OBJECT).map_err(load_error)?;
-    if let Some(resize) = &resize {
-        resize.fill()?;
+    if let Some(change) = &change {
+        change.fill()?;
     }
     let maps = specs.iter().map(|spec| (spec.name, ebpf.take_map(spec.name))).collect();
     let diagnostics = Diagnostics::open(&mut ebpf)?;
@@ -102,7 +150,7 @@ pub fn load(options: &Options) -> Result<Loaded, Error> {
     let attached = program.fd().and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
     let attached = attached.map_err(program_error)?;
     let program = Program { ebpf, attached, pin_root: options.pin_root.clone(), maps: pinned };
-    Ok(Loaded { program, maps: Maps { maps }, diagnostics, resize })
+    Ok(Loaded { program, maps: Maps { maps }, diagnostics, change })
 }
 
 /// Whether there is a program, and the privilege to load it.

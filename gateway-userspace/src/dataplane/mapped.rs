@@ -40,12 +40,14 @@ impl MappedWords {
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 
-    /// Stores a word if it changes: an unchanged cache line stays shared between the CPUs.
-    pub fn store(&self, index: usize, value: u64) {
+    /// Stores a word if it changes, and says so: an unchanged cache line stays shared between the CPUs.
+    pub fn store(&self, index: usize, value: u64) -> bool {
         let word = &self.words()[index];
-        if word.load(Ordering::Relaxed) != value {
+        let changes = word.load(Ordering::Relaxed) != value;
+        if changes {
             word.store(value, Ordering::Release);
         }
+        changes
     }
 }
 

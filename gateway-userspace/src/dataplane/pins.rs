@@ -12,6 +12,7 @@ use aya::maps::{MapInfo, MapType};
 use gateway_common::{
     ABI_VERSION,
     maps::{Kind, Spec},
+    v1,
 };
 use rustix::mount::MountFlags;
 
@@ -28,6 +29,11 @@ const SHARED: &str = "shared";
 /// Directory of the maps.
 pub fn maps(root: &Path) -> PathBuf {
     root.join(format!("v{ABI_VERSION}"))
+}
+
+/// Directory of the maps of the version before.
+pub fn old_maps(root: &Path) -> PathBuf {
+    root.join(format!("v{}", v1::ABI_VERSION))
 }
 
 /// Pin of the link to an interface. The mode is part of the path because the kernel does not tell it.
@@ -96,9 +102,19 @@ pub fn is_bpf_filesystem(path: &Path) -> bool {
 /// Compares a pinned map with what the program needs. `Ok(false)` if nothing is pinned. `aya` opens a pin
 /// without looking at it, and a map with larger values would then be read beyond the end of ours.
 pub fn check(directory: &Path, spec: &Spec) -> Result<bool, Error> {
+    let Some(found) = check_layout(directory, spec)? else { return Ok(false) };
+    if found == spec.max_entries {
+        return Ok(true);
+    }
+    let path = directory.join(spec.name);
+    Err(Error::PinMismatch { path, what: "capacity", found, expected: spec.max_entries })
+}
+
+/// The same but for the capacity, which it returns; `None` if nothing is pinned.
+pub fn check_layout(directory: &Path, spec: &Spec) -> Result<Option<u32>, Error> {
     let path = directory.join(spec.name);
     if !path.try_exists().unwrap_or(true) {
-        return Ok(false);
+        return Ok(None);
     }
     let info = MapInfo::from_pin(&path).map_err(|error| Error::Pin {
         doing: "open the pinned map",
@@ -110,12 +126,11 @@ pub fn check(directory: &Path, spec: &Spec) -> Result<bool, Error> {
         ("type", kind, spec.kind as u32),
         ("key size", info.key_size(), spec.key_bytes),
         ("value size", info.value_size(), spec.value_bytes),
-        ("capacity", info.max_entries(), spec.max_entries),
         ("flags", info.map_flags(), spec.flags),
     ];
     match comparisons.into_iter().find(|(_, found, expected)| found != expected) {
         Some((what, found, expected)) => Err(Error::PinMismatch { path, what, found, expected }),
-        None => Ok(true),
+        None => Ok(Some(info.max_entries())),
     }
 }
 

@@ -37,11 +37,60 @@ impl Key {
     pub fn of(prefix: IpNet) -> Self {
         match prefix {
             IpNet::V4(v4) if v4.prefix_len() == 32 => Self::Source4(v4.addr().octets()),
-            IpNet::V4(v4) => Self::Prefix4(v4.prefix_len().into(), prefix_data4(v4.addr().octets())),
             IpNet::V6(v6) if v6.prefix_len() == HOST_BITS6 => {
                 Self::Source6(network64(v6.addr().octets()).to_be_bytes())
             }
+            prefix => Self::of_trie(prefix),
+        }
+    }
+
+    /// Of a canonical prefix in a trie, whatever its length.
+    pub fn of_trie(prefix: IpNet) -> Self {
+        match prefix {
+            IpNet::V4(v4) => Self::Prefix4(v4.prefix_len().into(), prefix_data4(v4.addr().octets())),
             IpNet::V6(v6) => Self::Prefix6(v6.prefix_len().into(), v6.addr().octets()),
+        }
+    }
+
+    /// From the bytes of a key of DENY_PREFIX4.
+    pub fn of_trie4(bytes: [u8; 12]) -> Self {
+        let [a, b, c, d, data @ ..] = bytes;
+        Self::Prefix4(u32::from_ne_bytes([a, b, c, d]), data)
+    }
+
+    /// From the bytes of a key of DENY_PREFIX6.
+    pub fn of_trie6(bytes: [u8; 20]) -> Self {
+        let [a, b, c, d, data @ ..] = bytes;
+        Self::Prefix6(u32::from_ne_bytes([a, b, c, d]), data)
+    }
+
+    /// The bytes of a key of an IPv4 trie; zeros for another key.
+    pub fn trie4(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        if let Self::Prefix4(bits, data) = self {
+            bytes[..4].copy_from_slice(&bits.to_ne_bytes());
+            bytes[4..].copy_from_slice(&data);
+        }
+        bytes
+    }
+
+    /// The bytes of a key of an IPv6 trie; zeros for another key.
+    pub fn trie6(self) -> [u8; 20] {
+        let mut bytes = [0; 20];
+        if let Self::Prefix6(bits, data) = self {
+            bytes[..4].copy_from_slice(&bits.to_ne_bytes());
+            bytes[4..].copy_from_slice(&data);
+        }
+        bytes
+    }
+
+    /// Index of its map in [`DENYLISTS`](super::walk::DENYLISTS).
+    pub fn list(self) -> usize {
+        match self {
+            Self::Source4(_) => 0,
+            Self::Source6(_) => 1,
+            Self::Prefix4(..) => 2,
+            Self::Prefix6(..) => 3,
         }
     }
 

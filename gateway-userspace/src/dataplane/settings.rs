@@ -84,6 +84,17 @@ impl SettingsMap {
         self.write(Settings { filter_mask: lines - 1, ..self.current })
     }
 
+    /// Compares what is in the kernel with what was written last, and writes it again if it differs.
+    pub fn read_back(&mut self) -> Result<bool, Error> {
+        let Wire(found) =
+            self.map.get(&0, 0).map_err(|error| Error::map("read", maps::SETTINGS.name, error))?;
+        let differs = found != self.current;
+        if differs {
+            self.write(self.current)?;
+        }
+        Ok(differs)
+    }
+
     fn write(&mut self, settings: Settings) -> Result<(), Error> {
         self.map
             .set(0, Wire(settings), 0)

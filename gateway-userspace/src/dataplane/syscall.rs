@@ -19,11 +19,13 @@ use gateway_common::{KernelPod, maps::Kind};
 const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
+const MAP_GET_NEXT_KEY: libc::c_long = 4;
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const MAP_UPDATE_BATCH: libc::c_long = 26;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_UPDATE: libc::c_long = 29;
@@ -60,6 +62,11 @@ impl Attributes {
     }
 
     fn call(mut self, command: libc::c_long) -> io::Result<libc::c_long> {
+        self.call_again(command)
+    }
+
+    /// The same for a command that writes into the attributes.
+    fn call_again(&mut self, command: libc::c_long) -> io::Result<libc::c_long> {
         // SAFETY: the attributes are initialised, larger than any command reads, and outlive the call. What
         // they point to is kept alive by the callers, and is as large as they say.
         let result = unsafe {
@@ -215,6 +222,58 @@ pub fn update<K: KernelPod, V: KernelPod>(map: BorrowedFd<'_>, key: &K, values: 
         .with_pointer(16, values.as_ptr())
         .call(MAP_UPDATE_ELEM)
         .map(drop)
+}
+
+/// The key after this one, the first one without; `None` after the last.
+pub fn next_key<K: KernelPod>(map: BorrowedFd<'_>, key: Option<&K>) -> io::Result<Option<K>> {
+    let mut next = std::mem::MaybeUninit::<K>::uninit();
+    let attributes = Attributes::new()
+        .with(0, map.as_raw_fd() as u32)
+        .with_pointer(8, key.map_or(std::ptr::null(), std::ptr::from_ref))
+        .with_pointer(16, next.as_mut_ptr());
+    match attributes.call(MAP_GET_NEXT_KEY) {
+        // SAFETY: the kernel has written a whole key, and any bit pattern is one.
+        Ok(_) => Ok(Some(unsafe { next.assume_init() })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What [`lookup_batch`] has read.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<C> {
+    /// Entries, at the beginning of the slices.
+    pub count: usize,
+    /// Where to go on; none: they were the last.
+    pub next: Option<C>,
+}
+
+/// Reads many entries in one call, going on at `cursor`, which a call before has returned: a bucket's number or a key,
+/// so that four bytes are the least. `ENOSPC` if there is no room for the entries of one bucket.
+pub fn lookup_batch<const K: usize, V: KernelPod>(
+    map: BorrowedFd<'_>,
+    cursor: Option<&[u8; K]>,
+    keys: &mut [[u8; K]],
+    values: &mut [V],
+) -> io::Result<Batch<[u8; K]>> {
+    const { assert!(K >= 4, "the number of a bucket has four bytes") };
+    assert_eq!(keys.len(), values.len(), "room for a value with each key");
+    let room = u32::try_from(keys.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut next = [0_u8; K];
+    let mut attributes = Attributes::new()
+        .with_pointer(0, cursor.map_or(std::ptr::null(), std::ptr::from_ref))
+        .with_pointer(8, next.as_mut_ptr())
+        .with_pointer(16, keys.as_mut_ptr())
+        .with_pointer(24, values.as_mut_ptr())
+        .with(32, room)
+        .with(36, map.as_raw_fd() as u32);
+    let result = attributes.call_again(MAP_LOOKUP_BATCH);
+    let count = attributes.0[32 / 4].min(room) as usize;
+    match result {
+        Ok(_) => Ok(Batch { count, next: Some(next) }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Batch { count, next: None }),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes many entries of a hash map in one call (since Linux 5.6). On an error some may have been written.

@@ -11,7 +11,8 @@ use crate::abuse::enforcer::{Drops, Enforcer, Entry, Lease, NoKernel};
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
 use crate::dataplane::{
-    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Error, Mode, Options, Parole, clock,
+    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Drift, Error, Mode, Options, Parole,
+    Room, clock,
 };
 use crate::observe::readiness::{self, Readiness};
 
@@ -22,15 +23,41 @@ const RECONCILE_SAMPLE: usize = 64;
 /// Sampled drops that each second's housekeeping takes out of the ring, which holds some 5400.
 const EVENTS_PER_TICK: usize = 8192;
 
+/// Lines about differences that each second logs at most.
+const DRIFT_LINES_MAX: usize = 16;
+
+/// Differences by kind, in the order of [`Drift::KINDS`].
+#[derive(Default)]
+pub struct Drifted([AtomicU64; Drift::KINDS.len()]);
+
+impl Drifted {
+    fn note(&self, drifted: &[Drift]) {
+        for drift in drifted {
+            self.0[drift.kind()].fetch_add(1, Relaxed);
+        }
+        for drift in drifted.iter().take(DRIFT_LINES_MAX) {
+            tracing::error!("the kernel was not as this gateway had left it: {drift}");
+        }
+        if let Some(more) = drifted.len().checked_sub(DRIFT_LINES_MAX + 1) {
+            tracing::error!("the kernel was not as this gateway had left it: {} more", more + 1);
+        }
+    }
+
+    /// Each kind with its count.
+    pub fn by_kind(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Drift::KINDS.into_iter().zip(self.0.iter().map(|count| count.load(Relaxed)))
+    }
+}
+
 /// The kernel stage, or why there is none.
 #[derive(Clone)]
 pub enum Kernel {
-    /// It is attached.
+    /// It is loaded; attached since [`Kernel::attach`].
     On {
         /// Locked for a map operation at a time; the keeper is its one writer.
         dataplane: Arc<Mutex<Dataplane>>,
-        /// Entries found not to be enforced since the start; all were repaired.
-        drift: Arc<AtomicU64>,
+        /// What was found otherwise than it was written, since the start; all was put right.
+        drift: Arc<Drifted>,
         /// Keeps other gateways off the pins for as long as the stage is held.
         #[expect(dead_code, reason = "held as long as the stage is, not used")]
         claim: Arc<Claim>,
@@ -45,16 +72,16 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// Loads and attaches what the configuration asks for. Without the privilege, or without the program in the
-    /// binary, the gateway goes on as a plain gateway; any other failure is an error.
-    pub fn open(shield: Option<&Shield>) -> Result<Kernel, Error> {
+    /// Loads what the configuration asks for, with the maps, and touches no interface. Without the privilege, or
+    /// without the program in the binary, the gateway goes on as a plain gateway; any other failure is an error.
+    pub fn load(shield: Option<&Shield>) -> Result<Kernel, Error> {
         let off = |because: &str, wanted| Kernel::Off { because: because.into(), wanted };
         let Some(shield) = shield else { return Ok(off("the configuration has no [shield]", false)) };
         if shield.interfaces.is_empty() {
             return Ok(off("[shield] names no interfaces", false));
         }
-        let open = || Ok((Claim::take(&shield.pins)?, load_and_attach(shield)?));
-        match open() {
+        let load = || Ok((Claim::take(&shield.pins)?, load(shield)?));
+        match load() {
             Ok((claim, dataplane)) => Ok(Kernel::On {
                 dataplane: Arc::new(Mutex::new(dataplane)),
                 drift: Arc::default(),
@@ -63,6 +90,24 @@ impl Kernel {
             Err(error @ (Error::Privilege { .. } | Error::NoProgram)) => Ok(off(&error.to_string(), true)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Attaches the program, whose maps have been filled meanwhile, and tells `readiness` where it is now. On an error
+    /// nothing new stays attached.
+    pub fn attach(&self, readiness: &Readiness) -> Result<(), Error> {
+        if let Kernel::On { dataplane, .. } = self {
+            let mut dataplane = lock(dataplane);
+            dataplane.attach()?;
+            for at in dataplane.attachments().iter().filter(|at| at.shared.is_some()) {
+                tracing::info!(
+                    interface = at.interface,
+                    mode = mode(at.mode),
+                    "the kernel stage stands beside other programs, in the dispatcher of libxdp"
+                );
+            }
+        }
+        readiness.kernel(self.readiness());
+        Ok(())
     }
 
     /// What an earlier run, or another gateway, left attached although this one has no kernel stage: it enforces what
@@ -100,14 +145,14 @@ impl Kernel {
         ))
     }
 
-    /// What the abuse loop writes to. It tells `readiness` where the stage is attached, now and when that changes.
+    /// What the abuse loop writes to. It tells `readiness` when it changes where the stage is attached.
     pub fn enforcer(&self, readiness: Arc<Readiness>) -> Box<dyn Enforcer> {
-        readiness.kernel(self.readiness());
         match self {
             Kernel::On { dataplane, drift, .. } => Box::new(KernelEnforcer {
                 dataplane: dataplane.clone(),
                 drift: drift.clone(),
                 readiness,
+                full: None,
                 shed: Shed::new(Instant::now()),
             }),
             Kernel::Off { because, .. } => Box::new(NoKernel { because: because.to_string() }),
@@ -131,18 +176,13 @@ impl Kernel {
     }
 }
 
-fn load_and_attach(shield: &Shield) -> Result<Dataplane, Error> {
-    let mut dataplane = Dataplane::load(&options(shield))?;
+fn load(shield: &Shield) -> Result<Dataplane, Error> {
+    let dataplane = Dataplane::load(&options(shield))?;
     if dataplane.is_resizing() {
         tracing::info!(capacity = shield.capacity, "the kernel's lists move to new maps");
     }
-    dataplane.attach()?;
-    for at in dataplane.attachments().iter().filter(|at| at.shared.is_some()) {
-        tracing::info!(
-            interface = at.interface,
-            mode = mode(at.mode),
-            "the kernel stage stands beside other programs, in the dispatcher of libxdp"
-        );
+    if let Some(entries) = dataplane.is_migrating() {
+        tracing::info!(entries, "the kernel's lists move from the maps of the version before");
     }
     Ok(dataplane)
 }
@@ -156,8 +196,10 @@ fn unload(interface: &str, program: Option<u32>) -> String {
 
 struct KernelEnforcer {
     dataplane: Arc<Mutex<Dataplane>>,
-    drift: Arc<AtomicU64>,
+    drift: Arc<Drifted>,
     readiness: Arc<Readiness>,
+    /// The lists that were full a second ago, if that was looked at.
+    full: Option<Vec<String>>,
     shed: Shed,
 }
 
@@ -230,12 +272,7 @@ impl Enforcer for KernelEnforcer {
             tracing::warn!(error = told(error), "cannot sweep the kernel's denylist");
         }
         match dataplane.reconcile(RECONCILE_SAMPLE) {
-            Ok(round) => {
-                for prefix in &round.drifted {
-                    tracing::error!(%prefix, "the kernel did not enforce a ban; it was written again");
-                }
-                self.drift.fetch_add(round.drifted.len() as u64, Relaxed);
-            }
+            Ok(round) => self.drift.note(&round.drifted),
             Err(error) => tracing::warn!(error = told(error), "cannot ask the kernel what it enforces"),
         }
         let changes = dataplane.watch();
@@ -249,7 +286,16 @@ impl Enforcer for KernelEnforcer {
         for at in &changes.attached {
             tracing::warn!(interface = at.interface, mode = mode(at.mode), "kernel stage attached again");
         }
-        if changes != Changes::default() {
+        let full = full(&dataplane);
+        let filled = self.full.as_ref() != Some(&full);
+        if filled && !full.is_empty() {
+            tracing::error!(
+                "the kernel's lists are full, new bans hold at layer 7 only: {}",
+                full.join(", ")
+            );
+        }
+        if changes != Changes::default() || filled {
+            self.full = Some(full);
             self.readiness.kernel(readiness_of(&dataplane));
         }
     }
@@ -288,7 +334,8 @@ impl Enforcer for KernelEnforcer {
                 })
                 .collect(),
             entries: dataplane.entries().len(),
-            drift: self.drift.load(Relaxed),
+            full: full(&dataplane),
+            drift: self.drift.by_kind().map(|(_, count)| count).sum(),
         }
     }
 }
@@ -315,7 +362,23 @@ fn readiness_of(dataplane: &Dataplane) -> readiness::Kernel {
     let attached = dataplane.attachments();
     let interfaces: Vec<String> =
         attached.iter().map(|at| format!("{} {}{}", at.interface, mode(at.mode), beside(at))).collect();
-    readiness::Kernel::Attached(interfaces.join(", ").into())
+    let interfaces = interfaces.join(", ");
+    match full(dataplane) {
+        full if full.is_empty() => readiness::Kernel::Attached(interfaces.into()),
+        full => {
+            let why = format!(
+                "attached: {interfaces}; full, so that new bans hold at layer 7 only: {}",
+                full.join(", ")
+            );
+            readiness::Kernel::Degraded(why.into())
+        }
+    }
+}
+
+/// The lists that have no room: `IPv4 addresses (4096)`.
+fn full(dataplane: &Dataplane) -> Vec<String> {
+    let rooms = dataplane.rooms().into_iter().filter(Room::is_full);
+    rooms.map(|room| format!("{} ({})", room.name, room.capacity)).collect()
 }
 
 fn beside(at: &dataplane::Attachment) -> &'static str {

@@ -7,6 +7,7 @@ use super::Gateway;
 use super::kernel::Kernel;
 use crate::abuse::counters::LATENCY_EDGES_US;
 use crate::abuse::shadow::Outcome;
+use crate::dataplane::Room;
 use crate::observe::access_log::Reason;
 use crate::observe::metrics::{Registry, Sample};
 use crate::observe::names;
@@ -27,6 +28,25 @@ fn kernel(registry: &Registry, kernel: Kernel) {
         (dataplane.counters().unwrap_or_default(), dataplane.attachments(), dataplane.lost())
     };
     let (attached, weighed) = (dataplane.clone(), dataplane.clone());
+    let (filled, sized) = (dataplane.clone(), dataplane.clone());
+    // Exact lists only, of which each family has one: the room for prefixes is not for the configuration to say.
+    let rooms = |dataplane: &std::sync::Mutex<crate::dataplane::Dataplane>, of: fn(&Room) -> usize| {
+        let rooms = dataplane.lock().unwrap_or_else(std::sync::PoisonError::into_inner).rooms();
+        let exact = rooms.iter().filter(|room| room.exact);
+        exact.map(|room| Sample::new([room.family], of(room) as f64)).collect()
+    };
+    registry.gauge_fn(
+        names::DENYLIST_ENTRIES,
+        "Addresses (IPv6: /64s) in the kernel's denylist",
+        &["family"],
+        move || rooms(&filled, |room| room.entries),
+    );
+    registry.gauge_fn(
+        names::DENYLIST_CAPACITY,
+        "Addresses (IPv6: /64s) that the kernel's denylist has room for",
+        &["family"],
+        move || rooms(&sized, |room| room.capacity),
+    );
     registry.counter_fn(
         names::XDP_PACKETS,
         "Packets seen by the kernel stage since its maps were made, by verdict",
@@ -50,9 +70,9 @@ fn kernel(registry: &Registry, kernel: Kernel) {
     );
     registry.gauge_fn(
         names::BANS_DRIFT,
-        "Entries that the kernel was found not to enforce since the start; each was repaired at once",
-        &[],
-        move || vec![Sample::new([], drift.load(Relaxed) as f64)],
+        "What was found in the kernel otherwise than it was written, since the start; each was put right at once",
+        &["kind"],
+        move || drift.by_kind().map(|(kind, count)| Sample::new([kind], count as f64)).collect(),
     );
     registry.gauge_fn(
         names::XDP_ATTACHED,

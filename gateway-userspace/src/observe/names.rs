@@ -22,8 +22,12 @@ pub const XDP_PACKETS: &str = "portcullis_xdp_packets_total";
 pub const XDP_BYTES: &str = "portcullis_xdp_bytes_total";
 /// Whether the kernel stage is attached, by interface and mode.
 pub const XDP_ATTACHED: &str = "portcullis_xdp_attached";
-/// Entries of the kernel's denylist found missing or different, and repaired, since the start.
+/// What was found in the kernel otherwise than it was written, and put right, since the start, by kind.
 pub const BANS_DRIFT: &str = "portcullis_bans_drift";
+/// Addresses in the kernel's denylist, by family.
+pub const DENYLIST_ENTRIES: &str = "portcullis_denylist_entries";
+/// Addresses that the kernel's denylist has room for, by family.
+pub const DENYLIST_CAPACITY: &str = "portcullis_denylist_capacity";
 /// Bans in force.
 pub const BANS_ACTIVE: &str = "portcullis_bans_active";
 /// Bans made, by who made them.

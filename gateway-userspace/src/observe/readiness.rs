@@ -23,7 +23,8 @@ pub enum Kernel {
     Off,
     /// Attached; the text says how, for instance `eth0 native`.
     Attached(Box<str>),
-    /// Not attached, and the gateway goes on without it as it was told to; the text says why.
+    /// Not attached, and the gateway goes on without it as it was told to; or attached, and not all bans fit in. The
+    /// text says why.
     Degraded(Box<str>),
     /// Asked for and lost; the text says why.
     Lost(Box<str>),

@@ -1,7 +1,10 @@
 //! From a denial to a drop, and back.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use gateway_userspace::dataplane::{Dataplane, DenyEntry, Options};
+use ipnet::IpNet;
 use tests::kernel::Kernel;
 
 use crate::stage::Stage;
@@ -167,10 +170,9 @@ fn the_packet_budget_sheds_and_never_bans() {
         .sum();
     assert!(dropped >= 4_000.0, "{metrics}");
     assert!(metrics.contains("portcullis_xdp_bytes_total{verdict=\"over_packets\"}"), "{metrics}");
-    assert!(
-        metrics.lines().any(|line| line.starts_with("portcullis_bans_drift") && line.ends_with(" 0")),
-        "{metrics}"
-    );
+    let drift: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("portcullis_bans_drift{kind=")).collect();
+    assert!(drift.len() == 6 && drift.iter().all(|line| line.ends_with(" 0")), "{metrics}");
     let asked = Instant::now();
     let shed = loop {
         let top = stage.gateway.cli_json(&["top"]);
@@ -246,4 +248,45 @@ fn a_gateway_without_shield_says_what_an_earlier_one_left_and_how_to_take_it_off
     std::fs::remove_dir_all(&stage.pins).unwrap();
     stage.gateway.restart();
     assert_eq!(stage.gateway.said().matches(&way_out).count(), 2, "nothing is left");
+}
+
+#[test]
+fn what_has_no_room_in_the_kernel_is_refused_by_the_gateway_and_readyz_says_so() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    let mut stage = Stage::new(146, 1, "capacity = 1024", ROUTES);
+    stage.gateway.kill();
+    let options = Options { pin_root: stage.pins.clone().into(), deny_capacity: 1024, ..Options::default() };
+    let mut dataplane = Dataplane::load(&options).unwrap();
+    let other = |number: u32| IpNet::from(IpAddr::from(Ipv4Addr::from(0x0a00_0000 + number)));
+    let entries: Vec<_> = (0..1024).map(|number| (other(number), DenyEntry::forever(number + 1))).collect();
+    dataplane.deny_many(&entries).unwrap();
+    drop(dataplane);
+    stage.gateway.restart();
+
+    let full = "[+] kernel: degraded: attached: ";
+    let (status, text) = stage.gateway.operations("/readyz?verbose");
+    assert!(
+        status == 200 && text.contains(full) && text.contains("IPv4 addresses (1024)"),
+        "{status} {text}"
+    );
+    let (_, metrics) = stage.gateway.operations("/metrics");
+    assert!(metrics.contains("portcullis_denylist_entries{family=\"ipv4\"} 1024"), "{metrics}");
+    assert!(metrics.contains("portcullis_denylist_capacity{family=\"ipv6\"} 1024"), "{metrics}");
+    let shown = stage.gateway.cli_json(&["status"]);
+    assert_eq!(shown["kernel"]["full"][0], "IPv4 addresses (1024)", "{shown}");
+
+    let address = stage.address(0).to_string();
+    let banned = stage.gateway.cli(&["ban", &address, "--for", "10m"]);
+    let said = String::from_utf8_lossy(&banned.stdout).into_owned();
+    assert!(banned.status.success() && said.contains("refused by the gateway only"), "{said}");
+    assert_eq!(stage.get(0, "/open").status, 403);
+    for number in 0..2 {
+        assert!(stage.gateway.cli(&["unban", &other(number).to_string()]).status.success());
+    }
+    let asked = Instant::now();
+    while stage.connects(0, SOON) || stage.gateway.operations("/readyz?verbose").1.contains("degraded") {
+        assert!(asked.elapsed() < Duration::from_secs(10), "the ban does not move into the kernel");
+    }
 }

@@ -61,6 +61,38 @@ fn flood(host: &Host, target: SocketAddr, stop: &AtomicBool, sent: &AtomicU64) {
 }
 
 #[test]
+fn a_program_whose_maps_are_new_has_its_bans_from_its_first_packet() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    let mut stage = Stage::new(156, 1, "", ROUTES);
+    let address = stage.address(0).to_string();
+    assert!(stage.gateway.cli(&["ban", &address, "--for", "10m"]).status.success());
+    let Stage { gateway, hosts, pins } = &mut stage;
+    let host = &hosts[0];
+    let sink = Sink::facing(host);
+    let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        scope.spawn(|| flood(host, sink.target, &stop, &sent));
+        scope.spawn(|| sink.count(&stop));
+        for round in 0..3 {
+            gateway.kill();
+            // As after a reboot: the links go with their pins, and so do the maps.
+            std::fs::remove_dir_all(&*pins).unwrap();
+            let before = sent.load(Relaxed);
+            wait_for("the flood goes on", || sent.load(Relaxed) > before + 300);
+            gateway.restart();
+            let denied = "portcullis_xdp_packets_total{verdict=\"denied_source\"}";
+            wait_for("the ban bites", || metric(&gateway.operations("/metrics").1, denied) > 100.0);
+            let (_, metrics) = gateway.operations("/metrics");
+            let clean = metric(&metrics, "portcullis_xdp_packets_total{verdict=\"clean\"}");
+            assert_eq!(clean, 0.0, "round {round}: {metrics}");
+        }
+    });
+}
+
+#[test]
 fn a_verdict_bites_within_fifty_milliseconds() {
     if Kernel::load().is_none() {
         return;

@@ -75,11 +75,16 @@ fn entries_counters_allowlist_and_budgets_move_to_a_larger_and_a_smaller_capacit
     // The new size is the one that holds.
     let room = 4096 - ENTRIES;
     let more = |number: u32| net(&std::net::Ipv4Addr::from(0x0b00_0000 + number).to_string());
+    let used = |kernel: &Kernel| kernel.rooms().map(|room| (room.entries, room.is_full()));
+    assert_eq!(used(&kernel), [(ENTRIES as usize, false), (1, false), (2, false), (0, false)]);
     (0..room).for_each(|number| kernel.deny(more(number), DenyEntry::forever(1)).unwrap());
+    assert_eq!(used(&kernel)[0], (4096, true));
     assert!(matches!(
         kernel.deny(more(room), DenyEntry::forever(1)),
         Err(Error::Full { capacity: 4096, .. })
     ));
+    kernel.lift(more(0)).unwrap();
+    assert_eq!(used(&kernel)[0], (4095, false));
 }
 
 #[test]

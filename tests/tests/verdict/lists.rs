@@ -10,7 +10,7 @@ use gateway_common::{
     ABI_VERSION,
     verdict::Reason::{self, Allowed, Clean, DeniedPrefix, DeniedSource},
 };
-use gateway_userspace::dataplane::DenyEntry;
+use gateway_userspace::dataplane::{DenyEntry, Drift};
 use ipnet::IpNet;
 use tests::{
     kernel::{Kernel, net},
@@ -432,7 +432,7 @@ fn an_entry_that_asks_no_allowlist_although_it_must_is_drift() {
     let update = [&["update"], &key[..], &["value"], &bytes[..]].concat();
     assert!(bpftool(&update).unwrap().status.success(), "{update:?}");
     kernel.expect("the entry says that nothing overlaps it", &frame, DeniedSource);
-    assert_eq!(kernel.reconcile(10).unwrap().drifted, [net("192.0.2.1")]);
+    assert_eq!(kernel.reconcile(10).unwrap().drifted, [Drift::Different(net("192.0.2.1"))]);
     kernel.expect("repaired", &frame, Allowed);
 }
 

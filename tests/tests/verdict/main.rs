@@ -9,6 +9,7 @@ mod capacity;
 mod exemptions;
 mod leases;
 mod lists;
+mod migration;
 mod namespace;
 mod parole;
 mod parsing;

@@ -151,14 +151,21 @@ fn packet_socket(protocol: u16) -> OwnedFd {
     }
 }
 
-fn address_of(interface: &str, protocol: u16) -> libc::sockaddr_ll {
+/// Index of an interface in the namespace of this thread; 0 if there is none.
+pub fn index_of(interface: &str) -> u32 {
     let name = CString::new(interface).expect("a name");
-    // SAFETY: the address is plain data, for which zero is valid; the name outlives the call.
+    // SAFETY: the name outlives the call.
+    unsafe { libc::if_nametoindex(name.as_ptr()) }
+}
+
+fn address_of(interface: &str, protocol: u16) -> libc::sockaddr_ll {
+    let index = index_of(interface);
+    // SAFETY: the address is plain data, for which zero is valid.
     unsafe {
         let mut address: libc::sockaddr_ll = std::mem::zeroed();
         address.sll_family = libc::AF_PACKET as u16;
         address.sll_protocol = protocol;
-        address.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
+        address.sll_ifindex = index as i32;
         address
     }
 }

@@ -2,9 +2,17 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use gateway_common::{ABI_VERSION, verdict::Reason};
-use gateway_userspace::dataplane::{Budgets, Dataplane, DenyEntry, Error, clock};
+use gateway_common::{
+    ABI_VERSION,
+    allowlist::AllowValue,
+    denylist::{DenyValue, FLAG_APART, FLAG_OBSERVE, FOREVER},
+    filter::{Line, WIDE_WORDS},
+    settings::{MODE_OBSERVE, Settings},
+    verdict::Reason,
+};
+use gateway_userspace::dataplane::{Budgets, Dataplane, DenyEntry, Drift, Error, Parole, clock};
 use tests::{
+    bpf::{Object, trie_key},
     kernel::{Kernel, net},
     packet::{ACK, Packet},
 };
@@ -103,21 +111,145 @@ fn drift_is_found_and_repaired() {
     let round = kernel.reconcile(100).unwrap();
     assert_eq!((round.checked, round.drifted.len()), (21, 0), "the ended lease is not asked about");
 
-    let pin = kernel.options().pin_root.join(format!("v{ABI_VERSION}/DENY4"));
-    let deleted = Command::new("bpftool")
-        .args(["map", "delete", "pinned"])
-        .arg(pin)
-        .args(["key", "192", "0", "2", "7"])
-        .status();
-    if !deleted.is_ok_and(|status| status.success()) {
-        tests::privilege::skip("drift_is_found_and_repaired", "there is no bpftool");
-        return;
-    }
+    map(&kernel, "DENY4").remove(&[192, 0, 2, 7]).unwrap();
     assert_eq!(kernel.probe(&frame("192.0.2.7")).unwrap(), Reason::Clean);
     // In samples: the rounds go on where the last one ended.
     let drifted: Vec<_> = (0..5).flat_map(|_| kernel.reconcile(5).unwrap().drifted).collect();
-    assert_eq!(drifted, [net("192.0.2.7")]);
+    assert_eq!(drifted, [Drift::Missing(net("192.0.2.7"))]);
     kernel.expect("repaired", &frame("192.0.2.7"), Reason::DeniedSource);
+}
+
+/// A map behind the back of its owner.
+fn map(kernel: &Kernel, name: &str) -> Object {
+    Object::pinned(&kernel.options().pin_root.join(format!("v{ABI_VERSION}")).join(name)).unwrap()
+}
+
+/// Everything is read in one round.
+fn drifted(kernel: &mut Kernel) -> Vec<Drift> {
+    kernel.reconcile(10_000).unwrap().drifted
+}
+
+#[test]
+fn entries_that_something_else_has_written_are_removed() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(1)).unwrap();
+    kernel.deny(net("10.0.0.0/8"), DenyEntry::forever(1)).unwrap();
+    let ghost = |bits| [DenyValue::new(FOREVER, 7, bits)];
+    map(&kernel, "DENY4").write(&[192, 0, 2, 99], &ghost(32)).unwrap();
+    map(&kernel, "DENY6").write(&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 1], &ghost(64)).unwrap();
+    // In the filter of 10.0.0.0/8, so that it drops; and a host in a trie, where no host of ours is.
+    map(&kernel, "DENY_PREFIX4").write(&trie_key(16, &[10, 1, 0, 0], 12), &ghost(16)).unwrap();
+    map(&kernel, "DENY_PREFIX4").write(&trie_key(32, &[10, 1, 0, 1], 12), &ghost(32)).unwrap();
+    map(&kernel, "DENY_PREFIX6").write(&trie_key(48, &[0x20, 1, 0xd, 0xb8], 20), &ghost(48)).unwrap();
+    // In slices, each of one map: the rounds go on where the last one ended.
+    let mut found: Vec<_> = (0..4).flat_map(|_| drifted(&mut kernel)).collect();
+    let extra = |prefix| Drift::Extra(Some(net(prefix)));
+    let expected = [
+        extra("10.1.0.0/16"),
+        extra("10.1.0.1/32"),
+        extra("192.0.2.99"),
+        extra("2001:db8:0:1::/64"),
+        extra("2001:db8::/48"),
+    ];
+    found.sort_by_key(|drift| format!("{drift:?}"));
+    assert_eq!(found, expected);
+    let gone = map(&kernel, "DENY4").read::<DenyValue>(&[192, 0, 2, 99]).unwrap_err();
+    assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
+    kernel.expect("ours", &frame("192.0.2.1"), Reason::DeniedSource);
+    kernel.expect("ours", &frame("10.1.0.1"), Reason::DeniedPrefix);
+    assert_eq!((0..4).flat_map(|_| drifted(&mut kernel)).collect::<Vec<_>>(), []);
+}
+
+#[test]
+fn values_that_something_else_has_changed_are_written_again_but_not_what_the_program_writes() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    let parole = Parole { from_ns: 1, every: Duration::from_secs(60) };
+    kernel.deny(net("192.0.2.1"), DenyEntry::lasting(Duration::from_secs(600), 1).paroled(parole)).unwrap();
+    kernel.deny(net("192.0.2.2"), DenyEntry::forever(2)).unwrap();
+    kernel.deny(net("10.0.0.0/8"), DenyEntry::forever(3)).unwrap();
+    let (first, second, trie) = ([192, 0, 2, 1], [192, 0, 2, 2], trie_key(8, &[10], 12));
+    let deny4 = map(&kernel, "DENY4");
+    let ours: DenyValue = deny4.read(&first).unwrap();
+    assert_eq!(ours.parole_ns, 1);
+    let moved = DenyValue { parole_ns: 99, admitted: 1 << 32, ..ours };
+    deny4.write(&first, &[moved]).unwrap();
+    for _ in 0..4 {
+        assert_eq!(drifted(&mut kernel), [], "the program moves a parole on");
+    }
+    assert_eq!(deny4.read::<DenyValue>(&first).unwrap(), moved);
+
+    let other: DenyValue = deny4.read(&second).unwrap();
+    let changes = [
+        DenyValue { until_ns: 1, ..other },
+        DenyValue { ban_id: 77, ..other },
+        DenyValue { slot: 0, ..other },
+        other.with(FLAG_OBSERVE, true),
+        other.with(FLAG_APART, false),
+        DenyValue { parole_ns: 5, ..other },
+    ];
+    for change in changes {
+        assert_ne!(change, other);
+        deny4.write(&second, &[change]).unwrap();
+        let found: Vec<_> = (0..4).flat_map(|_| drifted(&mut kernel)).collect();
+        assert_eq!(found, [Drift::Different(net("192.0.2.2"))], "{change:?}");
+        assert_eq!(deny4.read::<DenyValue>(&second).unwrap(), other);
+    }
+    let prefixes = map(&kernel, "DENY_PREFIX4");
+    let ours: DenyValue = prefixes.read(&trie).unwrap();
+    prefixes.write(&trie, &[DenyValue { until_ns: 1, ..ours }]).unwrap();
+    assert_eq!(drifted(&mut kernel), [Drift::Different(net("10.0.0.0/8"))]);
+    kernel.expect("as it was", &frame("10.1.1.1"), Reason::DeniedPrefix);
+}
+
+#[test]
+fn the_allowlist_the_settings_and_the_filter_are_put_right() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    for number in 0..200 {
+        kernel.deny(net(&format!("192.0.2.{number}")), DenyEntry::forever(1)).unwrap();
+    }
+    kernel.deny(net("10.0.0.0/8"), DenyEntry::forever(1)).unwrap();
+    kernel.allow(net("198.51.100.0/24")).unwrap();
+    kernel.allow(net("2001:db8::/32")).unwrap();
+    let allow4 = map(&kernel, "ALLOW4");
+    allow4.write(&trie_key(24, &[192, 0, 2], 12), &[AllowValue::default()]).unwrap();
+    allow4.remove(&trie_key(24, &[198, 51, 100], 12)).unwrap();
+    map(&kernel, "ALLOW6").remove(&trie_key(32, &[0x20, 1, 0xd, 0xb8], 20)).unwrap();
+    let allow = |prefix| Drift::Allow(net(prefix));
+    let expected = [allow("192.0.2.0/24"), allow("198.51.100.0/24"), allow("2001:db8::/32")];
+    assert_eq!(drifted(&mut kernel), expected);
+    let there = allow4.read::<AllowValue>(&trie_key(32, &[198, 51, 100, 7], 12));
+    assert!(there.is_ok(), "{there:?}");
+    assert!(allow4.read::<AllowValue>(&trie_key(32, &[192, 0, 2, 7], 12)).is_err());
+
+    let (settings, slot) = (map(&kernel, "SETTINGS"), 0_u32.to_ne_bytes());
+    let ours: Settings = settings.read(&slot).unwrap();
+    for change in [Settings { mode: MODE_OBSERVE, ..ours }, Settings { filter_mask: 0, ..ours }] {
+        settings.write(&slot, &[change]).unwrap();
+        assert_eq!(drifted(&mut kernel), [Drift::Settings]);
+        assert_eq!(settings.read::<Settings>(&slot).unwrap(), ours);
+    }
+
+    // One line, the one bit that says "some address of 10.0.0.0/8", and all words that say nothing.
+    let filter = map(&kernel, "FILTER");
+    let lines = ours.filter_mask + 1;
+    let (line, full) = (0..lines)
+        .map(|line| (line, filter.read::<Line>(&line.to_ne_bytes()).unwrap()))
+        .find(|(_, line)| *line != Line::default())
+        .unwrap();
+    filter.write(&line.to_ne_bytes(), &[Line::default()]).unwrap();
+    let words = full.words.iter().filter(|word| **word != 0).count();
+    assert_eq!(drifted(&mut kernel), [Drift::Filter(words)]);
+    assert_eq!(filter.read::<Line>(&line.to_ne_bytes()).unwrap(), full);
+    let wide = map(&kernel, "WIDE");
+    let (word, bits) = (0..WIDE_WORDS)
+        .map(|word| (word, wide.read::<u64>(&word.to_ne_bytes()).unwrap()))
+        .find(|(_, bits)| *bits != 0)
+        .unwrap();
+    wide.write(&word.to_ne_bytes(), &[0_u64]).unwrap();
+    assert!(matches!(drifted(&mut kernel)[..], [Drift::Filter(1..)]));
+    assert_eq!(wide.read::<u64>(&word.to_ne_bytes()).unwrap(), bits);
+    assert_eq!(drifted(&mut kernel), []);
+    kernel.expect("as it was", &frame("10.1.1.1"), Reason::DeniedPrefix);
 }
 
 #[test]

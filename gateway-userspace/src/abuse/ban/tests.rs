@@ -135,11 +135,12 @@ fn what_is_over_is_remembered_up_to_a_limit() {
 }
 
 #[test]
-fn it_is_full_at_its_capacity() {
+fn it_is_full_at_twice_its_capacity() {
     let now = Now::system();
     let mut ledger = Ledger::new(1);
-    assert!(!ledger.is_full());
     let id = ban(&mut ledger, "203.0.113.1/32", now, 1, TEN_MINUTES);
+    assert!(!ledger.is_full());
+    ban(&mut ledger, "203.0.113.2/32", now, 1, TEN_MINUTES);
     assert!(ledger.is_full());
     ledger.end(id, now.wall, State::Expired, Drops::default());
     assert!(!ledger.is_full());

@@ -134,7 +134,12 @@ impl Owner {
 
         let now = self.now();
         let id = self.ledger.take_id();
-        let enforced = self.install(&target, term, id, request.observe, None).map_err(Refusal::Kernel)?;
+        let (enforced, refused) = match self.install(&target, term, id, request.observe, None) {
+            Ok(enforced) => (enforced, None),
+            // The entry of the ban that is to be replaced would stay.
+            Err(error) if before.is_some() => return Err(Refusal::Kernel(error)),
+            Err(error) => (self.without_kernel(request.observe), Some(error)),
+        };
         before.inspect(|before| self.replace(now, *before));
         self.counters.bans_by_operator.fetch_add(1, Relaxed);
         let done = if request.observe { "observing" } else { "banned" };
@@ -163,6 +168,8 @@ impl Owner {
         self.flush();
         if request.observe {
             changes.push("counted only: `portcullis bans --shadow` says what it would drop".into());
+        } else if let (Some(error), Enforced::Gateway) = (refused, enforced) {
+            changes.push(format!("refused by the gateway only, until the kernel takes it: {error}"));
         } else if is_client && enforced == Enforced::Gateway {
             changes.push("refused by the gateway, on routes that ask who it is".into());
         } else if enforced == Enforced::Gateway {

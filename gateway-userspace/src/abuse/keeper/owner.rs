@@ -1,6 +1,6 @@
 //! What the keeper's thread owns, and what it does with a signal and with time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -46,6 +46,8 @@ pub struct Owner {
     pub(super) enforcer: Box<dyn Enforcer>,
     /// What the kernel's allowlist was told.
     pub(super) in_allowlist: BTreeSet<IpNet>,
+    /// Bans that the kernel had no room for.
+    pub(super) outside: VecDeque<u32>,
     pub(super) deny: Arc<deny::Shared>,
     pub(super) watches: Watches,
     pub(super) counters: Arc<Counters>,
@@ -90,7 +92,10 @@ impl Owner {
     /// Kernel first: that is what the abuser's next packet meets. Then layer 7, the ledger and the state file.
     pub(super) fn punish(&mut self, now: Now, target: Target, others: Others, offence: Offence) {
         if self.ledger.is_full() {
-            self.complain(now, "no room for another ban: shield.capacity is reached");
+            self.complain(
+                now,
+                "no room for another ban, not even at layer 7: there are twice shield.capacity",
+            );
             return;
         }
         let nth = self.ledger.next_offence(&target, now.wall);
@@ -177,8 +182,9 @@ impl Owner {
     /// Everything that a new ban means outside the kernel.
     pub(super) fn enact(&mut self, ban: Ban) {
         self.tell_layer_7(&ban, false);
-        let record = self.record_of(&ban);
+        let (record, id) = (self.record_of(&ban), ban.id);
         self.ledger.enact(ban);
+        self.note_outside(id);
         self.count_active();
         self.write(&record);
     }
@@ -245,6 +251,7 @@ impl Owner {
             }
         }
         self.enforcer.tick();
+        self.move_into_kernel();
         self.turn_hour();
         self.crowds.turn(now.instant);
         self.suppressions.sweep(now.wall);

@@ -84,7 +84,7 @@ pub enum Refusal {
     )]
     Harm { id: u32, harm: Harm },
     /// The list of bans is full.
-    #[error("there are {0} bans in force already, as many as shield.capacity allows")]
+    #[error("there are {0} bans in force already, twice shield.capacity, which is as many as there may be")]
     Full(usize),
     /// The operator's list is full.
     #[error("{0} prefixes are allowed already, as many as there may be")]

@@ -40,6 +40,8 @@ struct Inner {
     paroles: BTreeMap<IpNet, Parole>,
     allow: std::collections::BTreeSet<IpNet>,
     broken: bool,
+    /// Entries that there is room for, if that is limited.
+    room: Option<usize>,
 }
 
 impl Enforcer for Maps {
@@ -51,6 +53,9 @@ impl Enforcer for Maps {
         let mut maps = self.0.lock().unwrap();
         if maps.broken {
             return Err("no space left on device".into());
+        }
+        if !maps.deny.contains_key(&lease.prefix) && maps.room.is_some_and(|room| maps.deny.len() >= room) {
+            return Err("the denylist of IPv4 addresses is full".into());
         }
         maps.paroles.remove(&lease.prefix);
         maps.paroles.extend(lease.parole.map(|parole| (lease.prefix, parole)));

@@ -163,6 +163,14 @@ impl Bans {
         self.living.get(&ban_id).map_or(NO_SLOT, |living| living.slot)
     }
 
+    /// Adds to a ban that has entries what was counted for it elsewhere.
+    pub fn carry(&mut self, ban_id: u32, counts: &BanCounters) {
+        if self.living.contains_key(&ban_id) {
+            let past = self.past.entry(ban_id).or_default();
+            *past = past.and(counts);
+        }
+    }
+
     /// The bans that shall hand their slots over, with their entries, because slots are running out: those that
     /// have dropped nothing for longest.
     pub fn coldest(&mut self) -> Result<Vec<(u32, IpNet)>, Error> {

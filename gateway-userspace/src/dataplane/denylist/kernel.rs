@@ -11,10 +11,15 @@ use gateway_common::{
     maps::{self, Spec},
 };
 
-use crate::dataplane::{Error, error::into_io, load::Maps, prefix::Key, syscall::update_batch, wire::Wire};
+use crate::dataplane::{
+    Error, error::into_io, load::Maps, prefix::Key, syscall::update_batch, walk::Reading, wire::Wire,
+};
 
 type Exact<K> = HashMap<MapData, K, Wire<DenyValue>>;
 type Trie<K> = LpmTrie<MapData, K, Wire<DenyValue>>;
+
+/// Entries that are read in one call where all are wanted.
+const PIECE: usize = 4096;
 
 /// Exact entries and prefixes, of both families.
 pub struct Tables {
@@ -24,33 +29,48 @@ pub struct Tables {
     prefix6: Trie<[u8; 16]>,
     capacity4: u32,
     capacity6: u32,
-    /// Descriptors of `deny4` and `deny6`, which the typed maps do not give out.
-    fds: [OwnedFd; 2],
+    /// Descriptors of the four, which the typed maps do not give out.
+    fds: [OwnedFd; 4],
 }
 
 impl Tables {
     pub fn open(maps: &mut Maps) -> Result<Self, Error> {
         let (deny4, deny6) = (maps.take_data(&maps::DENY4)?, maps.take_data(&maps::DENY6)?);
+        let (prefix4, prefix6) = (maps.take_data(&maps::DENY_PREFIX4)?, maps.take_data(&maps::DENY_PREFIX6)?);
         let capacity = |map: &MapData, spec: Spec| {
             let info = map.info().map_err(|error| Error::map("look at", spec.name, error))?;
             Ok(info.max_entries())
         };
         let (capacity4, capacity6) = (capacity(&deny4, maps::DENY4)?, capacity(&deny6, maps::DENY6)?);
-        let clone = |map: &MapData| map.fd().as_fd().try_clone_to_owned();
-        let fds = [clone(&deny4), clone(&deny6)];
-        let failed = |source| Error::Map { doing: "open", map: maps::DENY4.name, source };
-        let [fd4, fd6] = fds.map(|fd| fd.map_err(failed));
+        let clone = |map: &MapData, spec: Spec| {
+            let fd = map.fd().as_fd().try_clone_to_owned();
+            fd.map_err(|source| Error::Map { doing: "open", map: spec.name, source })
+        };
+        let fds = [
+            clone(&deny4, maps::DENY4)?,
+            clone(&deny6, maps::DENY6)?,
+            clone(&prefix4, maps::DENY_PREFIX4)?,
+            clone(&prefix6, maps::DENY_PREFIX6)?,
+        ];
         Ok(Self {
             deny4: Exact::try_from(Map::HashMap(deny4))
                 .map_err(|error| Error::map("use", maps::DENY4.name, error))?,
             deny6: Exact::try_from(Map::HashMap(deny6))
                 .map_err(|error| Error::map("use", maps::DENY6.name, error))?,
-            prefix4: maps.take_as(&maps::DENY_PREFIX4)?,
-            prefix6: maps.take_as(&maps::DENY_PREFIX6)?,
+            prefix4: Trie::try_from(Map::LpmTrie(prefix4))
+                .map_err(|error| Error::map("use", maps::DENY_PREFIX4.name, error))?,
+            prefix6: Trie::try_from(Map::LpmTrie(prefix6))
+                .map_err(|error| Error::map("use", maps::DENY_PREFIX6.name, error))?,
             capacity4,
             capacity6,
-            fds: [fd4?, fd6?],
+            fds,
         })
+    }
+
+    /// Entries that there is room for in each map.
+    pub fn capacities(&self) -> [usize; 4] {
+        let prefixes = maps::DENY_PREFIX_CAPACITY as usize;
+        [self.capacity4 as usize, self.capacity6 as usize, prefixes, prefixes]
     }
 
     pub fn insert(&mut self, key: Key, value: DenyValue) -> Result<(), Error> {
@@ -128,25 +148,23 @@ impl Tables {
 
     /// All entries of all four maps.
     pub fn read(&self) -> Result<Vec<(Key, DenyValue)>, Error> {
-        let failed = |spec: Spec| move |error: MapError| Error::map("read", spec.name, error);
-        let mut all = Vec::new();
-        for item in self.deny4.iter() {
-            let (address, Wire(value)) = item.map_err(failed(maps::DENY4))?;
-            all.push((Key::Source4(address), value));
+        let (mut reading, mut all) = (Reading::new(), Vec::new());
+        loop {
+            let (rows, ended) = self.read_on(&mut reading, PIECE)?;
+            all.extend(rows);
+            if ended {
+                return Ok(all);
+            }
         }
-        for item in self.deny6.iter() {
-            let (network, Wire(value)) = item.map_err(failed(maps::DENY6))?;
-            all.push((Key::Source6(network), value));
-        }
-        for item in self.prefix4.iter() {
-            let (key, Wire(value)) = item.map_err(failed(maps::DENY_PREFIX4))?;
-            all.push((Key::Prefix4(key.prefix_len(), key.data()), value));
-        }
-        for item in self.prefix6.iter() {
-            let (key, Wire(value)) = item.map_err(failed(maps::DENY_PREFIX6))?;
-            all.push((Key::Prefix6(key.prefix_len(), key.data()), value));
-        }
-        Ok(all)
+    }
+
+    /// The next entries of a reading, about `room`, and whether they were the last.
+    pub fn read_on(
+        &self,
+        reading: &mut Reading,
+        room: usize,
+    ) -> Result<(Vec<(Key, DenyValue)>, bool), Error> {
+        reading.next(&self.fds, room)
     }
 
     fn insert_error(&self, key: Key, error: MapError) -> Error {

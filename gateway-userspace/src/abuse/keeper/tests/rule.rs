@@ -111,15 +111,56 @@ fn when_the_kernel_refuses_layer_7_still_holds() {
 }
 
 #[test]
-fn a_full_ledger_bans_nobody_more_and_keeps_what_it_has() {
+fn what_has_no_room_in_the_kernel_holds_at_layer_7_and_moves_when_there_is() {
     let mut bench = Bench::new("full");
-    let settings = Settings { capacity: 2, ..bench.settings.clone() };
+    bench.settings.capacity = 2;
+    let settings = bench.settings.clone();
     bench.owner().configure(settings);
+    bench.maps.0.lock().unwrap().room = Some(2);
     for host in 1..=3 {
         bench.deny(&format!("203.0.113.{host}"), 20);
     }
+    let changed = bench.ban("203.0.113.4").unwrap();
+    assert!(changed.changes.iter().any(|line| line.contains("is full")), "{changed:?}");
     assert_eq!(bench.maps.denied(), ["203.0.113.1/32", "203.0.113.2/32"]);
-    assert_eq!(bench.ban("203.0.113.4").unwrap_err(), Refusal::Full(2));
+    assert!((1..=4).all(|host| bench.refused_at_layer_7(&format!("203.0.113.{host}"))));
+    let enforced = |bench: &mut Bench| -> Vec<String> {
+        bench.bans(false).into_iter().rev().map(|ban| ban.enforced).collect()
+    };
+    assert_eq!(enforced(&mut bench), ["kernel", "kernel", "gateway", "gateway"]);
+    // As many again as the kernel has room for, and no more.
+    bench.deny("203.0.113.5", 20);
+    assert!(!bench.refused_at_layer_7("203.0.113.5"));
+    assert_eq!(bench.ban("203.0.113.6").unwrap_err(), Refusal::Full(4));
+
+    bench.owner().tick();
+    assert_eq!(enforced(&mut bench), ["kernel", "kernel", "gateway", "gateway"], "there is no room yet");
+    bench.unban(Some("203.0.113.1"), None).unwrap();
+    bench.owner().tick();
+    assert_eq!(bench.maps.denied(), ["203.0.113.2/32", "203.0.113.3/32"]);
+    assert_eq!(enforced(&mut bench), ["kernel", "kernel", "gateway"]);
+    assert_eq!(bench.maps.entry("203.0.113.3").unwrap().0, Some(3), "its own ban, for the time that is left");
+
+    // Also over a restart.
+    bench.restart();
+    assert!(bench.refused_at_layer_7("203.0.113.4"));
+    bench.unban(Some("203.0.113.2"), None).unwrap();
+    bench.owner().tick();
+    assert_eq!(bench.maps.denied(), ["203.0.113.3/32", "203.0.113.4/32"]);
+    assert_eq!(enforced(&mut bench), ["kernel", "kernel"]);
+}
+
+#[test]
+fn what_is_only_observed_is_not_refused_where_the_kernel_has_no_room() {
+    let mut bench = Bench::new("full-observed");
+    bench.settings.enforce = false;
+    let settings = bench.settings.clone();
+    bench.owner().configure(settings);
+    bench.maps.0.lock().unwrap().room = Some(0);
+    bench.deny(ABUSER, 20);
+    bench.ban("203.0.113.4").unwrap();
+    assert!(!bench.refused_at_layer_7(ABUSER) && !bench.refused_at_layer_7("203.0.113.4"));
+    assert!(bench.bans(false).iter().all(|ban| ban.enforced == "observed"));
 }
 
 #[test]
