@@ -3,7 +3,8 @@
 //!
 //! The flood: SYNs from 1024 listed sources, as many as one core can make, over a veth pair between two network
 //! namespaces. The victim's end is polled by a kernel thread (threaded NAPI) that has a core of its own, so the run time
-//! of that thread over the packets received is what a packet costs, whoever drops it. The defences take turns.
+//! of that thread over the packets received is what a packet costs, whoever drops it. Both it and the generator have
+//! real-time priority. The defences take turns.
 //!
 //! Limits: a veth pair is no network card, and both cores are the same machine's. Where a defence is faster than the
 //! generator the thread also sleeps and wakes, so the cost of the cheapest ones is an upper bound.
@@ -126,6 +127,7 @@ fn flood_all(subjects: &[Subject], on: Cores, time: Duration, rounds: usize) -> 
         let sender = scope.spawn(move || {
             attacker.run(|| {
                 processors::pin(on.attacker)?;
+                napi::become_realtime(0)?;
                 flood.send(stop)
             })
         });

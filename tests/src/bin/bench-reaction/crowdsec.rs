@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tests::gateway::free_port;
@@ -13,7 +14,7 @@ use crate::service::Service;
 use crate::stack::first_line;
 
 /// How often the bouncer asks, which is its own default and Debian's.
-const ASKS_EVERY: &str = "10s";
+pub const ASKS_EVERY: Duration = Duration::from_secs(10);
 
 /// Where the packages lie.
 fn root() -> Option<PathBuf> {
@@ -75,7 +76,7 @@ fn configure(home: &Path, log: &Path, port: u16) -> Result<()> {
     let (place, number) = (home.display().to_string(), port.to_string());
     let fill = |text: &str| {
         let text = text.replace("{place}", &place).replace("{port}", &number);
-        text.replace("{every}", ASKS_EVERY).replace("{key}", KEY)
+        text.replace("{every}", &format!("{}s", ASKS_EVERY.as_secs())).replace("{key}", KEY)
     };
     for part in ["data", "hub", "parsers/s00-raw", "parsers/s01-parse", "scenarios", "postoverflows"] {
         fs::create_dir_all(home.join(part))?;

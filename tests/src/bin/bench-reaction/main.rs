@@ -103,6 +103,7 @@ fn measure(subject: Subject, pair: &Pair, rounds: u16) -> Result<Vec<f64>> {
     let mut times = Vec::new();
     // The first round is not counted: with it, some make the set that they ban by.
     for round in 0..=rounds {
+        interrupt::sleep(subject.period() * u32::from(round) / u32::from(rounds))?;
         let [high, low] = (round + 1).to_be_bytes();
         // The subjects share nothing but the network, and that has an address for each round of each.
         let source = Ipv4Addr::new(10, 7, high | (subject as u8) << 4, low);

@@ -49,6 +49,16 @@ impl Subject {
         }
     }
 
+    /// How often it looks for something to ban. A round ends when it has, so without a pause the next abuse would always
+    /// begin at the same moment of its clock.
+    pub const fn period(self) -> Duration {
+        match self {
+            Subject::Portcullis => Duration::ZERO,
+            Subject::Fail2ban => Duration::from_secs(1),
+            Subject::Crowdsec => crowdsec::ASKS_EVERY,
+        }
+    }
+
     /// How long it may take to ban.
     pub const fn patience(self) -> Duration {
         match self {
