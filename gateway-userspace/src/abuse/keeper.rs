@@ -232,6 +232,16 @@ impl Handle {
         self.ask(move |owner| owner.promote(&request)).await?
     }
 
+    /// Whether a rule that observes may be armed, and what it would have done.
+    pub async fn may_arm(&self, rule: String, force: bool) -> Result<String, Refusal> {
+        self.ask(move |owner| owner.may_arm(&rule, force)).await?
+    }
+
+    /// Arms the shadow bans of a rule, and says which.
+    pub async fn arm(&self, rule: String, force: bool) -> Result<Vec<String>, Refusal> {
+        Ok(self.ask(move |owner| owner.arm(&rule, force)).await?)
+    }
+
     /// `portcullis unban`
     pub async fn unban(&self, request: api::Unban) -> Result<api::Changed, Refusal> {
         self.ask(move |owner| owner.unban(&request)).await?

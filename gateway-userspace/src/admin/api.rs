@@ -14,8 +14,8 @@ mod tables;
 
 pub use bans::{
     AllowPrefix, Allowed, AllowedPrefix, Ban, BanPrefix, Bans, Changed, GetOffender, ListAllowed, ListBans,
-    ListShadows, ListSuppressions, Offender, Parole, Promote, Shadow, ShadowRule, Shadows, Suppression,
-    Suppressions, Unban, Unsuppress,
+    ListShadows, ListSuppressions, Offender, Parole, Promote, PromoteRule, Shadow, ShadowRule, Shadows,
+    Suppression, Suppressions, Unban, Unsuppress,
 };
 pub use command::{COMMANDS, Command, Role, Signature};
 pub use tables::{

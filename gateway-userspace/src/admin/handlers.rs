@@ -39,6 +39,9 @@ pub trait Backend: 'static {
     async fn tables(&self, request: api::GetTables) -> Result<api::Tables, Problem>;
     /// `portcullis config set`
     async fn set_table(&self, request: api::SetTable, author: &Author) -> Result<api::TableChanged, Problem>;
+    /// `portcullis promote RULE`
+    async fn promote_rule(&self, request: api::PromoteRule, author: &Author)
+    -> Result<api::Changed, Problem>;
     /// `portcullis config delete`
     async fn delete_table(
         &self,
@@ -100,6 +103,11 @@ async fn carry_out<B: Backend>(
         Call::Shadows(_) => json(&keeper.shadows().await?),
         Call::Ban(request) => json(&keeper.ban(request, caller.by()).await?),
         Call::Promote(request) => json(&keeper.promote(request).await?),
+        Call::PromoteRule(request) => {
+            let changed = backend.promote_rule(request, &caller.author(api::PromoteRule::NAME)).await?;
+            changes.clone_from(&changed.changes);
+            json(&changed)
+        }
         Call::Unban(request) => json(&keeper.unban(request).await?),
         Call::Suppressions(_) => json(&keeper.suppressions().await?),
         Call::Unsuppress(request) => json(&keeper.unsuppress(request).await?),

@@ -160,6 +160,7 @@ impl From<Refusal> for Problem {
             | Refusal::UnknownTicket(_)
             | Refusal::NotBanned(_)
             | Refusal::UnknownSuppression(_)
+            | Refusal::UnknownRule(_)
             | Refusal::NotAllowed(_) => Problem::not_found(detail),
             Refusal::NoTime | Refusal::Nothing | Refusal::NoTarget | Refusal::SuppressOne => {
                 Problem::bad_request(detail)
@@ -175,6 +176,8 @@ impl From<Refusal> for Problem {
             | Refusal::NotObserved(_)
             | Refusal::ShieldObserves
             | Refusal::Harm { .. }
+            | Refusal::RuleEnforces(_)
+            | Refusal::RuleHarm { .. }
             | Refusal::Wider { .. }
             | Refusal::Full(_)
             | Refusal::AllowedFull(_)

@@ -99,7 +99,7 @@ fn shadows(report: &Shadows) -> String {
     row("-".into(), "all", "-", total, "-");
     let mut text = format!("in the last 24 hours shadow bans would have dropped:\n{}", table.text());
     if shadows.iter().any(|shadow| shadow.arm.is_some()) {
-        text.push_str("arm one with: portcullis promote ID\n");
+        text.push_str("arm one with: portcullis promote ID, a rule with: portcullis promote RULE\n");
     }
     text
 }
@@ -300,7 +300,7 @@ mod tests {
         assert_eq!(next(), "- all by rule login - 412 51093 14 3 1 9 -");
         assert_eq!(next(), "- over by now - 0 0 0 0 0 0 -");
         assert_eq!(next(), "- all - 412 51093 14 3 1 9 -");
-        assert_eq!(next(), "arm one with: portcullis promote ID");
+        assert_eq!(next(), "arm one with: portcullis promote ID, a rule with: portcullis promote RULE");
         let nothing =
             Shadows { shadows: vec![], rules: vec![], over: Harm::default(), total: Harm::default() };
         assert_eq!(shadows(&nothing), "nothing is observed\n");

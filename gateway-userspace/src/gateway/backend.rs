@@ -121,6 +121,14 @@ impl Backend for Gateway {
         self.set_table_command(request, author)
     }
 
+    async fn promote_rule(
+        &self,
+        request: api::PromoteRule,
+        author: &Author,
+    ) -> Result<api::Changed, Problem> {
+        self.promote_rule_command(request, author).await
+    }
+
     async fn delete_table(
         &self,
         request: api::DeleteTable,

@@ -88,6 +88,39 @@ impl Gateway {
         self.change_table(target, text, author, dry_run)
     }
 
+    /// `portcullis promote RULE`: the file first, so that a reload does not disarm it, then the bans that it has made.
+    pub async fn promote_rule_command(
+        &self,
+        request: api::PromoteRule,
+        author: &Author,
+    ) -> Result<api::Changed, Problem> {
+        let api::PromoteRule { rule, force, dry_run } = request;
+        let counted = self.keeper.may_arm(rule.clone(), force).await?;
+        let (_, found) = self.found();
+        let found = found.into_iter().find(|table| table.kind == "ban" && table.name.as_ref() == Some(&rule));
+        let table = found.ok_or_else(|| missing("ban", Some(&rule)))?;
+        if table.file != self.managed() {
+            return Err(Problem::conflict(format!(
+                "[ban.{rule}] stands at {}:{}, a file that is written by hand; have `mode = \"enforce\"` there and run \
+                 portcullis reload ({counted})",
+                table.file.display(),
+                table.line
+            )));
+        }
+        let mut toml = managed::from_toml(&table.toml).map_err(unusable)?;
+        toml.insert("mode", toml_edit::value("enforce"));
+        let only = api::Precondition { if_match: Some(table.etag), if_none_match: None };
+        let (kind, name) = (String::from("ban"), Some(rule.clone()));
+        let set = api::SetTable { kind, name, toml: Some(toml.to_string()), values: None, only, dry_run };
+        let set = self.set_table_command(set, author)?;
+        let mut changes = set.changes;
+        changes.push(counted);
+        if !dry_run {
+            changes.extend(self.keeper.arm(rule, force).await?);
+        }
+        Ok(api::Changed { changes, undo: set.undo })
+    }
+
     /// `portcullis routes`
     pub fn routes_command(&self, request: &api::ListRoutes) -> Result<api::Routes, Problem> {
         let (_, snapshot) = self.live.current();

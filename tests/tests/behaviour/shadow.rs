@@ -112,3 +112,42 @@ fn the_report_survives_a_restart_and_the_ban_goes_on_counting() {
     let held = gateway.cli(&["ban", "--observe", "203.0.113.0/24"]);
     assert!(!held.status.success() && said(&held).contains("portcullis unban 2"), "{}", said(&held));
 }
+
+#[test]
+fn a_rule_is_armed_where_the_api_keeps_it_and_left_to_the_hand_that_wrote_it_elsewhere() {
+    let gateway = Gateway::start_with(|folder, port| {
+        format!(
+            "[gateway]\nstate = \"{}/state\"\ntrusted-proxies = [\"127.0.0.1/32\"]\n\
+             [listen.main]\naddress = \"0.0.0.0:{port}\"\n\
+             [route.open]\nmatch = \"/open\"\nrespond = {{ status = 200 }}\n\
+             [shield]\n\
+             [ban.written]\nwhen = \"9 denials in 10s\"\nfor = \"10m\"\nmode = \"observe\"\n",
+            folder.display()
+        )
+    });
+    let set = [
+        "config",
+        "set",
+        "ban",
+        "scan",
+        "--toml",
+        "when = \"3 denials in 10s\"\nfor = \"10m\"\nmode = \"observe\"",
+    ];
+    let made = gateway.cli(&set);
+    assert!(made.status.success(), "{}", said(&made));
+    let written = gateway.cli(&["promote", "written"]);
+    assert_eq!(written.status.code(), Some(1));
+    assert!(said(&written).contains("[ban.written] stands at gateway.toml:"), "{}", said(&written));
+    let unknown = gateway.cli(&["promote", "nobody"]);
+    assert!(said(&unknown).contains("no rule `nobody` is in force"), "{}", said(&unknown));
+    let dry = gateway.cli(&["promote", "scan", "--dry-run"]);
+    assert!(dry.status.success() && said(&dry).contains("its bans would have dropped"), "{}", said(&dry));
+    let managed = || std::fs::read_to_string(gateway.folder.join("conf.d/managed.toml")).unwrap();
+    assert!(managed().contains("mode = \"observe\""), "nothing has changed");
+
+    let promoted = gateway.cli(&["promote", "scan"]);
+    assert!(said(&promoted).contains("undo with: portcullis config set ban scan"), "{}", said(&promoted));
+    assert!(managed().contains("mode = \"enforce\""), "{}", managed());
+    let again = gateway.cli(&["promote", "scan"]);
+    assert!(said(&again).contains("there is nothing to promote"), "{}", said(&again));
+}

@@ -1,4 +1,4 @@
-//! `portcullis promote`: from a ban that counts to one that drops.
+//! `portcullis promote`: from a ban, or the bans of a rule, that count to such that drop.
 
 use super::owner::Owner;
 use super::refusal::Refusal;
@@ -56,6 +56,52 @@ impl Owner {
             changes.push("refused by the gateway only: the kernel stage is off".into());
         }
         Ok(api::Changed { changes, undo: Some(format!("portcullis unban {id}")) })
+    }
+}
+
+/// Bans that are named where those of a rule go on counting.
+const NAMED_MAX: usize = 10;
+
+impl Owner {
+    /// Whether a rule that observes may be armed, and what its bans would have done. One whose bans would have kept out
+    /// good requests or logins may not, unless forced.
+    pub fn may_arm(&mut self, rule: &str, force: bool) -> Result<String, Refusal> {
+        let Some(found) = self.settings.rules.iter().find(|found| *found.name == *rule) else {
+            return Err(Refusal::UnknownRule(rule.into()));
+        };
+        if !self.settings.enforce {
+            return Err(Refusal::ShieldObserves);
+        }
+        if !found.observe {
+            return Err(Refusal::RuleEnforces(rule.into()));
+        }
+        let rules = self.shadows().rules;
+        let harm =
+            rules.iter().find(|shadow| shadow.rule == rule).map(|shadow| shadow.harm).unwrap_or_default();
+        if harm.good + harm.logins > 0 && !force {
+            return Err(Refusal::RuleHarm { rule: rule.into(), harm });
+        }
+        Ok(format!("its bans would have dropped {} in the last 24 hours", numbers(&harm)))
+    }
+
+    /// Arms the shadow bans of a rule, and says of which ones it did not and why.
+    pub fn arm(&mut self, rule: &str, force: bool) -> Vec<String> {
+        let (mut armed, mut counting) = (0, Vec::new());
+        for id in self.watched_of(rule) {
+            match self.promote(&api::Promote { id, force, dry_run: false }) {
+                Ok(_) => armed += 1,
+                Err(refusal) => counting.push(format!("ban {id} goes on counting: {refusal}")),
+            }
+        }
+        let more = counting.len().saturating_sub(NAMED_MAX);
+        counting.truncate(NAMED_MAX);
+        if more > 0 {
+            counting.push(format!("{more} more go on counting"));
+        }
+        if armed > 0 {
+            counting.insert(0, format!("bans of it that drop from now on: {armed}"));
+        }
+        counting
     }
 }
 

@@ -83,6 +83,18 @@ pub enum Refusal {
         numbers(harm)
     )]
     Harm { id: u32, harm: Harm },
+    /// No rule in force has the name.
+    #[error("no rule `{0}` is in force; a ban is named by its id, a rule as in [ban.NAME]")]
+    UnknownRule(String),
+    /// The rule bans already.
+    #[error("the rule {0} does not only observe: there is nothing to promote")]
+    RuleEnforces(String),
+    /// The bans of a rule would have kept out those whom they must not.
+    #[error(
+        "the bans of {rule} would have dropped {} in the last 24 hours; with --force they do so from now on",
+        numbers(harm)
+    )]
+    RuleHarm { rule: String, harm: Harm },
     /// The list of bans is full.
     #[error("there are {0} bans in force already, twice shield.capacity, which is as many as there may be")]
     Full(usize),

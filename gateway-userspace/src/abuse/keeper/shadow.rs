@@ -222,6 +222,14 @@ impl Owner {
         self.watches.by_ban.get(&ban).map(|watch| watch.hours.sum(self.watches.hour))
     }
 
+    /// The shadow bans that a rule has made, the oldest first.
+    pub(super) fn watched_of(&self, rule: &str) -> Vec<u32> {
+        let by_it = |id: &u32| self.ledger.get(*id).and_then(rule_of).is_some_and(|name| *name == *rule);
+        let mut ids: Vec<u32> = self.watches.by_ban.keys().copied().filter(by_it).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// `portcullis bans --shadow`. Asks the kernel for the counters of every one.
     pub fn shadows(&mut self) -> api::Shadows {
         self.expire();

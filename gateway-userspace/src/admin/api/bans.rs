@@ -159,6 +159,19 @@ pub struct Promote {
     pub dry_run: bool,
 }
 
+/// `portcullis promote RULE`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PromoteRule {
+    /// The rule that observes.
+    pub rule: String,
+    /// Even when its bans would have kept out good requests or logins.
+    #[serde(default)]
+    pub force: bool,
+    /// Say what would happen, and do not do it.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
 /// `portcullis ban [PREFIX] [--client AUTH/NAME]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BanPrefix {

@@ -82,6 +82,7 @@ commands! {
     ListShadows => Shadows, "shadows", Viewer, looks;
     BanPrefix => Changed, "ban", Operator, changes;
     Promote => Changed, "promote", Operator, changes;
+    PromoteRule => Changed, "promote-rule", Admin, changes;
     Unban => Changed, "unban", Operator, changes;
     ListSuppressions => Suppressions, "suppressions", Viewer, looks;
     Unsuppress => Changed, "unsuppress", Operator, changes;

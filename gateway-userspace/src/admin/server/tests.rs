@@ -63,6 +63,9 @@ impl Backend for Part {
     async fn set_table(&self, _: api::SetTable, _: &Author) -> Result<api::TableChanged, Problem> {
         Err(Problem::unavailable("no gateway here"))
     }
+    async fn promote_rule(&self, _: api::PromoteRule, _: &Author) -> Result<api::Changed, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
     async fn delete_table(&self, _: api::DeleteTable, _: &Author) -> Result<api::TableChanged, Problem> {
         Err(Problem::unavailable("no gateway here"))
     }

@@ -339,3 +339,46 @@ fn promoting_asks_who_is_behind_the_address_as_a_ban_does() {
     bench.owner().promote(&promote(true)).unwrap();
     assert!(bench.refused_at_layer_7(ABUSER));
 }
+
+#[test]
+fn a_rule_is_armed_with_its_bans_unless_they_would_have_done_harm() {
+    let mut bench = Bench::new("arm-rule");
+    bench.settings.rules =
+        ["scan", "login"].map(|name| score::Rule { observe: true, ..rule(name, 20) }).into();
+    bench.settings.rules[1].kinds = [Kind::Unauthenticated].into_iter().collect();
+    bench.settings.rules.push(rule("drops", 200));
+    bench.restart();
+    bench.observe("198.51.100.7").unwrap();
+    for address in [ABUSER, "203.0.113.8"] {
+        bench.deny(address, 20);
+        came_through(&mut bench, address, &[(Outcome::Refused, 2)]);
+    }
+    let counted = "its bans would have dropped 50 packets and 4 requests, 0 of them good and 0 at a login in the last 24 hours";
+    assert_eq!(bench.owner().may_arm("scan", false).as_deref(), Ok(counted));
+    let none = bench.owner().may_arm("login", false).unwrap();
+    assert!(none.contains(" 0 packets and 0 requests"), "{none}");
+    assert_eq!(bench.owner().may_arm("drops", true).unwrap_err(), Refusal::RuleEnforces("drops".into()));
+    assert_eq!(bench.owner().may_arm("nobody", true).unwrap_err(), Refusal::UnknownRule("nobody".into()));
+
+    came_through(&mut bench, ABUSER, &[(Outcome::Good, 1)]);
+    let refused = bench.owner().may_arm("scan", false).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("the bans of scan would have dropped 50 packets and 5 requests, 1 of"),
+        "{refused}"
+    );
+    bench.owner().may_arm("scan", true).unwrap();
+
+    assert_eq!(
+        bench.owner().arm("scan", false),
+        [
+            "bans of it that drop from now on: 1",
+            "ban 2 goes on counting: ban 2 would have dropped 20 packets and 3 requests, 1 of them good and 0 at a login \
+             in the last 24 hours; with --force it does so from now on"
+        ]
+    );
+    assert_eq!(bench.maps.entry("203.0.113.8").map(|entry| entry.2), Some(false));
+    assert_eq!(bench.maps.entry(ABUSER).map(|entry| entry.2), Some(true));
+    assert_eq!(bench.owner().arm("scan", true), ["bans of it that drop from now on: 1"]);
+    assert_eq!(bench.maps.entry(ABUSER).map(|entry| entry.2), Some(false));
+    assert_eq!(bench.maps.entry("198.51.100.7").map(|entry| entry.2), Some(true), "by hand, not by the rule");
+}
