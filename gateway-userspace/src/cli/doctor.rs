@@ -1,10 +1,11 @@
 //! `portcullis doctor`: whether this machine can do what the configuration asks of the kernel stage, and what is missing
-//! costs. It asks the machine, not the gateway, which need not run.
+//! costs. It asks the machine, and a gateway only if one runs: how the kernel stage of that one is.
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::admin::api::{GetStatus, KernelStatus};
 use crate::config::model::{Attach, Shield};
 use crate::config::{self, Environment};
 use crate::dataplane::Options;
@@ -24,8 +25,20 @@ struct Findings {
     features: Vec<Feature>,
     /// Those of the configuration, else all but loopback.
     interfaces: Vec<Interface>,
-    /// What the configuration asks for and cannot have, each in a sentence.
+    /// The gateway that runs, if one answers.
+    running: Option<Running>,
+    /// What the configuration asks for and cannot have, or has not, each in a sentence.
     missing: Vec<String>,
+}
+
+/// A gateway that runs.
+#[derive(Debug, Serialize)]
+struct Running {
+    pid: u32,
+    version: String,
+    /// Its configuration file.
+    config: String,
+    kernel: KernelStatus,
 }
 
 /// Looks and prints.
@@ -41,12 +54,17 @@ pub fn run(common: &Common, output: &Output) -> Exit {
             }
         },
     };
-    let findings = look(shield.as_ref());
+    // Whether one runs is no matter of the machine: without an answer, for whatever reason, nothing is said of it.
+    let running = common.call(&GetStatus {}).ok().map(|status| {
+        let (pid, version, config) = (status.pid, status.version, status.config);
+        Running { pid, version, config, kernel: status.kernel }
+    });
+    let findings = look(shield.as_ref(), running);
     output.answer(&findings, || text(&findings));
     exit(&findings)
 }
 
-fn look(shield: Option<&Shield>) -> Findings {
+fn look(shield: Option<&Shield>, running: Option<Running>) -> Findings {
     let pins: PathBuf = shield.map_or(Options::default().pin_root, |shield| shield.pins.clone());
     let configured: Vec<String> =
         shield.iter().flat_map(|shield| &shield.interfaces).map(|name| name.value.to_string()).collect();
@@ -58,8 +76,25 @@ fn look(shield: Option<&Shield>) -> Findings {
     let features = features::probe(&pins);
     let interfaces: Vec<Interface> = names.iter().map(|name| features::interface(name)).collect();
     let native = shield.is_some_and(|shield| shield.attach == Attach::Native);
-    let missing = if wanted { missing(&features, &interfaces, native) } else { Vec::new() };
-    Findings { kernel: features::release(), wanted, features, interfaces, missing }
+    let mut missing = if wanted { missing(&features, &interfaces, native) } else { Vec::new() };
+    if let Some(running) = running.as_ref().filter(|_| wanted) {
+        missing.extend(ailing(&running.kernel));
+    }
+    Findings { kernel: features::release(), wanted, features, interfaces, running, missing }
+}
+
+/// What the kernel stage of a gateway that runs does not do.
+fn ailing(kernel: &KernelStatus) -> impl Iterator<Item = String> + '_ {
+    let off = kernel.off_because.iter().map(|because| format!("the gateway runs without it: {because}"));
+    let lost = kernel
+        .lost
+        .iter()
+        .map(|lost| format!("{}: the gateway enforces nothing there: {}", lost.interface, lost.because));
+    let full = kernel
+        .full
+        .iter()
+        .map(|list| format!("{list}: there is no room for more, so new bans hold at layer 7 only"));
+    off.chain(lost).chain(full)
 }
 
 /// What the configuration asks for and cannot have.
@@ -101,6 +136,9 @@ fn text(findings: &Findings) -> String {
         text.push_str(&format!("\n{}", interfaces(&findings.interfaces)));
     }
     text.push('\n');
+    if let Some(running) = &findings.running {
+        text.push_str(&format!("{}\n\n", told(running)));
+    }
     match (findings.wanted, findings.missing.is_empty()) {
         (false, _) => {
             text.push_str("the configuration asks for no kernel stage: [shield] names no interfaces\n")
@@ -112,6 +150,25 @@ fn text(findings: &Findings) -> String {
         }
     }
     text
+}
+
+/// `the gateway that runs (pid 712, 0.1.0, /etc/portcullis/gateway.toml): attached to eth0 (native), enforce, 12 entries`
+fn told(running: &Running) -> String {
+    let Running { pid, version, config, kernel } = running;
+    let attached: Vec<String> =
+        kernel.attachments.iter().map(|at| format!("{} ({})", at.interface, at.mode)).collect();
+    let stage = match (&kernel.off_because, attached.is_empty()) {
+        (Some(_), _) => "without a kernel stage".into(),
+        (None, true) => "attached to no interface".into(),
+        (None, false) => {
+            format!("attached to {}, {}, {} entries", attached.join(", "), kernel.mode, kernel.entries)
+        }
+    };
+    let drift = match kernel.drift {
+        0 => String::new(),
+        drift => format!(", {drift} times found otherwise than it was written, and put right"),
+    };
+    format!("the gateway that runs (pid {pid}, {version}, {config}): {stage}{drift}")
 }
 
 fn interfaces(interfaces: &[Interface]) -> String {
@@ -147,6 +204,7 @@ fn interfaces(interfaces: &[Interface]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::api;
 
     fn feature(name: &'static str, found: Found, required: bool) -> Feature {
         Feature { name, found, required, detail: "seen".into(), without: "it costs" }
@@ -197,10 +255,41 @@ mod tests {
         for (description, feature, interface, native, expected) in table {
             let (features, interfaces) = (vec![feature], vec![interface]);
             let missing = missing(&features, &interfaces, native);
-            let findings = Findings { kernel: "6.1".into(), wanted: true, features, interfaces, missing };
+            let (kernel, running) = ("6.1".into(), None);
+            let findings = Findings { kernel, wanted: true, features, interfaces, running, missing };
             assert_eq!(exit(&findings), expected, "{description}: {:?}", findings.missing);
             let text = text(&findings);
             assert!(findings.missing.iter().all(|line| text.contains(line)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_gateway_that_runs_and_does_not_enforce_fails() {
+        let attachment = |interface: &str| api::Attachment {
+            interface: interface.into(),
+            mode: "native".into(),
+            shared: false,
+        };
+        let well = KernelStatus {
+            on: true,
+            mode: "enforce".into(),
+            attachments: vec![attachment("eth0"), attachment("eth1")],
+            entries: 12,
+            ..KernelStatus::default()
+        };
+        let running = |kernel| Running { pid: 712, version: "0.1.0".into(), config: "g.toml".into(), kernel };
+        assert_eq!(ailing(&well).count(), 0);
+        assert_eq!(
+            told(&running(KernelStatus { drift: 3, ..well.clone() })),
+            "the gateway that runs (pid 712, 0.1.0, g.toml): attached to eth0 (native), eth1 (native), enforce, \
+             12 entries, 3 times found otherwise than it was written, and put right"
+        );
+        let lost = api::LostInterface { interface: "eth2".into(), because: "it is gone".into() };
+        let ill = KernelStatus { lost: vec![lost], full: vec!["IPv4 addresses (64)".into()], ..well };
+        let lines: Vec<String> = ailing(&ill).collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let off = KernelStatus { off_because: Some("no privilege".into()), ..KernelStatus::default() };
+        assert_eq!(ailing(&off).next().as_deref(), Some("the gateway runs without it: no privilege"));
+        assert!(told(&running(off)).ends_with(": without a kernel stage"));
     }
 }

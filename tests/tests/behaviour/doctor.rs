@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use tests::gateway::{binary, folder, run};
+use tests::gateway::{Gateway, binary, folder, run};
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
@@ -80,4 +80,18 @@ fn without_root_the_missing_capabilities_are_named_and_nothing_else_is_claimed()
     let code = if json["missing"].as_array().map(Vec::len) == Some(1) { 77 } else { 1 };
     assert_eq!(output.status.code(), Some(code), "{json}");
     std::fs::remove_dir_all(folder).expect("the folder goes");
+}
+
+#[test]
+fn of_a_gateway_that_runs_its_kernel_stage_is_told() {
+    let gateway = Gateway::start("[route.all]\nmatch = \"/*\"\nrespond = { status = 200 }\n");
+    let pid = gateway.cli_json(&["status"])["pid"].to_string();
+    let output = gateway.cli(&["doctor"]);
+    let line = format!("the gateway that runs (pid {pid}, ");
+    assert!(
+        said(&output).contains(&line) && said(&output).contains("): without a kernel stage"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(gateway.cli_json(&["doctor"])["running"]["kernel"]["on"], false);
 }
