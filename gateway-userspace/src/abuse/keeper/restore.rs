@@ -21,6 +21,7 @@ use crate::abuse::exempt::{ALLOWED_MAX, Because, Exempt};
 use crate::abuse::receipt::Receipts;
 use crate::abuse::saved::Saved;
 use crate::abuse::score::Scores;
+use crate::abuse::shelter::Shelters;
 use crate::abuse::state::{self, BanRecord, Journal, Record, from_ms, to_ms};
 use crate::abuse::suppress::{Suppression, Suppressions};
 use crate::abuse::target::Target;
@@ -75,6 +76,7 @@ impl Owner {
         Owner {
             scores: Scores::new(settings.rules.clone(), now.instant),
             crowds: Crowds::new(now.instant),
+            shelters: Shelters::new(now.instant),
             ledger: Ledger::new(settings.capacity),
             receipts: Receipts::default(),
             suppressions: Suppressions::default(),

@@ -91,6 +91,27 @@ fn eight_banned_neighbours_are_one_ban_of_their_network_and_lifting_any_of_them_
 }
 
 #[test]
+fn one_client_shelters_its_network_from_being_banned_twice() {
+    let mut bench = Bench::new("widen-shelter");
+    let who: crate::abuse::target::Subject = "users/alice".parse().unwrap();
+    let source = "2001:db8:0:aa::1".parse().unwrap();
+    bench.owner().seen(&crate::abuse::reporter::Seen { source, who });
+    for address in neighbours(9) {
+        bench.deny(&address, 20);
+        bench.pass(Duration::from_secs(1));
+    }
+    assert_eq!(bench.maps.denied().len(), 9, "the eighth and the ninth could have widened it");
+    bench.deny("2001:db8:0:9::1", 20);
+    assert_eq!(bench.maps.denied(), ["2001:db8::/56"]);
+    let ban = bench.bans(false).remove(0);
+    assert!(
+        ban.reason.ends_with("; cuts 1 good client: users/alice, which sheltered it 2 times within an hour"),
+        "{}",
+        ban.reason
+    );
+}
+
+#[test]
 fn a_network_in_which_somebody_is_served_or_exempt_is_not_banned() {
     let mut bench = Bench::new("widen-not");
     let who: crate::abuse::target::Subject = "users/alice".parse().unwrap();
