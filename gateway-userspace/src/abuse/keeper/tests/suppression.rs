@@ -42,6 +42,24 @@ fn a_rule_that_was_wrong_bans_the_same_source_no_more_until_it_may_again() {
 }
 
 #[test]
+fn a_number_means_one_suppression_over_restarts_too() {
+    let mut bench = Bench::new("suppress-number");
+    bench.deny(ABUSER, 20);
+    bench.suppress(1, 60).unwrap();
+    bench.pass(2 * MINUTE);
+    // Twice: the first start writes a file without the one that is over.
+    bench.restart();
+    bench.restart();
+    bench.deny("203.0.113.10", 20);
+    let changed = bench.suppress(2, 60).unwrap();
+    assert!(changed.changes[1].ends_with("portcullis suppress --remove 2"), "{changed:?}");
+    assert_eq!(
+        bench.owner().unsuppress(&api::Unsuppress { number: 1, dry_run: false }).unwrap_err(),
+        Refusal::UnknownSuppression(1)
+    );
+}
+
+#[test]
 fn what_is_over_can_be_suppressed_and_what_no_rule_did_cannot() {
     let mut bench = Bench::new("suppress-over");
     bench.deny(ABUSER, 20);
