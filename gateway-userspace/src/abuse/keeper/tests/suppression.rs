@@ -5,7 +5,14 @@ use super::*;
 impl Bench {
     fn suppress(&mut self, id: u32, seconds: u64) -> Result<api::Changed, Refusal> {
         let suppress_s = Some(seconds);
-        self.owner().unban(&api::Unban { prefix: None, id: Some(id), all: false, suppress_s, dry_run: false })
+        self.owner().unban(&api::Unban {
+            prefix: None,
+            id: Some(id),
+            all: false,
+            reason: None,
+            suppress_s,
+            dry_run: false,
+        })
     }
 }
 
@@ -76,7 +83,8 @@ fn what_is_over_can_be_suppressed_and_what_no_rule_did_cannot() {
     assert_eq!(bench.suppress(3, 60).unwrap_err(), Refusal::NotByRule(3));
     assert_eq!(bench.bans(false).len(), 2, "and it is not lifted either");
     assert_eq!(bench.suppress(3, 0).unwrap_err(), Refusal::NotByRule(3));
-    let all = api::Unban { prefix: None, id: None, all: true, suppress_s: Some(60), dry_run: false };
+    let all =
+        api::Unban { prefix: None, id: None, all: true, reason: None, suppress_s: Some(60), dry_run: false };
     assert_eq!(bench.owner().unban(&all).unwrap_err(), Refusal::SuppressOne);
 }
 
