@@ -300,12 +300,15 @@ impl Dataplane {
         self.settings.set_calm_until(ARMED)
     }
 
-    /// Whether the SYN budget is armed, if there is one.
+    /// Whether the SYN budget is armed; none if there is no SYN budget.
     ///
     /// # Errors
     /// [`Error::TestRun`] if the kernel does not tell its clock.
-    pub fn armed(&self) -> Result<bool, Error> {
-        Ok(self.program.ticks()? >= self.settings.calm_until())
+    pub fn armed(&self) -> Result<Option<bool>, Error> {
+        if !self.settings.limits_syns() {
+            return Ok(None);
+        }
+        Ok(Some(self.program.ticks()? >= self.settings.calm_until()))
     }
 
     /// Drops (`true`) or only counts what would be dropped (`false`).

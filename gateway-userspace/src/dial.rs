@@ -4,7 +4,7 @@
 //! A certificate is always verified, against the system's roots and those of a `ca` file; there is no way to turn that
 //! off. There is no deadline here: callers put one around all of an exchange.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -126,14 +126,32 @@ impl std::fmt::Display for Url {
     }
 }
 
-/// Whether documents may be fetched from `address`: none from link-local, multicast and unspecified ones, so that no
-/// document can point the gateway at a cloud's metadata service.
+/// Metadata services that are not on a link-local address: of Alibaba Cloud and Oracle Cloud (Classic), …
+const METADATA4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
+/// … of Google Cloud and Scaleway. Those of EC2 have [`EC2`] to themselves.
+const METADATA6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)];
+/// fd00:ec2::/32: metadata and credentials of pods among others.
+const EC2: [u16; 2] = [0xfd00, 0xec2];
+
+/// Whether documents may be fetched from `address`: none from link-local, multicast and unspecified ones, nor from those
+/// of clouds' metadata services, so that no document can point the gateway at one.
 pub fn serves_documents(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
-            !(v4.is_link_local() || v4.is_multicast() || v4.is_unspecified() || v4.is_broadcast())
+            !(v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+                || METADATA4.contains(&v4))
         }
-        IpAddr::V6(v6) => !(v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified()),
+        IpAddr::V6(v6) => {
+            !(v6.is_unicast_link_local()
+                || v6.is_multicast()
+                || v6.is_unspecified()
+                || v6.segments().starts_with(&EC2)
+                || METADATA6.contains(&v6))
+        }
     }
 }
 
@@ -298,12 +316,27 @@ mod tests {
 
     #[test]
     fn metadata_services_are_never_connected_to() {
-        for bad in
-            ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "0.0.0.0", "::", "224.0.0.1", "ff02::1"]
-        {
+        for bad in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "fe80::1",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "ff02::1",
+            "100.100.100.200",
+            "::ffff:100.100.100.200",
+            "192.0.0.192",
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:42::42",
+        ] {
             assert!(!serves_documents(bad.parse().expect("an address")), "{bad}");
         }
-        for good in ["127.0.0.1", "10.0.0.1", "::1", "2001:db8::1"] {
+        for good in
+            ["127.0.0.1", "10.0.0.1", "100.100.100.201", "::1", "2001:db8::1", "fd00:ec3::1", "fd20:ce::253"]
+        {
             assert!(serves_documents(good.parse().expect("an address")), "{good}");
         }
     }

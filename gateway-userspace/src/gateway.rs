@@ -11,6 +11,7 @@ mod explain;
 mod kernel;
 mod log;
 mod metrics;
+mod pressure;
 mod reload;
 mod shed;
 mod tables;

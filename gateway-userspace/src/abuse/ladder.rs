@@ -4,7 +4,8 @@
 //!    it, which costs the gateway nothing.
 //! 2. Else the client, if the offence is one client's: at layer 7, at this address only if it was also served elsewhere
 //!    lately (a key that many machines have), else wherever it comes from.
-//! 3. Else nobody. What refused the requests goes on to refuse them.
+//! 3. Else nobody. What refused the requests goes on to refuse them. One good client alone spares its address so for a
+//!    while only: [`super::shelter`].
 //!
 //! An address that is never banned stays out of the kernel in any case. Behind a CDN's address the client itself can be
 //! banned, as it has nothing to do with the CDN.
@@ -27,6 +28,8 @@ const OWN_OF_TEN: usize = 8;
 pub enum Choice {
     /// Ban, and who else was seen at the address.
     Ban(Target, Others),
+    /// Nobody is banned for as long as the one good client there, the only one, may shelter the address.
+    Shelter(IpNet, Others),
     /// Nobody is banned.
     Spare(Spared),
 }
@@ -69,7 +72,10 @@ pub fn choose(
             Choice::Ban(Target::Subject { who, at }, others)
         }
         (None, Some(because)) => Choice::Spare(Spared::Exempt(because)),
-        (None, None) => Choice::Spare(Spared::Collateral(others)),
+        (None, None) => match prefix {
+            Some(prefix) if others.good == 1 => Choice::Shelter(prefix, others),
+            _ => Choice::Spare(Spared::Collateral(others)),
+        },
     }
 }
 
@@ -136,6 +142,7 @@ mod tests {
         let evidence = evidence(of);
         match choose(source, source, culprit(&evidence, evidence.len()), &crowds(seen), &exempt, collateral) {
             Choice::Ban(target, _) => target.to_string(),
+            Choice::Shelter(prefix, others) => format!("{prefix} unless {}", others.text()),
             Choice::Spare(Spared::Collateral(others)) => others.text(),
             Choice::Spare(Spared::Exempt(because)) => because.to_string(),
             Choice::Spare(Spared::Suppressed(number)) => number.to_string(),
@@ -169,6 +176,12 @@ mod tests {
             (&[("-", 20)], &crowd, 0, "3 good clients: users/alice, users/bob and 1 more"),
             (&[("-", 20)], &crowd, 3, "203.0.113.9"),
             (&[], &crowd, 0, "3 good clients: users/alice, users/bob and 1 more"),
+            // One alone is among strangers.
+            (&[("-", 20)], &crowd[..1], 0, "203.0.113.9/32 unless 1 good client: users/alice"),
+            (&[("-", 20)], &crowd[..1], 1, "203.0.113.9"),
+            (&[("-", 20)], &crowd[..2], 0, "2 good clients: users/alice and users/bob"),
+            (&[("alice", 10), ("-", 10)], &crowd[..1], 0, "203.0.113.9/32 unless 1 good client: users/alice"),
+            (&[("mallory", 20)], &crowd[..1], 0, "client users/mallory"),
         ] {
             assert_eq!(chosen(of, seen, collateral), target, "{of:?} among {seen:?}");
         }

@@ -36,8 +36,13 @@ const COMPACT_BYTES_MIN: u64 = 1 << 20;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
-    /// The first line: the file's version, and the id that the next ban gets.
-    Begin { version: u32, next_id: u32 },
+    /// The first line: the file's version, the id that the next ban gets, and the number of the last suppression.
+    Begin {
+        version: u32,
+        next_id: u32,
+        #[serde(default)]
+        suppressions: u32,
+    },
     /// A ban, in force unless an [`Record::End`] follows.
     Ban(Box<BanRecord>),
     /// A ban's end.

@@ -48,6 +48,16 @@ impl Suppressions {
         room
     }
 
+    /// The highest number that was given.
+    pub fn last(&self) -> u32 {
+        self.last
+    }
+
+    /// Gives no number up to this one again.
+    pub fn reserve(&mut self, last: u32) {
+        self.last = self.last.max(last);
+    }
+
     /// Takes one back.
     pub fn remove(&mut self, number: u32) -> Option<Suppression> {
         self.entries.remove(&number)
@@ -126,6 +136,10 @@ mod tests {
         let target = Target::Prefix(net("203.0.113.9/32"));
         let added = (0..SUPPRESSIONS_MAX + 2).filter(|_| suppressions.add(one(target.clone(), 60)).is_some());
         assert_eq!(added.count(), SUPPRESSIONS_MAX);
-        assert!(suppressions.restore(7, one(target, 90)), "in place of itself");
+        assert!(suppressions.restore(7, one(target.clone(), 90)), "in place of itself");
+        suppressions.sweep(NOW + Duration::from_secs(100));
+        suppressions.reserve(5_000);
+        suppressions.reserve(7);
+        assert_eq!((suppressions.add(one(target, 60)), suppressions.last()), (Some(5_001), 5_001));
     }
 }

@@ -127,6 +127,10 @@ pub struct KernelStatus {
     pub full: Vec<String>,
     /// What was found in the kernel otherwise than it was written, since the start; each was put right at once.
     pub drift: u64,
+    /// Whether something presses on this machine, or has in the last ten seconds.
+    pub pressure: bool,
+    /// Whether the SYN budget is armed, or rests; none if there is no SYN budget.
+    pub syns_armed: Option<bool>,
 }
 
 /// One interface.

@@ -159,6 +159,7 @@ impl From<Refusal> for Problem {
             Refusal::UnknownBan(_)
             | Refusal::UnknownTicket(_)
             | Refusal::NotBanned(_)
+            | Refusal::AnotherReason { .. }
             | Refusal::UnknownSuppression(_)
             | Refusal::UnknownRule(_)
             | Refusal::NotAllowed(_) => Problem::not_found(detail),

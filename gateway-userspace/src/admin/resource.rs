@@ -315,7 +315,7 @@ fn ban_item(method: &str, item: &str) -> Result<Call, Problem> {
 }
 
 fn unban(prefix: Option<IpNet>, id: Option<u32>) -> api::Unban {
-    api::Unban { prefix, id, all: false, suppress_s: None, dry_run: false }
+    api::Unban { prefix, id, all: false, reason: None, suppress_s: None, dry_run: false }
 }
 
 /// `/v1/suppressions/7`

@@ -47,6 +47,9 @@ pub struct UnbanArguments {
     /// Every ban in force.
     #[arg(long, conflicts_with = "target")]
     all: bool,
+    /// Only what was banned for this reason: leaves the bans of rules and of other tools alone.
+    #[arg(long, value_name = "TEXT", conflicts_with = "all")]
+    reason: Option<String>,
     /// Keep its rule from banning the same again, for so long.
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "all")]
     suppress: Option<Duration>,
@@ -97,7 +100,14 @@ pub fn unban(common: &Common, output: &Output, arguments: &UnbanArguments) -> Ex
         None => (None, None),
     };
     let suppress_s = arguments.suppress.map(|time| time.as_secs().max(1));
-    let command = Unban { prefix, id, all: arguments.all, suppress_s, dry_run: arguments.dry_run };
+    let command = Unban {
+        prefix,
+        id,
+        all: arguments.all,
+        reason: arguments.reason.clone(),
+        suppress_s,
+        dry_run: arguments.dry_run,
+    };
     let reply = match common.call(&command) {
         Err(Error::Refused(refusal)) if arguments.if_banned && refusal.status == NOT_FOUND => {
             Changed { changes: Vec::new(), undo: None }

@@ -63,6 +63,15 @@ fn text(status: &Status) -> String {
             (false, None) => "off".into(),
         },
     ));
+    if kernel.on {
+        let pressure = if kernel.pressure { "under pressure" } else { "no pressure" };
+        let syns = match kernel.syns_armed {
+            Some(true) => ", the SYN budget is armed",
+            Some(false) => ", the SYN budget rests",
+            None => "",
+        };
+        lines.push(("", format!("{pressure}{syns}")));
+    }
     for lost in &kernel.lost {
         lines.push(("", format!("nothing is enforced on {}: {}", lost.interface, lost.because)));
     }
@@ -128,6 +137,8 @@ mod tests {
                 counters: vec![Counter { verdict: "drop-banned".into(), packets: 12 }],
                 entries: 1,
                 full: Vec::new(),
+                pressure: true,
+                syns_armed: Some(true),
                 ..KernelStatus::default()
             },
             requests: 1000,
@@ -142,6 +153,7 @@ portcullis 0.1.0, process 42, up 1d 01:01:01
 config     /etc/portcullis/gateway.toml, generation 3
 listens    https: [::]:443, TLS
 kernel     enforce on eth0 (native), eth2 (generic, beside other programs), 1 entries, 0 differ
+           under pressure, the SYN budget is armed
            nothing is enforced on eth1: the interface is gone
                      12 packets drop-banned
 bans       1

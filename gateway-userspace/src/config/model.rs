@@ -392,6 +392,10 @@ pub struct Shield {
     pub packets: Option<Budget>,
     /// The same for TCP SYNs.
     pub syns: Option<Budget>,
+    /// When the budget for SYNs is armed.
+    pub syns_armed: SynsArmed,
+    /// Packets per second above which the machine is under pressure, default 100 000.
+    pub pressure: u64,
     /// Bits per second of the fastest client, which the budgets must let through; none: that is not checked.
     pub client_bandwidth: Option<Located<u64>>,
     /// The rule named `shield`, of `ban`, `for` and `up-to`.
@@ -410,6 +414,15 @@ pub struct Shield {
     pub pins: PathBuf,
     /// Most entries of the denylist, default 262 144.
     pub capacity: u32,
+}
+
+/// When the SYN budget is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SynsArmed {
+    /// While something presses (default).
+    Pressure,
+    /// Always.
+    Always,
 }
 
 /// How the kernel program is attached.

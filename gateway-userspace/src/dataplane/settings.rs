@@ -2,6 +2,7 @@
 
 use aya::maps::{Array, MapData};
 use gateway_common::{
+    budget::Class,
     maps,
     settings::{
         ARMED, FEATURE_FLOWS, FEATURE_REPEATS, MANAGEMENT_PORTS_MAX, MODE_ENFORCE, MODE_OBSERVE, Settings,
@@ -57,6 +58,11 @@ impl SettingsMap {
 
     pub fn enforcing(&self) -> bool {
         self.current.mode == mode(true)
+    }
+
+    /// Whether there is a SYN budget.
+    pub fn limits_syns(&self) -> bool {
+        [Class::Syn4, Class::Syn6].iter().any(|class| self.current.classes[*class as usize].cost != 0)
     }
 
     /// Lets the SYN budget rest until a tick, [`ARMED`] for not at all.

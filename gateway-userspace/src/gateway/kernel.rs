@@ -16,6 +16,7 @@ use crate::dataplane::{
 };
 use crate::observe::readiness::{self, Readiness};
 
+use super::pressure::{self, Watch};
 use super::shed::Shed;
 
 /// Entries that each second's housekeeping asks the kernel about.
@@ -58,6 +59,8 @@ pub enum Kernel {
         dataplane: Arc<Mutex<Dataplane>>,
         /// What was found otherwise than it was written, since the start; all was put right.
         drift: Arc<Drifted>,
+        /// Whether something presses, and when the SYN budget is armed.
+        pressure: Arc<pressure::Shared>,
         /// Keeps other gateways off the pins for as long as the stage is held.
         #[expect(dead_code, reason = "held as long as the stage is, not used")]
         claim: Arc<Claim>,
@@ -85,6 +88,7 @@ impl Kernel {
             Ok((claim, dataplane)) => Ok(Kernel::On {
                 dataplane: Arc::new(Mutex::new(dataplane)),
                 drift: Arc::default(),
+                pressure: Arc::new(pressure::Shared::new(shield)),
                 claim: Arc::new(claim),
             }),
             Err(error @ (Error::Privilege { .. } | Error::NoProgram)) => Ok(off(&error.to_string(), true)),
@@ -148,12 +152,13 @@ impl Kernel {
     /// What the abuse loop writes to. It tells `readiness` when it changes where the stage is attached.
     pub fn enforcer(&self, readiness: Arc<Readiness>) -> Box<dyn Enforcer> {
         match self {
-            Kernel::On { dataplane, drift, .. } => Box::new(KernelEnforcer {
+            Kernel::On { dataplane, drift, pressure, .. } => Box::new(KernelEnforcer {
                 dataplane: dataplane.clone(),
                 drift: drift.clone(),
                 readiness,
                 full: None,
                 shed: Shed::new(Instant::now()),
+                pressure: Watch::new(pressure.clone(), Instant::now()),
             }),
             Kernel::Off { because, .. } => Box::new(NoKernel { because: because.to_string() }),
         }
@@ -167,9 +172,10 @@ impl Kernel {
         }
     }
 
-    /// Takes over what a reload may change: budgets, and whether verdicts drop.
+    /// Takes over what a reload may change: budgets, when that of SYNs is armed, and whether verdicts drop.
     pub fn reconfigure(&self, shield: &Shield) -> Result<(), Error> {
-        let Kernel::On { dataplane, .. } = self else { return Ok(()) };
+        let Kernel::On { dataplane, pressure, .. } = self else { return Ok(()) };
+        pressure.configure(shield);
         let mut dataplane = lock(dataplane);
         dataplane.set_budgets(&budgets(shield))?;
         dataplane.set_enforcing(shield.enforce)
@@ -201,6 +207,7 @@ struct KernelEnforcer {
     /// The lists that were full a second ago, if that was looked at.
     full: Option<Vec<String>>,
     shed: Shed,
+    pressure: Watch,
 }
 
 impl Enforcer for KernelEnforcer {
@@ -268,6 +275,9 @@ impl Enforcer for KernelEnforcer {
     fn tick(&mut self) {
         let mut dataplane = lock(&self.dataplane);
         listen(&mut dataplane, &mut self.shed);
+        if let Err(error) = self.pressure.turn(&mut dataplane) {
+            tracing::warn!(error = told(error), "cannot let the SYN budget rest, or arm it");
+        }
         if let Err(error) = dataplane.sweep(clock::monotonic_ns()) {
             tracing::warn!(error = told(error), "cannot sweep the kernel's denylist");
         }
@@ -336,6 +346,8 @@ impl Enforcer for KernelEnforcer {
             entries: dataplane.entries().len(),
             full: full(&dataplane),
             drift: self.drift.by_kind().map(|(_, count)| count).sum(),
+            pressure: self.pressure.presses(),
+            syns_armed: dataplane.armed().unwrap_or(None),
         }
     }
 }

@@ -22,7 +22,7 @@ pub fn register(registry: &Registry, gateway: &Gateway) {
 }
 
 fn kernel(registry: &Registry, kernel: Kernel) {
-    let Kernel::On { dataplane, drift, .. } = kernel else { return };
+    let Kernel::On { dataplane, drift, pressure, .. } = kernel else { return };
     let lock = move |dataplane: &std::sync::Mutex<crate::dataplane::Dataplane>| {
         let dataplane = dataplane.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         (dataplane.counters().unwrap_or_default(), dataplane.attachments(), dataplane.lost())
@@ -67,6 +67,12 @@ fn kernel(registry: &Registry, kernel: Kernel) {
             let (counters, ..) = lock(&weighed);
             counters.iter().map(|(reason, tally)| Sample::new([reason.name()], tally.bytes as f64)).collect()
         },
+    );
+    registry.gauge_fn(
+        names::PRESSURE,
+        "1 if something presses on this machine, or has in the last ten seconds",
+        &[],
+        move || vec![Sample::new([], f64::from(u8::from(pressure.presses())))],
     );
     registry.gauge_fn(
         names::BANS_DRIFT,

@@ -22,6 +22,8 @@ pub const XDP_PACKETS: &str = "portcullis_xdp_packets_total";
 pub const XDP_BYTES: &str = "portcullis_xdp_bytes_total";
 /// Whether the kernel stage is attached, by interface and mode.
 pub const XDP_ATTACHED: &str = "portcullis_xdp_attached";
+/// Whether something presses on this machine.
+pub const PRESSURE: &str = "portcullis_pressure";
 /// What was found in the kernel otherwise than it was written, and put right, since the start, by kind.
 pub const BANS_DRIFT: &str = "portcullis_bans_drift";
 /// Addresses in the kernel's denylist, by family.

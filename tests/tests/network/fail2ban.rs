@@ -67,6 +67,15 @@ fn what_fail2ban_bans_is_dropped_until_it_unbans() {
     assert_eq!(ban(&stage, &abuser), None);
     assert!(stage.connects(0, Duration::from_secs(2)));
 
+    // What an operator has banned since is no business of fail2ban's.
+    fail2ban.failed("login", &abuser, 3);
+    banned(&stage, &fail2ban, &abuser);
+    let reason = ["ban", &*abuser, "--reason", "mine"];
+    assert!(stage.gateway.cli(&reason).status.success());
+    assert!(fail2ban.client(&["set", "login", "unbanip", &abuser]).is_some());
+    assert_eq!(ban(&stage, &abuser).expect("it stays")["reason"], "mine");
+    assert!(stage.gateway.cli(&["unban", &abuser]).status.success());
+
     // For ever, and lifted by an operator before fail2ban does.
     fail2ban.failed("scan", &abuser, 1);
     let found = banned(&stage, &fail2ban, &abuser);

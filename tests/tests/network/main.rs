@@ -11,6 +11,7 @@ mod ipv6;
 mod lists;
 mod matrix;
 mod parole;
+mod pressure;
 mod receipts;
 mod shadow;
 mod spoof;

@@ -10,7 +10,7 @@ use tests::kernel::Kernel;
 use tests::packet::{ACK, Packet, RST, SYN};
 use tests::stop::Stop;
 
-use crate::stage::{Stage, wait_for};
+use crate::stage::{Stage, station, wait_for};
 
 const ROUTES: &str = "[route.open]\nmatch = \"/open\"\nrespond = { status = 200 }\n";
 const FLOOD: Duration = Duration::from_secs(4);
@@ -71,11 +71,4 @@ fn forge(forger: &Host, victim: &Host, port: u16, stop: &AtomicBool) -> u64 {
             count
         })
         .expect("the host is there")
-}
-
-/// The Ethernet address of an interface.
-fn station(interface: &str) -> [u8; 6] {
-    let text = std::fs::read_to_string(format!("/sys/class/net/{interface}/address")).expect("it has one");
-    let bytes = text.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).expect("hexadecimal"));
-    bytes.collect::<Vec<_>>().try_into().expect("six bytes")
 }

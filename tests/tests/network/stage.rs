@@ -109,6 +109,13 @@ impl Drop for Stage {
     }
 }
 
+/// The Ethernet address of an interface of this host.
+pub fn station(interface: &str) -> [u8; 6] {
+    let text = std::fs::read_to_string(format!("/sys/class/net/{interface}/address")).expect("it has one");
+    let bytes = text.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).expect("hexadecimal"));
+    bytes.collect::<Vec<_>>().try_into().expect("six bytes")
+}
+
 /// Waits for a thing to come true, ten seconds at most.
 ///
 /// # Panics

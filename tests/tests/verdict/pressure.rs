@@ -25,9 +25,9 @@ fn load() -> Option<Kernel> {
 #[test]
 fn while_it_is_calm_a_syn_is_a_packet() {
     let Some(mut kernel) = load() else { return };
-    assert!(kernel.armed().unwrap(), "from the start");
+    assert_eq!(kernel.armed().unwrap(), Some(true), "from the start");
     kernel.calm(Duration::from_secs(600)).unwrap();
-    assert!(!kernel.armed().unwrap());
+    assert_eq!(kernel.armed().unwrap(), Some(false));
     for source in ["192.0.2.1", "2001:db8::1"] {
         (0..50).for_each(|number| kernel.expect("calm", &syn(source, number), Clean));
         // More than the rest and than what a slow machine's seconds have refilled, in one call.
@@ -42,7 +42,7 @@ fn it_is_armed_at_once() {
     kernel.calm(Duration::MAX).unwrap();
     (0..5).for_each(|number| kernel.expect("calm", &syn("192.0.2.1", number), Clean));
     kernel.arm().unwrap();
-    assert!(kernel.armed().unwrap());
+    assert_eq!(kernel.armed().unwrap(), Some(true));
     kernel.expect("the first that is charged", &syn("192.0.2.1", 5), Clean);
     kernel.expect("the second", &syn("192.0.2.1", 6), OverSyns);
 }
@@ -54,7 +54,7 @@ fn a_calm_that_is_not_renewed_lapses() {
     (0..5).for_each(|number| kernel.expect("calm", &syn("192.0.2.1", number), Clean));
     let start = Instant::now();
     kernel.calm(Duration::from_secs(1)).unwrap();
-    while !kernel.armed().unwrap() {
+    while kernel.armed().unwrap() == Some(false) {
         assert!(start.elapsed() < Duration::from_secs(60), "never armed");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -64,11 +64,18 @@ fn a_calm_that_is_not_renewed_lapses() {
 }
 
 #[test]
+fn without_a_syn_budget_there_is_nothing_to_arm() {
+    let Some(mut kernel) = load() else { return };
+    kernel.set_budgets(&Budgets { syns_per_second: 0, ..BUDGETS }).unwrap();
+    assert_eq!(kernel.armed().unwrap(), None);
+}
+
+#[test]
 fn the_next_process_arms_it() {
     let Some(mut kernel) = load() else { return };
     kernel.calm(Duration::MAX).unwrap();
     kernel.reopen();
-    assert!(kernel.armed().unwrap());
+    assert_eq!(kernel.armed().unwrap(), Some(true));
     kernel.expect("the first that is charged", &syn("192.0.2.1", 0), Clean);
     kernel.expect("the second", &syn("192.0.2.1", 1), OverSyns);
 }

@@ -331,7 +331,13 @@ impl Owner {
                 None => Refusal::NotBanned(prefix),
             });
         }
-        Ok(ids)
+        let Some(reason) = request.reason.as_deref().map(clean) else { return Ok(ids) };
+        let (meant, others): (Vec<&Ban>, Vec<&Ban>) =
+            ids.iter().filter_map(|id| self.ledger.get(*id)).partition(|ban| *ban.reason == *reason);
+        match (meant.is_empty(), others.first()) {
+            (true, Some(ban)) => Err(Refusal::AnotherReason { id: ban.id, reason: ban.reason.to_string() }),
+            _ => Ok(meant.iter().map(|ban| ban.id).collect()),
+        }
     }
 
     /// `portcullis allow`

@@ -19,6 +19,7 @@ use crate::abuse::receipt::{self, Receipts, RuleAtBan};
 use crate::abuse::reporter::Seen;
 use crate::abuse::saved::Saved;
 use crate::abuse::score::{Offence, Scores};
+use crate::abuse::shelter::Shelters;
 use crate::abuse::signal::Signal;
 use crate::abuse::state::{self, Journal, Record};
 use crate::abuse::suppress::Suppressions;
@@ -37,6 +38,7 @@ pub struct Owner {
     pub(super) surroundings: fn() -> Vec<(IpNet, Because)>,
     pub(super) scores: Scores,
     pub(super) crowds: Crowds,
+    pub(super) shelters: Shelters,
     pub(super) ledger: Ledger,
     pub(super) receipts: Receipts,
     pub(super) suppressions: Suppressions,
@@ -89,8 +91,16 @@ impl Owner {
         }
     }
 
-    /// Kernel first: that is what the abuser's next packet meets. Then layer 7, the ledger and the state file.
-    pub(super) fn punish(&mut self, now: Now, target: Target, others: Others, offence: Offence) {
+    /// Kernel first: that is what the abuser's next packet meets. Then layer 7, the ledger and the state file. `cut` says
+    /// whom it cuts although nobody was to be cut.
+    pub(super) fn punish(
+        &mut self,
+        now: Now,
+        target: Target,
+        others: Others,
+        cut: Option<&str>,
+        offence: Offence,
+    ) {
         if self.ledger.is_full() {
             self.complain(
                 now,
@@ -118,11 +128,12 @@ impl Owner {
         self.supersede(now, &target);
 
         let rule = RuleAtBan::of(&offence);
+        let reason = [Some(&*rule.reason()), cut].into_iter().flatten().collect::<Vec<_>>().join("; ");
         let ban = Ban {
             id,
             target,
             state: State::Active,
-            reason: rule.reason().into(),
+            reason: reason.into(),
             rule: Some(rule.into()),
             others: Some(others.into()),
             derived_from: Box::default(),

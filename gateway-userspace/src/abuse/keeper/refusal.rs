@@ -57,6 +57,9 @@ pub enum Refusal {
     /// Nothing in the prefix is banned.
     #[error("{} is not banned", display(*.0))]
     NotBanned(IpNet),
+    /// What is banned is so for another reason than the one that was given.
+    #[error("ban {id} was not made for that reason, but for: {reason}")]
+    AnotherReason { id: u32, reason: String },
     /// Banned only by a wider ban.
     #[error(
         "{} is banned only as part of {} (ban {id}); `portcullis unban {id}` lifts that one, \

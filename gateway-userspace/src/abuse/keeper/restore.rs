@@ -21,6 +21,7 @@ use crate::abuse::exempt::{ALLOWED_MAX, Because, Exempt};
 use crate::abuse::receipt::Receipts;
 use crate::abuse::saved::Saved;
 use crate::abuse::score::Scores;
+use crate::abuse::shelter::Shelters;
 use crate::abuse::state::{self, BanRecord, Journal, Record, from_ms, to_ms};
 use crate::abuse::suppress::{Suppression, Suppressions};
 use crate::abuse::target::Target;
@@ -75,6 +76,7 @@ impl Owner {
         Owner {
             scores: Scores::new(settings.rules.clone(), now.instant),
             crowds: Crowds::new(now.instant),
+            shelters: Shelters::new(now.instant),
             ledger: Ledger::new(settings.capacity),
             receipts: Receipts::default(),
             suppressions: Suppressions::default(),
@@ -101,7 +103,10 @@ impl Owner {
         let now = self.now();
         for record in records {
             match record {
-                Record::Begin { next_id, .. } => self.ledger.reserve_ids(next_id),
+                Record::Begin { version: _, next_id, suppressions } => {
+                    self.ledger.reserve_ids(next_id);
+                    self.suppressions.reserve(suppressions);
+                }
                 Record::Ban(record) => self.replay_ban(now, *record),
                 Record::End { id, state, at_ms, packets, bytes, syns } => {
                     self.replay_shadow_end(id);
@@ -299,7 +304,11 @@ impl Owner {
     /// Writes the state file anew from what is known now.
     pub(super) fn compact(&mut self) {
         let Some(mut journal) = self.journal.take() else { return };
-        let begin = Record::Begin { version: state::VERSION, next_id: self.ledger.next_id() };
+        let begin = Record::Begin {
+            version: state::VERSION,
+            next_id: self.ledger.next_id(),
+            suppressions: self.suppressions.last(),
+        };
         let allowed =
             self.exempt.allowed_by_operator().iter().map(|prefix| Record::Allow { prefix: *prefix });
         let ended = self.ledger.ended().flat_map(|ban| {

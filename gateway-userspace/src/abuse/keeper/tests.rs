@@ -230,6 +230,7 @@ impl Bench {
             prefix: prefix.map(net),
             id,
             all: false,
+            reason: None,
             suppress_s: None,
             dry_run: false,
         })

@@ -6,8 +6,10 @@ use ipnet::IpNet;
 
 use super::owner::{Owner, due};
 use crate::abuse::ban::Now;
+use crate::abuse::crowd::Others;
 use crate::abuse::ladder::{self, Choice, Spared};
 use crate::abuse::score::Offence;
+use crate::abuse::shelter;
 use crate::abuse::signal::{Evidence, Signal};
 use crate::abuse::source;
 use crate::abuse::target::Target;
@@ -44,15 +46,34 @@ impl Owner {
                     }
                 };
                 if !is_banned {
-                    let rule = rule.clone();
-                    let source = target.prefix();
-                    self.punish(now, target, others, offence);
-                    if let (Some(source), false) = (source, observing) {
-                        self.widen(now, &rule, source);
-                    }
+                    self.ban_and_widen(now, target, others, None, offence);
+                }
+            }
+            Choice::Shelter(prefix, others) => {
+                if self.shelters.take(now.instant, *source, observing) {
+                    self.spare(now, &offence, &Spared::Collateral(others));
+                } else {
+                    let cut = shelter::spent(&others);
+                    self.ban_and_widen(now, Target::Prefix(prefix), others, Some(&cut), offence);
                 }
             }
             Choice::Spare(spared) => self.spare(now, &offence, &spared),
+        }
+    }
+
+    /// Bans, and the network too where it is full of bans.
+    fn ban_and_widen(
+        &mut self,
+        now: Now,
+        target: Target,
+        others: Others,
+        cut: Option<&str>,
+        offence: Offence,
+    ) {
+        let (rule, source) = (offence.rule.clone(), target.prefix());
+        self.punish(now, target, others, cut, offence);
+        if let (Some(source), false) = (source, rule.observe) {
+            self.widen(now, &rule, source);
         }
     }
 

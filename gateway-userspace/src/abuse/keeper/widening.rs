@@ -12,24 +12,26 @@ use crate::abuse::crowd::Others;
 use crate::abuse::enforcer::Drops;
 use crate::abuse::score::Rule;
 use crate::abuse::target::Target;
-use crate::abuse::{term, widen};
+use crate::abuse::{shelter, term, widen};
 
 /// Bans that one which takes their place remembers, the newest: a line of the state file has an end.
 const DERIVED_MAX: usize = 1_024;
 
 impl Owner {
-    /// Widens the ban that a source has just got, where it is one of many in its network and nobody else is cut.
+    /// Widens the ban that a source has just got, where it is one of many in its network and nobody else is cut, or one
+    /// client that has sheltered the network often enough.
     pub(super) fn widen(&mut self, now: Now, rule: &Rule, source: IpNet) {
         for (network, bans) in widen::candidates(&self.ledger, source) {
             if self.exempt.covers(network).is_some() {
                 continue;
             }
             let others = self.crowds.others(network, None);
-            if others.good > self.settings.collateral {
+            let cuts = others.good > self.settings.collateral;
+            if cuts && (others.good > 1 || self.shelters.take(now.instant, network, false)) {
                 self.counters.collateral.fetch_add(1, Relaxed);
                 continue;
             }
-            if self.ban_network(now, rule, network, &bans, others) {
+            if self.ban_network(now, rule, network, &bans, others, cuts) {
                 // A /56 more may fill its /48.
                 self.widen(now, rule, network);
             }
@@ -38,7 +40,15 @@ impl Owner {
     }
 
     /// Bans a network until the longest of the bans that it takes the place of would have ended, at least.
-    fn ban_network(&mut self, now: Now, rule: &Rule, network: IpNet, bans: &[u32], others: Others) -> bool {
+    fn ban_network(
+        &mut self,
+        now: Now,
+        rule: &Rule,
+        network: IpNet,
+        bans: &[u32],
+        others: Others,
+        cuts: bool,
+    ) -> bool {
         let replaced: Vec<Ban> = bans.iter().filter_map(|id| self.ledger.get(*id)).cloned().collect();
         let Some(newest) = replaced.iter().max_by_key(|ban| ban.id) else { return false };
         let left = |ban: &Ban| ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
@@ -65,11 +75,13 @@ impl Owner {
         derived_from.dedup();
         derived_from.drain(..derived_from.len().saturating_sub(DERIVED_MAX));
         let evidence = self.receipts.of(newest.id).to_vec();
+        let cut = if cuts { format!("; {}", shelter::spent(&others)) } else { String::new() };
         let ban = Ban {
             id,
             target,
             state: State::Active,
-            reason: format!("{} bans in {network}, the last for {}", replaced.len(), newest.reason).into(),
+            reason: format!("{} bans in {network}, the last for {}{cut}", replaced.len(), newest.reason)
+                .into(),
             rule: newest.rule.clone(),
             others: Some(Arc::new(others)),
             derived_from: derived_from.into(),

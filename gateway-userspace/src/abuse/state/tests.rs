@@ -62,7 +62,7 @@ fn samples() -> Vec<Record> {
         evidence: Vec::new(),
     };
     vec![
-        Record::Begin { version: VERSION, next_id: 7 },
+        Record::Begin { version: VERSION, next_id: 7, suppressions: 3 },
         Record::Ban(Box::new(ban)),
         Record::Allow { prefix: net("198.51.100.0/24") },
         Record::End {
@@ -196,7 +196,8 @@ fn a_second_gateway_a_later_version_and_a_planted_link_are_refused() {
     assert!(error.to_string().ends_with("is in use by another gateway"), "{error}");
     drop(journal);
 
-    std::fs::write(folder.log(), line(&Record::Begin { version: VERSION + 1, next_id: 1 })).unwrap();
+    std::fs::write(folder.log(), line(&Record::Begin { version: VERSION + 1, next_id: 1, suppressions: 0 }))
+        .unwrap();
     assert!(matches!(Journal::open(&folder.0), Err(Error::TooNew { found: 3, .. })));
 
     let victim = folder.0.join("victim");

@@ -203,6 +203,9 @@ pub struct Unban {
     pub id: Option<u32>,
     /// Every ban in force.
     pub all: bool,
+    /// Only what was banned for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Seconds for which its rule is not to ban the same again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppress_s: Option<u64>,

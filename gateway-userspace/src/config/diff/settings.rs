@@ -14,7 +14,7 @@ use crate::config::model::{
     Action, Admin, AdminListen, AdminTls, Ban, BanRule, Budget, Certificate, Gateway, Http1, Listen,
     ListenLimits, Operations, Route, Shield, UpstreamRef,
 };
-use crate::config::units::{show_bit_rate, show_duration, show_rate, show_size};
+use crate::config::units::{show_bit_rate, show_duration, show_packet_rate, show_rate, show_size};
 use crate::http::error_body;
 use crate::policy::rate_limit::config::{Headers, Key};
 use crate::policy::upstream_headers::Template;
@@ -267,6 +267,8 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         enforce,
         packets,
         syns,
+        syns_armed,
+        pressure,
         client_bandwidth,
         ban,
         parole,
@@ -290,6 +292,8 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         pair("mode", if *enforce { "enforce" } else { "observe" }),
         pair("packets", budget(packets)),
         pair("syns", budget(syns)),
+        pair("syns-armed", format!("{syns_armed:?}").to_lowercase()),
+        pair("pressure", show_packet_rate(*pressure)),
         pair("client-bandwidth", joined(client_bandwidth.iter().map(|bits| show_bit_rate(bits.value)))),
         pair("parole", parole.map_or_else(|| "off".into(), show_duration)),
         pair("collateral", collateral),

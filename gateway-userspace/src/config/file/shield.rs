@@ -7,7 +7,7 @@ use super::ban;
 use crate::abuse::signal::Kinds;
 use crate::config::codes;
 use crate::config::decode::{Decoder, Fields, Key, Presence, Spec, Takes, number};
-use crate::config::model::{Attach, Ban, Budget, Shield};
+use crate::config::model::{Attach, Ban, Budget, Shield, SynsArmed};
 use crate::config::tree::{Node, Value};
 use crate::config::value::{self, Type};
 use crate::diagnostic::{Located, Problem};
@@ -77,6 +77,20 @@ pub static SPEC: Spec = Spec {
             Takes::Number(1, 1_000_000_000),
             Presence::Optional,
             "SYN packets at once; if not given, as many as in one second.",
+        ),
+        Key::new(
+            "syns-armed",
+            Takes::Word(&["pressure", "always"]),
+            Presence::Default("\"pressure\""),
+            "When `syns` is in force: while something presses on the machine and for ten seconds after, or always. While it \
+             is not in force SYNs count as any other packet.",
+        ),
+        Key::new(
+            "pressure",
+            Takes::Value(value::PACKET_RATE.describe),
+            Presence::Default("\"100k/s\""),
+            "Packets per second of all sources together above which something presses. A source over a budget, or a listening \
+             socket that has no room for new connections, presses too.",
         ),
         Key::new(
             "client-bandwidth",
@@ -163,6 +177,9 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
     let enforce = f.word(d, "mode", &[("enforce", true), ("observe", false)]);
     let packets = budget(d, &f, "packets", "packet-burst");
     let syns = budget(d, &f, "syns", "syn-burst");
+    let syns_armed =
+        f.word(d, "syns-armed", &[("pressure", SynsArmed::Pressure), ("always", SynsArmed::Always)]);
+    let pressure = f.get(d, "pressure", &value::PACKET_RATE);
     let client_bandwidth = f.located(d, "client-bandwidth", &value::BIT_RATE);
     let ban = f.get(d, "ban", &value::BAN_RULE);
     let terms = ban::terms(d, &f);
@@ -189,6 +206,8 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         enforce: enforce?,
         packets,
         syns,
+        syns_armed: syns_armed?,
+        pressure: pressure?,
         client_bandwidth,
         ban: ban.map(rule),
         parole: parole?,

@@ -227,6 +227,7 @@ const SINGLE: &[(&str, &str)] = &[
     ),
     ("[shield]\npacket-burst = 5\n", "4:1: error[C012]: `packet-burst` has no effect without `packets`"),
     ("[shield]\npackets = \"5k/min\"\n", "4:11: error[C041]: this is not a rate of packets"),
+    ("[shield]\npressure = \"5k/min\"\n", "4:12: error[C041]: this is not a rate of packets"),
     ("[shield]\nclient-bandwidth = \"1Gbps\"\n", "4:20: error[C041]: this is not a bandwidth"),
     ("[shield]\nclient-bandwidth = 1000\n", "4:20: error[C045]: `1000` has no unit"),
     ("[shield]\nmanagement-ports = [22, 70000]\n", "4:25: error[C010]: this number is out of range"),

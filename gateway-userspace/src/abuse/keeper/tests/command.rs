@@ -100,7 +100,7 @@ fn unban_finds_what_lies_in_the_prefix_and_names_what_is_wider() {
     let changed = bench.unban(Some("2001:db8::1"), None).unwrap();
     assert_eq!(changed.changes, ["lifted ban 2 of 2001:db8::/64"], "an address stands for its /64");
     assert_eq!(bench.unban(Some("198.51.0.0/16"), None).unwrap().changes, ["lifted ban 3 of 198.51.100.7"]);
-    let all = api::Unban { prefix: None, id: None, all: true, suppress_s: None, dry_run: true };
+    let all = api::Unban { prefix: None, id: None, all: true, reason: None, suppress_s: None, dry_run: true };
     assert_eq!(bench.owner().unban(&all).unwrap().changes, ["would lift ban 1 of 203.0.112.0/23"]);
     assert_eq!(bench.maps.denied().len(), 1, "a dry run changes nothing");
     assert_eq!(bench.owner().unban(&api::Unban { dry_run: false, ..all }).unwrap().changes.len(), 1);
@@ -203,4 +203,27 @@ fn the_busiest_sources_are_bans_by_their_drops_and_then_scores() {
         ]
     );
     assert_eq!(bench.owner().sources(1).len(), 2, "one of each");
+}
+
+#[test]
+fn a_ban_is_lifted_for_the_reason_that_it_was_made_for_and_for_no_other() {
+    let mut bench = Bench::new("reason");
+    let by = |reason: &str| api::Unban {
+        prefix: Some(net(ABUSER)),
+        id: None,
+        all: false,
+        reason: Some(reason.into()),
+        suppress_s: None,
+        dry_run: false,
+    };
+    // Each ban is made for "scanner" by the bench.
+    bench.ban(ABUSER).unwrap();
+    let other = Refusal::AnotherReason { id: 1, reason: "scanner".into() };
+    assert_eq!(bench.owner().unban(&by("fail2ban sshd")).unwrap_err(), other);
+    assert_eq!(bench.bans(false).len(), 1);
+    assert_eq!(bench.owner().unban(&by("scanner")).unwrap().changes, ["lifted ban 1 of 203.0.113.9"]);
+    assert_eq!(bench.owner().unban(&by("scanner")).unwrap_err(), Refusal::NotBanned(net(ABUSER)));
+    bench.deny(ABUSER, 20);
+    assert!(matches!(bench.owner().unban(&by("scanner")), Err(Refusal::AnotherReason { id: 2, .. })));
+    assert_eq!(bench.maps.denied().len(), 1);
 }

@@ -103,6 +103,86 @@ fn nobody_is_banned_where_others_would_be_cut_and_no_one_is_to_blame() {
 }
 
 #[test]
+fn one_client_shelters_its_address_twice_an_hour_and_then_is_cut_by_name() {
+    let mut bench = Bench::new("shelter");
+    for _ in 0..2 {
+        bench.serve(ABUSER, &["alice"]);
+        bench.deny(ABUSER, 20);
+        bench.pass(20 * MINUTE);
+    }
+    assert!(bench.maps.denied().is_empty(), "sheltered twice");
+    bench.serve(ABUSER, &["alice"]);
+    bench.deny(ABUSER, 20);
+    assert_eq!(bench.maps.denied(), [format!("{ABUSER}/32")]);
+    assert_eq!(bench.owner().counters.collateral.load(Relaxed), 2);
+    bench.restart();
+    let ban = bench.bans(false).remove(0);
+    assert_eq!(
+        ban.reason,
+        "20 denials in 10s: 20 rate-limited; cuts 1 good client: users/alice, which sheltered it 2 times within an hour"
+    );
+    assert_eq!(ban.others.map(|others| others.text()).as_deref(), Some("1 good client: users/alice"));
+}
+
+#[test]
+fn a_client_that_was_cut_shelters_its_address_again_after_an_hour() {
+    let mut bench = Bench::new("shelter-again");
+    let mut abuse = |minutes| {
+        bench.pass(minutes * MINUTE);
+        bench.serve(ABUSER, &["alice"]);
+        bench.deny(ABUSER, 20);
+        bench.maps.denied().len()
+    };
+    assert_eq!([0, 1, 1].map(&mut abuse), [0, 0, 1]);
+    // The ban of ten minutes is over.
+    assert_eq!(abuse(11), 1, "still within the hour");
+    assert_eq!(abuse(60), 0);
+}
+
+#[test]
+fn two_clients_shelter_their_address_as_often_as_there_is_abuse() {
+    let mut bench = Bench::new("shelter-two");
+    bench.serve(ABUSER, &["alice", "bob"]);
+    for _ in 0..5 {
+        bench.deny(ABUSER, 20);
+        bench.pass(MINUTE);
+    }
+    assert!(bench.maps.denied().is_empty());
+    assert_eq!(bench.owner().counters.collateral.load(Relaxed), 5);
+}
+
+#[test]
+fn the_culprit_is_banned_and_its_neighbour_is_not_however_often_that_was_alone() {
+    let mut bench = Bench::new("shelter-culprit");
+    bench.serve(ABUSER, &["alice"]);
+    for _ in 0..3 {
+        bench.pass(Duration::from_secs(1));
+        bench.deny_client(ABUSER, "mallory", 20);
+    }
+    assert!(bench.maps.denied().is_empty() && bench.client_is_refused("mallory", ABUSER));
+}
+
+#[test]
+fn a_rule_that_observes_takes_no_shelter_from_one_that_bans() {
+    let mut bench = Bench::new("shelter-observe");
+    bench.settings.rules.push(score::Rule { observe: true, ..super::rule("watch", 5) });
+    let settings = bench.settings.clone();
+    bench.owner().configure(settings);
+    bench.serve(ABUSER, &["alice"]);
+    for _ in 0..2 {
+        bench.pass(MINUTE);
+        bench.deny(ABUSER, 5);
+    }
+    bench.pass(MINUTE);
+    bench.deny(ABUSER, 5);
+    let ban = bench.bans(false).remove(0);
+    assert!(ban.observed && ban.reason.contains("users/alice"), "{ban:?}");
+    bench.pass(Duration::from_secs(20));
+    bench.deny(ABUSER, 20);
+    assert_eq!(bench.bans(false).len(), 1, "the rule that bans is sheltered once");
+}
+
+#[test]
 fn an_operator_is_told_whom_a_ban_would_cut_and_may_force_it() {
     let mut bench = Bench::new("cut");
     bench.serve("198.51.100.7", &["alice", "bob", "carol"]);

@@ -5,7 +5,14 @@ use super::*;
 impl Bench {
     fn suppress(&mut self, id: u32, seconds: u64) -> Result<api::Changed, Refusal> {
         let suppress_s = Some(seconds);
-        self.owner().unban(&api::Unban { prefix: None, id: Some(id), all: false, suppress_s, dry_run: false })
+        self.owner().unban(&api::Unban {
+            prefix: None,
+            id: Some(id),
+            all: false,
+            reason: None,
+            suppress_s,
+            dry_run: false,
+        })
     }
 }
 
@@ -42,6 +49,24 @@ fn a_rule_that_was_wrong_bans_the_same_source_no_more_until_it_may_again() {
 }
 
 #[test]
+fn a_number_means_one_suppression_over_restarts_too() {
+    let mut bench = Bench::new("suppress-number");
+    bench.deny(ABUSER, 20);
+    bench.suppress(1, 60).unwrap();
+    bench.pass(2 * MINUTE);
+    // Twice: the first start writes a file without the one that is over.
+    bench.restart();
+    bench.restart();
+    bench.deny("203.0.113.10", 20);
+    let changed = bench.suppress(2, 60).unwrap();
+    assert!(changed.changes[1].ends_with("portcullis suppress --remove 2"), "{changed:?}");
+    assert_eq!(
+        bench.owner().unsuppress(&api::Unsuppress { number: 1, dry_run: false }).unwrap_err(),
+        Refusal::UnknownSuppression(1)
+    );
+}
+
+#[test]
 fn what_is_over_can_be_suppressed_and_what_no_rule_did_cannot() {
     let mut bench = Bench::new("suppress-over");
     bench.deny(ABUSER, 20);
@@ -58,7 +83,8 @@ fn what_is_over_can_be_suppressed_and_what_no_rule_did_cannot() {
     assert_eq!(bench.suppress(3, 60).unwrap_err(), Refusal::NotByRule(3));
     assert_eq!(bench.bans(false).len(), 2, "and it is not lifted either");
     assert_eq!(bench.suppress(3, 0).unwrap_err(), Refusal::NotByRule(3));
-    let all = api::Unban { prefix: None, id: None, all: true, suppress_s: Some(60), dry_run: false };
+    let all =
+        api::Unban { prefix: None, id: None, all: true, reason: None, suppress_s: Some(60), dry_run: false };
     assert_eq!(bench.owner().unban(&all).unwrap_err(), Refusal::SuppressOne);
 }
 
@@ -88,6 +114,27 @@ fn eight_banned_neighbours_are_one_ban_of_their_network_and_lifting_any_of_them_
     // Each of them was banned before, and nobody has forgiven that.
     bench.deny("2001:db8:0:1::1", 20);
     assert_eq!((bench.bans(false)[0].offence, bench.bans(false)[0].left_s), (2, Some(1_200)));
+}
+
+#[test]
+fn one_client_shelters_its_network_from_being_banned_twice() {
+    let mut bench = Bench::new("widen-shelter");
+    let who: crate::abuse::target::Subject = "users/alice".parse().unwrap();
+    let source = "2001:db8:0:aa::1".parse().unwrap();
+    bench.owner().seen(&crate::abuse::reporter::Seen { source, who });
+    for address in neighbours(9) {
+        bench.deny(&address, 20);
+        bench.pass(MINUTE);
+    }
+    assert_eq!(bench.maps.denied().len(), 9, "the eighth and the ninth could have widened it");
+    bench.deny("2001:db8:0:9::1", 20);
+    assert_eq!(bench.maps.denied(), ["2001:db8::/56"]);
+    let ban = bench.bans(false).remove(0);
+    assert!(
+        ban.reason.ends_with("; cuts 1 good client: users/alice, which sheltered it 2 times within an hour"),
+        "{}",
+        ban.reason
+    );
 }
 
 #[test]
