@@ -5,6 +5,7 @@
 //! who is never banned, [`ladder`] whom an offence leads to a ban of, [`shelter`] how often one client may prevent that,
 //! [`widen`] when a network, [`suppress`] what an operator does not want again, [`ban`] is the
 //! ledger of what holds for which [`target`], [`receipt`] keeps the evidence, [`state`] keeps it over a restart, and an [`enforcer`] drops the packets.
+//! [`lists`] are what others keep out.
 //! [`deny`] is the same verdict for the request path, for what the kernel does not or cannot drop: it says the
 //! [`standing`] of a client, and a [`shadow`] ban counts there what it would keep out.
 
@@ -17,6 +18,7 @@ pub mod crowd;
 pub mod ladder;
 pub mod offender;
 pub mod prefix_map;
+pub mod ranges;
 pub mod score;
 pub mod shelter;
 pub mod source;
@@ -27,6 +29,7 @@ pub mod exempt;
 pub mod surroundings;
 
 pub mod ban;
+pub mod lists;
 pub mod receipt;
 pub mod saved;
 pub mod state;

@@ -146,7 +146,7 @@ enum Verb {
     Offender(offender::Arguments),
     /// Never drop anything from an address or a network.
     Allow(allow::Arguments),
-    /// Read lists of addresses, and write them in other formats.
+    /// Drop whom lists of others name, and write such lists in other formats.
     Deny(deny::Arguments),
     /// Propose budgets of packets and SYNs that fit the rest of the configuration.
     Budget(budget::Arguments),

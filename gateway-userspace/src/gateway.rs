@@ -1,13 +1,14 @@
 //! The composition root: every part is made here, and here alone they learn of each other.
 //!
 //! The control thread runs the admin socket, the operations listener, name resolution and signals; workers run requests;
-//! the keeper decides about bans; one thread fetches keys and one writes the log. Nothing on the request path waits for
+//! the keeper decides about bans; one thread fetches keys, one lists, and one writes the log. Nothing on the request path waits for
 //! any of them.
 
 mod apply;
 mod backend;
 mod configuration;
 mod explain;
+mod feeds;
 mod kernel;
 mod log;
 mod metrics;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::LocalSet;
 
+use self::feeds::{Feeds, Wanted};
 use self::kernel::Kernel;
 use self::log::LastReload;
 use self::reload::{Listeners, Ready};
@@ -120,6 +122,7 @@ pub struct Gateway {
     kernel: Kernel,
     keeper: keeper::Handle,
     fetcher: Fetcher,
+    feeds: Feeds,
     log: Arc<Writer>,
     last_reload: Arc<LastReload>,
     door: Rc<server::Door>,
@@ -221,7 +224,7 @@ fn assemble(
     door: Rc<server::Door>,
     remote: Rc<Remote>,
 ) -> Result<(Gateway, Keeper), Error> {
-    let Ready { compiled, listeners, files, .. } = ready;
+    let Ready { compiled, listeners, files, report, .. } = ready;
     let Compiled { snapshot, jobs, limit_states, .. } = compiled;
     let config = &snapshot.config;
     let workers = config.gateway.workers;
@@ -239,7 +242,8 @@ fn assemble(
         tracing::warn!("{left_behind}");
     }
     let readiness = Arc::new(Readiness::new());
-    let keeper = keep(config, &state, &kernel, &readiness)?;
+    let (keeper, kept_in) = keep(config, &state, &kernel, &readiness)?;
+    let feeds = Feeds::start(keeper.handle(), kept_in, Wanted::of(config, &report.sources))?;
     // Behind the keeper, which has filled the maps: a program that is attached has its bans from its first packet.
     if let Err(error) = kernel.attach(&readiness) {
         keeper.stop();
@@ -264,6 +268,7 @@ fn assemble(
         started: Instant::now(),
         workers: Workers::start(parts.collect())?,
         fetcher: Fetcher::start()?,
+        feeds,
         log: Arc::new(writer),
         last_reload: Arc::default(),
         listeners: RefCell::default(),
@@ -303,16 +308,17 @@ fn open_log(config: &Config) -> Result<Writer, Box<Problem>> {
     Ok(writer)
 }
 
-/// Starts the abuse loop. Where its state cannot be kept, for want of permission, the gateway serves all the same.
+/// Starts the abuse loop; with the folder of its state. Where its state cannot be kept, for want of permission, the gateway serves all the same.
 fn keep(
     config: &Config,
     state: &State,
     kernel: &Kernel,
     readiness: &Arc<Readiness>,
-) -> Result<Keeper, abuse::state::Error> {
-    let spawn = |folder| {
+) -> Result<(Keeper, Option<PathBuf>), abuse::state::Error> {
+    let spawn = |folder: Option<PathBuf>| -> Result<_, abuse::state::Error> {
         let settings = reload::keeper_settings(config, state);
-        Keeper::spawn(keeper::Options { settings, state: folder }, kernel.enforcer(readiness.clone()))
+        let options = keeper::Options { settings, state: folder.clone() };
+        Ok((Keeper::spawn(options, kernel.enforcer(readiness.clone()))?, folder))
     };
     match spawn(Some(config.gateway.state.clone())) {
         Err(error) if error.is_unwritable() => {
@@ -408,6 +414,17 @@ impl Gateway {
                 self.configure_keeper(settings);
             }
         }
+    }
+
+    /// The same, and then whoever tells it lists: whether they drop is for the keeper to say.
+    fn configure_lists(&self, settings: keeper::Settings, lists: Wanted) {
+        let (keeper, feeds) = (self.keeper.clone(), self.feeds.clone());
+        tokio::task::spawn_local(async move {
+            if keeper.configure(settings).await.is_err() {
+                tracing::error!("the abuse loop has stopped");
+            }
+            feeds.keep(lists);
+        });
     }
 
     /// Tells the keeper what it is to do from now on, without waiting for it.

@@ -184,6 +184,7 @@ fn a_line_of_the_access_log_allocates_nothing() {
             upstream: None,
             limit: None,
             shadow: None,
+            ban: None,
             reason: None,
             detail: None,
         };

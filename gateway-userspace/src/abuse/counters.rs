@@ -1,9 +1,10 @@
 //! What the abuse loop counts about itself. Plain atomics; `observe` reads them when it is scraped.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::lists::Figures;
 use super::shadow::Tally;
 
 /// Upper edges of the ban latency's buckets, microseconds; one more bucket holds what is above.
@@ -38,6 +39,8 @@ pub struct Counters {
     pub enforcer_failures: AtomicU64,
     /// Writes to the state file that failed.
     pub state_failures: AtomicU64,
+    /// Lists that others keep, as they stand.
+    pub lists: Mutex<Vec<Figures>>,
     /// Steps of the keeper that panicked: bugs.
     pub panics: AtomicU64,
     /// Time from the last denial to the entry in the kernel.

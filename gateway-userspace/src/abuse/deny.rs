@@ -5,7 +5,8 @@
 //! Each worker has its own copy, so a request takes no lock: it reads one generation number, and while nobody is banned
 //! that is all. The keeper writes changes to a short log; a worker that sees a new generation applies what it missed,
 //! or takes a fresh copy when it missed more than the log holds. So a ban costs each worker one change, not a copy of
-//! the list. Memory: about 64 bytes for each ban and worker. Every entry carries its lease, so even a keeper that died
+//! the list. Memory: about 64 bytes for each ban and worker. Lists that others keep may have millions of entries, so all
+//! workers share the same sorted ranges. Every entry carries its lease, so even a keeper that died
 //! leaves no ban in force for longer than it was meant.
 
 use std::cell::{RefCell, RefMut};
@@ -19,6 +20,7 @@ use ipnet::IpNet;
 
 use super::parole::Gate;
 use super::prefix_map::PrefixMap;
+use super::ranges::Ranges;
 use super::shadow::Shadow;
 use super::source;
 use super::standing::Standing;
@@ -33,7 +35,18 @@ struct List {
     banned: PrefixMap<Entry>,
     /// By the name of the principal.
     clients: HashMap<Arc<str>, Vec<Client>>,
+    /// One for all workers: only who is listed is looked up, and nobody changes them.
+    lists: Arc<[Listed]>,
     exempt: Arc<[IpNet]>,
+}
+
+/// A list of addresses that others keep.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    /// Its number, until when it holds, and what it does.
+    pub entry: Entry,
+    /// Its addresses.
+    pub ranges: Arc<Ranges>,
 }
 
 /// A ban, as requests meet it.
@@ -69,6 +82,7 @@ struct Client {
 enum Change {
     Ban { target: Target, entry: Entry },
     Lift { target: Target },
+    Lists { lists: Arc<[Listed]> },
     Exempt { prefixes: Arc<[IpNet]> },
 }
 
@@ -113,6 +127,11 @@ impl Shared {
         self.change(Change::Lift { target: target.clone() });
     }
 
+    /// Replaces the lists.
+    pub(super) fn list(&self, lists: Vec<Listed>) {
+        self.change(Change::Lists { lists: lists.into() });
+    }
+
     /// Replaces what is never refused.
     pub(super) fn exempt(&self, prefixes: Vec<IpNet>) {
         self.change(Change::Exempt { prefixes: prefixes.into() });
@@ -139,11 +158,15 @@ impl Reader {
     /// How a client stands with the bans in force that comes through this peer of the socket. On parole is only who
     /// is the peer itself: a proxy's clients share its connections.
     ///
-    /// One atomic load, and if anybody is listed one hash probe for each prefix length in use. A worker that has to
+    /// One atomic load, and if anybody is banned one hash probe for each prefix length in use, then for each list a
+    /// binary search. A worker that has to
     /// catch up takes the lock for at most [`LOG_MAX`] changes or one copy of the list.
     pub fn standing(&self, client: IpAddr, peer: IpAddr) -> Standing {
         let list = self.current();
-        if list.banned.is_empty() { Standing::Free } else { list.standing(client, client == peer) }
+        match list.banned.is_empty() && list.lists.is_empty() {
+            true => Standing::Free,
+            false => list.standing(client, client == peer),
+        }
     }
 
     /// How the client whom `auth` knows as `principal` stands when it comes from the address. No client is on parole.
@@ -202,6 +225,7 @@ impl List {
                     self.clients.remove(&who.principal);
                 }
             }
+            Change::Lists { lists } => self.lists = lists,
             Change::Exempt { prefixes } => self.exempt = prefixes,
         }
     }
@@ -226,6 +250,9 @@ impl List {
                 (Hold::Count(_), _) => {}
             }
         }
+        if matches!(standing, Standing::Free | Standing::Observed(_)) {
+            standing = self.listed(host.addr(), standing);
+        }
         let exempt = || self.exempt.iter().any(|prefix| prefix.contains(&host));
         match standing {
             Standing::Free => Standing::Free,
@@ -235,6 +262,21 @@ impl List {
             }
             standing => standing,
         }
+    }
+
+    /// How a client stands with the lists of whom no ban says that it is kept out.
+    fn listed(&self, client: IpAddr, mut standing: Standing) -> Standing {
+        for Listed { entry, ranges } in self.lists.iter() {
+            if !entry.is_in_force() || !ranges.contains(client) {
+                continue;
+            }
+            match (&entry.hold, &standing) {
+                (Hold::Refuse(_), _) => return Standing::Banned(entry.ban),
+                (Hold::Count(shadow), Standing::Free) => standing = Standing::Observed(shadow.clone()),
+                (Hold::Count(_), _) => {}
+            }
+        }
+        standing
     }
 
     fn client_standing(&self, auth: &str, principal: &str, address: IpAddr) -> Standing {
@@ -444,5 +486,49 @@ mod tests {
             assert_eq!(is_banned(&prompt, address(n)), n % 3 != 0, "{n}");
         }
         assert!(shared.state().log.len() <= LOG_MAX);
+    }
+
+    fn listing(id: u32, prefixes: &[&str], lease_end: Option<Instant>, hold: Hold) -> Listed {
+        let prefixes: Vec<IpNet> = prefixes.iter().map(|prefix| net(prefix)).collect();
+        Listed { entry: Entry { ban: id, lease_end, hold }, ranges: Arc::new(Ranges::of(&prefixes)) }
+    }
+
+    #[test]
+    fn who_is_on_a_list_is_refused_until_its_lease_ends_unless_exempt() {
+        let shared = Arc::new(Shared::default());
+        let reader = shared.reader();
+        let stands = |address: &str| match reader.standing(ip(address), ip("10.0.0.1")) {
+            Standing::Banned(id) => Some(id),
+            _ => None,
+        };
+        shared.list(vec![
+            listing(7, &["203.0.113.0/24", "2001:db8::/64"], None, Hold::Refuse(None)),
+            listing(8, &["198.51.100.0/24"], Some(Instant::now()), Hold::Refuse(None)),
+        ]);
+        let found = ["203.0.113.9", "2001:db8::5", "198.51.100.9", "192.0.2.1"].map(stands);
+        assert_eq!(found, [Some(7), Some(7), None, None]);
+        shared.ban(&target("203.0.113.9/32"), refuse(None));
+        assert_eq!(stands("203.0.113.9"), Some(1), "a ban goes before");
+        shared.lift(&target("203.0.113.9/32"));
+        shared.exempt(vec![net("203.0.113.9/32")]);
+        assert_eq!(["203.0.113.9", "203.0.113.8"].map(stands), [None, Some(7)]);
+        shared.list(Vec::new());
+        assert_eq!(stands("203.0.113.8"), None);
+    }
+
+    #[test]
+    fn a_list_that_only_counts_is_noted_and_another_holds_all_the_same() {
+        let shared = Arc::new(Shared::default());
+        let reader = shared.reader();
+        let count = |id| Hold::Count(Arc::new(Shadow::new(id, Arc::default())));
+        shared.list(vec![listing(7, &["203.0.113.0/24"], None, count(7))]);
+        assert_eq!(observed_by(&reader, "203.0.113.9"), Some(7));
+        let both = vec![
+            listing(7, &["203.0.113.0/24"], None, count(7)),
+            listing(8, &["203.0.113.9/32"], None, Hold::Refuse(None)),
+        ];
+        shared.list(both);
+        assert!(is_banned(&reader, ip("203.0.113.9")));
+        assert_eq!(observed_by(&reader, "203.0.113.8"), Some(7));
     }
 }

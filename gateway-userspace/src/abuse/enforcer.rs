@@ -35,6 +35,33 @@ pub struct Lease {
     pub parole: Option<Parole>,
 }
 
+/// A list of prefixes that is to be dropped, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListLease {
+    /// Its number, of the same sequence as those of bans: what is dropped is counted under it.
+    pub id: u32,
+    /// Time left; none: for ever.
+    pub left: Option<Duration>,
+    /// Count what would be dropped, and pass it.
+    pub observe: bool,
+}
+
+/// What has become of a list that was told anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Prefixes that it holds now.
+    pub entries: usize,
+    /// Those that it did not hold before.
+    pub added: usize,
+    /// Those that it holds no more.
+    pub removed: usize,
+    /// Those that there was no room for.
+    pub without_room: usize,
+}
+
+/// Prefixes that [`Enforcer::list_add`] takes at once: a ban waits that long at most.
+pub const LIST_PIECE: usize = 8192;
+
 /// What was dropped (or counted) for a ban.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drops {
@@ -65,6 +92,24 @@ pub trait Enforcer: Send {
     fn drops(&mut self, ban_id: u32) -> Drops;
     /// The denylist, as it was left by this process or the one before.
     fn entries(&mut self) -> Vec<Entry>;
+    /// Begins to tell a list anew. What it held goes on until [`Enforcer::list_commit`].
+    fn list_begin(&mut self, _lease: &ListLease) -> Result<(), String> {
+        Ok(())
+    }
+    /// Adds at most [`LIST_PIECE`] prefixes to a list that was begun. They are in force at once. A ban of the same
+    /// prefix goes before, and the list takes over when that ends.
+    fn list_add(&mut self, _id: u32, _prefixes: &[IpNet]) -> Result<(), String> {
+        Ok(())
+    }
+    /// Takes away what the list held before and was not told again; with nothing told, the list is gone. In pieces, so
+    /// that bans do not wait: none, call it again.
+    fn list_commit(&mut self, _id: u32) -> Result<Option<Listed>, String> {
+        Ok(Some(Listed::default()))
+    }
+    /// The lists that have entries, as they were left by this process or the one before.
+    fn lists(&mut self) -> Vec<u32> {
+        Vec::new()
+    }
     /// Sweeps what has expired and looks for drift; called about every second.
     fn tick(&mut self);
     /// The sources that the packet budgets shed most, for `portcullis top`.

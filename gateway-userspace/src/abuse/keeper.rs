@@ -5,6 +5,7 @@
 //! end and once a second for the housekeeping. From the denial that meets a rule to the entry in the kernel there is
 //! one wake-up of this thread and one map update.
 
+mod lists;
 mod operator;
 mod overflow;
 mod owner;
@@ -37,6 +38,7 @@ use super::signal::Signal;
 use super::{deny, score, state};
 use crate::admin::api;
 
+pub use lists::{Known, Settled};
 pub use owner::Owner;
 pub use refusal::Refusal;
 
@@ -270,6 +272,11 @@ impl Handle {
     /// `portcullis allow --list`
     pub async fn allowed(&self) -> Result<api::Allowed, Refusal> {
         Ok(self.ask(|owner| owner.allowed()).await?)
+    }
+
+    /// `portcullis deny list`
+    pub async fn lists(&self) -> Result<api::DenyLists, Refusal> {
+        Ok(self.ask(Owner::lists).await?)
     }
 
     /// The kernel stage's state, for `portcullis status` and the metrics.

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::ban::{By, Enforced, State};
 use super::crowd::Others;
 use super::harm::Harm;
+use super::lists::Counts;
 use super::parole::Parole;
 use super::receipt::RuleAtBan;
 use super::signal::Evidence;
@@ -85,6 +86,10 @@ pub enum Record {
     },
     /// … or does again.
     Unsuppress { number: u32 },
+    /// A list of addresses that somebody else keeps, as it was told last …
+    List(Box<ListRecord>),
+    /// … and that it is gone.
+    Unlist { name: Arc<str> },
     /// Who was banned by rule so many times, the last of which ends at `until_ms`.
     Offender {
         #[serde(flatten)]
@@ -92,6 +97,22 @@ pub enum Record {
         count: u32,
         until_ms: u64,
     },
+}
+
+/// A list without its addresses, which are in a file of their own. Times are milliseconds of Unix time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ListRecord {
+    pub name: Arc<str>,
+    pub id: u32,
+    pub source: Box<str>,
+    pub format: Box<str>,
+    pub is_configured: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observe: bool,
+    pub told_ms: Option<u64>,
+    pub until_ms: Option<u64>,
+    #[serde(flatten)]
+    pub counts: Counts,
 }
 
 /// A ban as it was made. Times are milliseconds of Unix time.

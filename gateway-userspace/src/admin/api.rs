@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod bans;
 mod command;
+mod deny;
 mod tables;
 
 pub use bans::{
@@ -18,6 +19,9 @@ pub use bans::{
     Suppression, Suppressions, Unban, Unsuppress,
 };
 pub use command::{COMMANDS, Command, Role, Signature};
+pub use deny::{
+    DenyExported, DenyImported, DenyList, DenyLists, ExportDeny, ImportDeny, ListDeny, RemoveDeny,
+};
 pub use tables::{
     DeleteTable, GetTables, ListRoutes, Precondition, RouteView, Routes, SetTable, Table, TableChanged,
     Tables,

@@ -1,7 +1,7 @@
 //! The command line's side of the admin API: one blocking request, over the Unix socket or over TLS.
 //!
 //! HTTP/1.1 as the server speaks it: `POST /v1/NAME`, a JSON body, an answer with `Content-Length`. Within five seconds
-//! in all, and 16 MiB.
+//! in all, and 16 MiB; a list may take longer and be larger.
 
 mod remote;
 
@@ -13,14 +13,18 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::api::Command;
+use super::api::{Command, ExportDeny, ImportDeny};
 
 pub use remote::{Credentials, Remote};
 
 /// Longest time that a call takes.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time that a list may take in either direction.
+const LIST_TIMEOUT: Duration = Duration::from_secs(100);
 /// Largest answer's body.
 const BODY_BYTES_MAX: usize = 16 << 20;
+/// The same of a list.
+const LIST_BYTES_MAX: usize = 1 << 30;
 /// Largest head of an answer.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
@@ -118,7 +122,11 @@ impl Refusal {
 
 /// Sends a command and waits for its answer.
 pub fn call<C: Command>(address: &Address, command: &C) -> Result<C::Reply, Error> {
-    let deadline = Instant::now() + TIMEOUT;
+    let (patience, most) = match C::NAME {
+        ImportDeny::NAME | ExportDeny::NAME => (LIST_TIMEOUT, LIST_BYTES_MAX),
+        _ => (TIMEOUT, BODY_BYTES_MAX),
+    };
+    let deadline = Instant::now() + patience;
     let body = serde_json::to_vec(command).map_err(|error| Error::NotUnderstood(error.to_string()))?;
     let at = || address.clone();
     let failed = |source: io::Error| match source.kind() {
@@ -131,7 +139,7 @@ pub fn call<C: Command>(address: &Address, command: &C) -> Result<C::Reply, Erro
         Address::Socket(path) => Box::new(UnixStream::connect(path).map_err(failed)?),
         Address::Remote(remote) => Box::new(remote.connect(deadline)?.map_err(failed)?),
     };
-    stream.limit(TIMEOUT).map_err(failed)?;
+    stream.limit(patience).map_err(failed)?;
     let head = format!(
         "POST /v1/{} HTTP/1.1\r\nHost: portcullis\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n",
@@ -139,7 +147,7 @@ pub fn call<C: Command>(address: &Address, command: &C) -> Result<C::Reply, Erro
         body.len()
     );
     stream.write_all(&[head.as_bytes(), &body].concat()).and_then(|()| stream.flush()).map_err(failed)?;
-    let answer = read_answer(&mut *stream, deadline).map_err(|fault| match fault {
+    let answer = read_answer(&mut *stream, deadline, most).map_err(|fault| match fault {
         Fault::Io(source) => failed(source),
         Fault::Format(what) => Error::NotUnderstood(what.into()),
     })?;
@@ -174,7 +182,7 @@ impl Stream for UnixStream {
     }
 }
 
-fn read_answer(stream: &mut dyn Stream, deadline: Instant) -> Result<Answer, Fault> {
+fn read_answer(stream: &mut dyn Stream, deadline: Instant, most: usize) -> Result<Answer, Fault> {
     let mut bytes = Vec::new();
     let head_end = loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -186,7 +194,7 @@ fn read_answer(stream: &mut dyn Stream, deadline: Instant) -> Result<Answer, Fau
         more(stream, &mut bytes, deadline)?;
     };
     let head = std::str::from_utf8(&bytes[..head_end]).map_err(|_| Fault::Format("its head is not text"))?;
-    let (status, length) = parse_head(head)?;
+    let (status, length) = parse_head(head, most)?;
     while bytes.len() - head_end < length {
         more(stream, &mut bytes, deadline)?;
     }
@@ -218,7 +226,7 @@ fn more(stream: &mut dyn Stream, bytes: &mut Vec<u8>, deadline: Instant) -> Resu
 }
 
 /// Status and `Content-Length`.
-fn parse_head(head: &str) -> Result<(u16, usize), Fault> {
+fn parse_head(head: &str, most: usize) -> Result<(u16, usize), Fault> {
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1."));
     let status = status.and_then(|line| line.split(' ').nth(1)?.parse().ok());
@@ -228,8 +236,8 @@ fn parse_head(head: &str) -> Result<(u16, usize), Fault> {
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok()).flatten()
     });
     let length = length.ok_or(Fault::Format("it has no Content-Length"))?;
-    if length > BODY_BYTES_MAX {
-        return Err(Fault::Format("it is larger than 16 MiB"));
+    if length > most {
+        return Err(Fault::Format("it is too large"));
     }
     Ok((status, length))
 }

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::api::Role;
@@ -24,9 +25,15 @@ use super::resource;
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// Of an `apply`: 16 MiB of configuration as JSON.
 const FILES_BODY_BYTES_MAX: usize = 24 << 20;
+/// Of a list: some four million addresses as text.
+const LIST_BYTES_MAX: usize = 64 << 20;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// How long a head may take, and then a body.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a list may take to come, over TLS from afar too.
+const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Lists are large, so one is taken at a time.
+static LIST_TURN: Semaphore = Semaphore::const_new(1);
 const STRANGER_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -97,18 +104,47 @@ async fn respond<B: Backend>(
 ) -> Result<Answer, Problem> {
     let (head, body) = request.into_parts();
     let takes_files = role == Role::Admin && head.uri.path() == "/v1/apply";
-    let most = if takes_files { FILES_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
-    let body = match timeout(REQUEST_TIMEOUT, Limited::new(body, most).collect()).await {
+    let takes_list = role >= Role::Operator && is_list(&head);
+    let (most, patience) = match (takes_files, takes_list) {
+        (_, true) => (LIST_BYTES_MAX, LIST_TIMEOUT),
+        (true, false) => (FILES_BODY_BYTES_MAX, REQUEST_TIMEOUT),
+        (false, false) => (BODY_BYTES_MAX, REQUEST_TIMEOUT),
+    };
+    let too_large = || Problem::too_large(format!("a request has at most {} MiB", most >> 20));
+    if hyper::body::Body::size_hint(&body).lower() > most as u64 {
+        return Err(too_large());
+    }
+    // Until the answer: what came is in memory till then.
+    let _turn = match timeout(patience, turn(takes_list)).await {
+        Ok(turn) => turn,
+        Err(_) => return Err(Problem::unavailable("another list is being taken")),
+    };
+    let body = match timeout(patience, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(Problem::too_large(format!("a request has at most {} MiB", most >> 20)));
+            return Err(too_large());
         }
         Ok(Err(error)) => return Err(Problem::bad_request(format!("the body did not arrive: {error}"))),
-        Err(_) => return Err(Problem::timeout("the body did not arrive within 5 s")),
+        Err(_) => {
+            let seconds = patience.as_secs();
+            return Err(Problem::timeout(format!("the body did not arrive within {seconds} s")));
+        }
     };
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let call = resource::parse(head.method.as_str(), target, &head.headers, &body)?;
     handlers::run(backend, caller, role, call).await
+}
+
+fn is_list(head: &http::request::Parts) -> bool {
+    match head.uri.path() {
+        "/v1/deny-import" => true,
+        path => head.method == http::Method::PUT && path.starts_with("/v1/deny/"),
+    }
+}
+
+async fn turn(takes_list: bool) -> Option<SemaphorePermit<'static>> {
+    // Nobody closes it.
+    if takes_list { LIST_TURN.acquire().await.ok() } else { None }
 }
 
 fn refusal(problem: &Problem) -> http::Response<Full<Bytes>> {

@@ -31,6 +31,16 @@ pub trait Backend: 'static {
     async fn explain(&self, request: api::Explain) -> Result<api::Explanation, Problem>;
     /// `portcullis key list`
     async fn keys(&self) -> Result<api::Keys, Problem>;
+    /// `portcullis deny import`
+    async fn import_deny(
+        &self,
+        request: api::ImportDeny,
+        caller: &Caller,
+    ) -> Result<api::DenyImported, Problem>;
+    /// `portcullis deny export`
+    async fn export_deny(&self, request: api::ExportDeny) -> Result<api::DenyExported, Problem>;
+    /// `portcullis deny remove`
+    async fn remove_deny(&self, request: api::RemoveDeny) -> Result<api::Changed, Problem>;
     /// `portcullis top`
     async fn top(&self) -> Result<api::Top, Problem>;
     /// `portcullis routes`
@@ -114,6 +124,29 @@ async fn carry_out<B: Backend>(
         Call::Offender(request) => json(&keeper.offender(request).await?),
         Call::Allow(request) => json(&keeper.allow(request).await?),
         Call::Allowed(_) => json(&keeper.allowed().await?),
+        Call::Deny(_) => json(&keeper.lists().await?),
+        Call::ExportDeny { command, bare } => {
+            let exported = backend.export_deny(command).await?;
+            match bare {
+                true => Ok(Answer {
+                    status: 200,
+                    etag: None,
+                    content_type: "text/plain; charset=utf-8",
+                    body: exported.list.into_bytes(),
+                }),
+                false => json(&exported),
+            }
+        }
+        Call::ImportDeny(request) => {
+            let imported = backend.import_deny(request, caller).await?;
+            changes.clone_from(&imported.changes);
+            json(&imported)
+        }
+        Call::RemoveDeny(request) => {
+            let removed = backend.remove_deny(request).await?;
+            changes.clone_from(&removed.changes);
+            json(&removed)
+        }
         Call::Reload(request) => {
             let reloaded = backend.reload(request, &caller.author(api::Reload::NAME)).await?;
             *changes = came_of(&reloaded);

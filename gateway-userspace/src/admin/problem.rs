@@ -182,6 +182,7 @@ impl From<Refusal> for Problem {
             | Refusal::Wider { .. }
             | Refusal::Full(_)
             | Refusal::AllowedFull(_)
+            | Refusal::ListsFull(_)
             | Refusal::NotByCommand { .. } => Problem::conflict(detail),
             Refusal::Kernel(_) => Problem::internal(detail),
             Refusal::Stopped(_) => Problem::unavailable(detail),

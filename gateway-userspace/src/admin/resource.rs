@@ -16,6 +16,7 @@ use super::problem::Problem;
 use crate::abuse::target::Subject;
 use crate::abuse::term;
 
+mod deny;
 mod tables;
 
 pub use tables::TOML;
@@ -41,6 +42,10 @@ pub const RESOURCES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/allow", "allowed"),
     ("PUT", "/v1/allow/{address}", "allow"),
     ("DELETE", "/v1/allow/{address}", "allow"),
+    ("GET", "/v1/deny", "deny"),
+    ("GET", "/v1/deny/{name}", "deny-export"),
+    ("PUT", "/v1/deny/{name}", "deny-import"),
+    ("DELETE", "/v1/deny/{name}", "deny-remove"),
     ("GET", "/v1/keys", "keys"),
     ("GET", "/v1/history", "history"),
     ("GET", "/v1/history/{id}", "history-show"),
@@ -66,6 +71,14 @@ pub enum Call {
     Offender(api::GetOffender),
     Allow(api::AllowPrefix),
     Allowed(api::ListAllowed),
+    Deny(api::ListDeny),
+    /// As a resource, with `bare`: the list itself, in its format.
+    ExportDeny {
+        command: api::ExportDeny,
+        bare: bool,
+    },
+    ImportDeny(api::ImportDeny),
+    RemoveDeny(api::RemoveDeny),
     Reload(api::Reload),
     Apply(api::Apply),
     RollBack(api::RollBack),
@@ -101,6 +114,10 @@ impl Call {
             Call::Offender(command) => of(command),
             Call::Allow(command) => of(command),
             Call::Allowed(command) => of(command),
+            Call::Deny(command) => of(command),
+            Call::ExportDeny { command, .. } => of(command),
+            Call::ImportDeny(command) => of(command),
+            Call::RemoveDeny(command) => of(command),
             Call::Reload(command) => of(command),
             Call::Apply(command) => of(command),
             Call::RollBack(command) => of(command),
@@ -139,6 +156,8 @@ impl Call {
             Call::Unban(command) => serde_json::to_string(command),
             Call::Unsuppress(command) => serde_json::to_string(command),
             Call::Allow(command) => serde_json::to_string(command),
+            Call::ImportDeny(command) => return without_list(command),
+            Call::RemoveDeny(command) => serde_json::to_string(command),
             Call::Reload(command) => serde_json::to_string(command),
             Call::SetTable(api::SetTable { kind, name, dry_run, .. })
             | Call::DeleteTable(api::DeleteTable { kind, name, dry_run, .. }) => {
@@ -164,6 +183,17 @@ fn without_texts(command: &api::Apply) -> serde_json::Value {
     })
 }
 
+/// An import with the number of bytes in place of the list.
+fn without_list(command: &api::ImportDeny) -> String {
+    let api::ImportDeny { name, list, format, for_s, observe, force, dry_run } = command;
+    let bytes = list.len();
+    serde_json::json!({
+        "name": name, "bytes": bytes, "format": format, "for_s": for_s, "observe": observe, "force": force,
+        "dry_run": dry_run,
+    })
+    .to_string()
+}
+
 /// Finds the command. `target` is path and query, the path beginning with `/v1/`.
 pub fn parse(method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Result<Call, Problem> {
     let call = find(method, target, headers, body)?;
@@ -183,6 +213,7 @@ fn find(method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Result<
     let (name, item) = rest.split_once('/').map_or((rest, None), |(name, item)| (name, Some(decode(item))));
     match (name, item) {
         ("bans", Some(item)) => ban_item(method, &item),
+        ("deny", Some(item)) => deny::item(method, item, query, body),
         ("suppressions", Some(item)) => suppression_item(method, &item),
         ("allow", Some(item)) => allow_item(method, &item),
         ("routes", Some(item)) => tables::routes(method, Some(&item), body),
@@ -201,6 +232,7 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
         api::ListSuppressions::NAME => Some(Call::Suppressions(api::ListSuppressions {})),
         api::ListAllowed::NAME => Some(Call::Allowed(api::ListAllowed {})),
         api::ListShadows::NAME => Some(Call::Shadows(api::ListShadows {})),
+        api::ListDeny::NAME => Some(Call::Deny(api::ListDeny {})),
         api::ListKeys::NAME => Some(Call::Keys(api::ListKeys {})),
         api::GetTop::NAME => Some(Call::Top(api::GetTop {})),
         api::GetHistory::NAME => Some(Call::History(api::GetHistory {})),
@@ -218,6 +250,12 @@ fn command(method: &str, name: &str, body: &[u8]) -> Option<Result<Call, Problem
         api::GetOffender::NAME => |body| decode_json(body).map(Call::Offender),
         api::AllowPrefix::NAME => |body| decode_json(body).map(Call::Allow),
         api::ListAllowed::NAME => |body| decode_json(body).map(Call::Allowed),
+        api::ListDeny::NAME => |body| decode_json(body).map(Call::Deny),
+        api::ExportDeny::NAME => {
+            |body| decode_json(body).map(|command| Call::ExportDeny { command, bare: false })
+        }
+        api::ImportDeny::NAME => |body| decode_json(body).map(Call::ImportDeny),
+        api::RemoveDeny::NAME => |body| decode_json(body).map(Call::RemoveDeny),
         api::Reload::NAME => |body| decode_json(body).map(Call::Reload),
         api::Apply::NAME => |body| decode_json(body).map(Call::Apply),
         api::RollBack::NAME => |body| decode_json(body).map(Call::RollBack),

@@ -63,7 +63,7 @@ pub struct UnbanArguments {
 
 /// A time, or for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Time {
+pub enum Time {
     For(Duration),
     Ever,
 }
@@ -128,7 +128,7 @@ pub fn prefix(text: &str) -> Result<IpNet, String> {
         .ok_or_else(|| "expected an address or a network, such as 203.0.113.9 or 2001:db8::/32".into())
 }
 
-fn time(text: &str) -> Result<Time, String> {
+pub fn time(text: &str) -> Result<Time, String> {
     match text {
         "ever" => Ok(Time::Ever),
         _ => duration(text).map(Time::For),

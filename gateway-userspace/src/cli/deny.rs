@@ -1,9 +1,11 @@
-//! `portcullis deny`: lists of addresses. So far they are only read and written, not enforced.
+//! `portcullis deny`: lists of addresses that others keep.
+
+mod lists;
 
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::feeds::parse::{Outcome, parse};
+use crate::feeds::parse::{self, ENTRIES_MAX, Outcome};
 use crate::feeds::write::{Written, settle, write};
 use crate::feeds::{Export, Format};
 
@@ -20,7 +22,15 @@ pub struct Arguments {
 /// What to do with lists.
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Print a list in another format, and on standard error what of it was skipped.
+    /// Drop whom a list names; a list that has the name is replaced.
+    Import(lists::Import),
+    /// Print a list that is in force.
+    Export(lists::Export),
+    /// Say which lists there are.
+    List,
+    /// Drop no longer whom a list names.
+    Remove(lists::Remove),
+    /// Print a list in another format, and on standard error what of it was skipped; needs no gateway.
     Convert(Convert),
 }
 
@@ -36,6 +46,9 @@ struct Convert {
     /// What to write: text, nft, ipset or json; if not given, text, or json with --json.
     #[arg(long, value_name = "FORMAT")]
     to: Option<Export>,
+    /// Most addresses and networks; ranges count as the networks that they are made of.
+    #[arg(long, value_name = "NUMBER", default_value_t = ENTRIES_MAX)]
+    max_entries: usize,
 }
 
 /// Most bytes of a list.
@@ -43,22 +56,29 @@ const BYTES_MAX: u64 = 256 << 20;
 
 /// Does it.
 pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
-    let Verb::Convert(arguments) = &arguments.verb;
+    match &arguments.verb {
+        Verb::Import(arguments) => lists::import(common, output, arguments),
+        Verb::Export(arguments) => lists::export(common, output, arguments),
+        Verb::List => lists::list(common, output),
+        Verb::Remove(arguments) => lists::remove(common, output, arguments),
+        Verb::Convert(arguments) => convert(common, output, arguments),
+    }
+}
+
+fn convert(common: &Common, output: &Output, arguments: &Convert) -> Exit {
     let to = arguments.to.unwrap_or(if common.json { Export::Json } else { Export::Text });
-    let list = match read(&arguments.file) {
+    let list = match read(output, &arguments.file) {
         Ok(list) => list,
+        Err(exit) => return exit,
+    };
+    let (items, outcome) = match parse::read(&list, arguments.format, arguments.max_entries) {
+        Ok(read) => read,
         Err(error) => {
-            let standard_input = Path::new("standard input");
-            let name = if is_piped(&arguments.file) { standard_input } else { &arguments.file };
-            output.complain(format!("{} cannot be read: {error}", name.display()));
-            return Exit::Failed;
+            output.complain(format!("{error}; --max-entries takes more"));
+            return Exit::Data;
         }
     };
-    let (mut items, mut gone) = (Vec::new(), 0);
-    let outcome = parse(&list, arguments.format, &mut |item| {
-        gone += u64::from(item.gone);
-        items.push(item);
-    });
+    let gone = items.iter().filter(|item| item.gone).count() as u64;
     output.remark(&what_was_read(&outcome));
     if outcome.taken == 0 {
         output.complain(format!("nothing in it could be taken as an entry of {}", outcome.format));
@@ -83,7 +103,16 @@ fn is_piped(file: &Path) -> bool {
     file == Path::new("-")
 }
 
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+/// The bytes of a list; why not is said.
+fn read(output: &Output, file: &Path) -> Result<Vec<u8>, Exit> {
+    read_all(file).map_err(|error| {
+        let name = if is_piped(file) { Path::new("standard input") } else { file };
+        output.complain(format!("{} cannot be read: {error}", name.display()));
+        Exit::Failed
+    })
+}
+
+fn read_all(file: &Path) -> io::Result<Vec<u8>> {
     let source: Box<dyn Read> = match is_piped(file) {
         true => Box::new(io::stdin().lock()),
         false => Box::new(std::fs::File::open(file)?),

@@ -11,6 +11,7 @@ pub mod headers;
 pub mod identity;
 pub mod jwt;
 pub mod limit;
+pub mod list;
 pub mod listen;
 pub mod log;
 pub mod operations;
@@ -56,6 +57,7 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "errors", named: false, specs: &[&errors::SPEC] },
     Section { name: "shield", named: false, specs: &[&shield::SPEC] },
     Section { name: "ban", named: true, specs: &[&ban::SPEC] },
+    Section { name: "list", named: true, specs: &[&list::SPEC] },
     Section { name: "log", named: false, specs: &[&log::SPEC] },
     Section { name: "sink", named: true, specs: &[&sink::HTTP, &sink::SPLUNK, &sink::OTLP] },
     Section { name: "operations", named: false, specs: &[&operations::SPEC] },
@@ -89,8 +91,10 @@ pub fn decode(d: &mut Decoder<'_>, root: &Node) -> Config {
         route: named(d, root, "route", route::decode),
         shield: root.get("shield").and_then(|node| shield::decode(d, node)),
         ban: named(d, root, "ban", ban::decode),
+        list: named(d, root, "list", list::decode),
     };
     ban::check_count(d, &config, root);
+    list::check_count(d, &config.list, root);
     if root.get("listen").is_none_or(|node| matches!(&node.value, Value::Table(tables) if tables.is_empty()))
         && !d.incomplete
     {

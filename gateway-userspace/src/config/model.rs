@@ -16,6 +16,8 @@ use crate::abuse::signal::{Kind, Kinds};
 use crate::admin::access::Subject;
 use crate::admin::api::Role;
 use crate::diagnostic::{Located, Place};
+use crate::feeds;
+use crate::header::{Name, Value as HeaderValue};
 use crate::observe::access_log::syslog::Receiver;
 use crate::observe::access_log::{Template, collector};
 use crate::policy;
@@ -55,6 +57,8 @@ pub struct Config {
     pub shield: Option<Shield>,
     /// `[ban.NAME]`
     pub ban: Vec<Ban>,
+    /// `[list.NAME]`
+    pub list: Vec<List>,
 }
 
 impl Config {
@@ -470,6 +474,45 @@ impl Ban {
         let on_route = self.route.as_ref().is_none_or(|only| Some(&*only.value) == route);
         on_route && self.kinds.contains(kind)
     }
+}
+
+/// `[list.NAME]`: addresses that somebody else keeps.
+#[derive(Debug, Clone)]
+pub struct List {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where its table begins.
+    pub place: Place,
+    /// Where it comes from.
+    pub source: ListSource,
+    /// What it is written in, default whatever it looks like.
+    pub format: feeds::Format,
+    /// How often it is read again, default 1 h.
+    pub refresh: Duration,
+    /// By up to which part of that sooner (0 to 1), default 0.1.
+    pub jitter: f64,
+    /// How long it holds if it cannot be read again, default 25 h.
+    pub lease: Duration,
+    /// Whether it only counts.
+    pub observe: bool,
+    /// Most networks, default a million.
+    pub entries_max: usize,
+}
+
+/// Where a list comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListSource {
+    /// A file of this machine.
+    File(PathBuf),
+    /// A server.
+    Url {
+        /// Where.
+        url: crate::dial::Url,
+        /// Fields of each request; their values are secrets.
+        headers: Vec<(Name, HeaderValue)>,
+        /// CA certificates beside the system's.
+        ca: Option<PathBuf>,
+    },
 }
 
 /// `"20 denials in 10s"`, `"500ms cpu in 10s"`

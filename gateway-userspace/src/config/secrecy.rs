@@ -42,8 +42,8 @@ pub fn hides(section: &str, keys: &[&str], text: &str) -> bool {
         ("auth", ["api-key"] | ["keys", _, "consumer" | "expires" | "addresses"]) => false,
         ("auth", ["keys", ..]) => !is_public(text),
         // A user and a password may stand in a URL.
-        ("sink", ["http" | "splunk" | "otlp"]) => text.contains('@'),
-        ("sink", ["headers", _, ..]) => true,
+        ("sink", ["http" | "splunk" | "otlp"]) | ("list", ["url"]) => text.contains('@'),
+        ("sink" | "list", ["headers", _, ..]) => true,
         ("route", ["upstream-headers", field, ..]) => field_tells(field),
         _ => keys.iter().any(|key| name_tells(key)),
     }
@@ -79,12 +79,12 @@ pub fn hidden_from(header: &str, line: &str) -> Option<usize> {
     let parts: Vec<&str> = header.split('.').map(|part| part.trim().trim_matches(['"', '\''])).collect();
     let is_field = parts.iter().any(|part| matches!(*part, "headers" | "upstream-headers"));
     let is_all = match parts.as_slice() {
-        ["auth", .., "keys"] | ["auth", _, "keys", ..] | ["sink", .., "headers"] => true,
+        ["auth", .., "keys"] | ["auth", _, "keys", ..] | ["sink" | "list", .., "headers"] => true,
         parts => parts.iter().skip(2).any(|part| name_tells(part)),
     };
     let fields = FIELD_WORDS.iter().filter(|_| is_field);
     let place: &[&str] = match parts[0] {
-        "sink" => &["headers"],
+        "sink" | "list" => &["headers"],
         "auth" => &["keys"],
         _ if lower.contains("auth") => &["keys"],
         _ => &[],

@@ -27,6 +27,9 @@ pub const BAD_TEXT_BYTES_MAX: usize = 80;
 /// The longest time of an entry; what is longer is cut to it, so that it can be added to any clock. A hundred years.
 pub const LASTS_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+/// Most networks that are taken of a list if nothing else is said.
+pub const ENTRIES_MAX: usize = 1_000_000;
+
 /// What an entry says. A range is as many items as it takes networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Item {
@@ -79,34 +82,66 @@ impl fmt::Display for Place {
     }
 }
 
+/// A list says more than what is taken of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the list holds more than {0} addresses and networks")]
+pub struct TooMany(pub usize);
+
+/// Reads `list` whole, if its entries are no more than `most` networks, ranges counted as what they take. Memory is
+/// bounded by that, and time stays linear in the bytes whatever the ranges would expand to.
+pub fn read(list: &[u8], format: Format, most: usize) -> Result<(Vec<Item>, Outcome), TooMany> {
+    let mut items = Vec::new();
+    let mut take = |item| items.push(item);
+    let (outcome, is_whole) = parse_up_to(list, format, most, &mut take);
+    if is_whole { Ok((items, outcome)) } else { Err(TooMany(most)) }
+}
+
 /// Reads `list` and hands over what its entries say, in their order.
 pub fn parse(list: &[u8], format: Format, take: &mut dyn FnMut(Item)) -> Outcome {
+    parse_up_to(list, format, usize::MAX, take).0
+}
+
+/// The same up to so many items; whether those were all.
+fn parse_up_to(list: &[u8], format: Format, most: usize, take: &mut dyn FnMut(Item)) -> (Outcome, bool) {
     let list = list.strip_prefix(BYTE_ORDER_MARK).unwrap_or(list);
     let format = match format {
         Format::Auto => Format::detect(list),
         format => format,
     };
     let outcome = Outcome { format, taken: 0, skipped: 0, first_bad: Vec::new() };
-    let mut sink = Sink { take, outcome };
+    let mut sink = Sink { take, outcome, room: most, is_overfull: false };
     match format {
         Format::Auto | Format::Text => text::parse(list, &mut sink),
         Format::CrowdSec => crowdsec::parse(list, &mut sink),
         Format::Nft => nft::parse(list, &mut sink),
         Format::Ipset => ipset::parse(list, &mut sink),
     }
-    sink.outcome
+    (sink.outcome, !sink.is_overfull)
 }
 
 /// Where entries go.
 struct Sink<'a> {
     take: &'a mut dyn FnMut(Item),
     outcome: Outcome,
+    /// Items that are still taken.
+    room: usize,
+    /// There was one more.
+    is_overfull: bool,
 }
 
 impl Sink<'_> {
     fn take(&mut self, span: Span, lasts: Option<Duration>, gone: bool) {
+        if self.is_overfull {
+            return;
+        }
         let lasts = lasts.map(|lasts| lasts.min(LASTS_MAX));
-        span.each(&mut |prefix| (self.take)(Item { prefix, lasts, gone }));
+        span.each(&mut |prefix| match self.room.checked_sub(1) {
+            Some(room) => {
+                self.room = room;
+                (self.take)(Item { prefix, lasts, gone });
+            }
+            None => self.is_overfull = true,
+        });
         self.outcome.taken += 1;
     }
 

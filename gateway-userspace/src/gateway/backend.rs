@@ -3,9 +3,11 @@
 use std::time::{Instant, SystemTime};
 
 use super::Gateway;
+use super::feeds::{Fault, Import};
 use crate::abuse::keeper;
 use crate::admin::api;
 use crate::admin::handlers::Backend;
+use crate::admin::peer::Caller;
 use crate::admin::problem::Problem;
 use crate::config::history::Author;
 use crate::config::model::AuthKind;
@@ -137,6 +139,24 @@ impl Backend for Gateway {
         self.delete_table_command(request, author)
     }
 
+    async fn import_deny(
+        &self,
+        request: api::ImportDeny,
+        caller: &Caller,
+    ) -> Result<api::DenyImported, Problem> {
+        let own = caller.holder().map(|holder| holder.address.ip());
+        let import = Import { request, by: format!("import by {caller}"), own };
+        Ok(self.feeds.import(import).await?)
+    }
+
+    async fn export_deny(&self, request: api::ExportDeny) -> Result<api::DenyExported, Problem> {
+        Ok(self.feeds.export(request).await?)
+    }
+
+    async fn remove_deny(&self, request: api::RemoveDeny) -> Result<api::Changed, Problem> {
+        Ok(self.feeds.remove(request).await?)
+    }
+
     async fn top(&self) -> Result<api::Top, Problem> {
         let stopped = keeper::Refusal::from;
         let kernel = self.keeper.kernel_status().await.map_err(stopped)?;
@@ -156,6 +176,22 @@ impl Backend for Gateway {
             shed,
             connections: totals.connections,
         })
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Problem {
+        let detail = super::chain(&fault);
+        match fault {
+            Fault::Name(_) | Fault::Format(_) | Fault::NoTime | Fault::Unfit(_) => {
+                Problem::bad_request(detail)
+            }
+            Fault::Unknown(_) => Problem::not_found(detail),
+            Fault::Configured { .. } => Problem::conflict(detail),
+            Fault::Kept(..) => Problem::internal(detail),
+            Fault::Refused(refusal) => refusal.into(),
+            Fault::Stopped => Problem::unavailable(detail),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Gateway;
 use super::kernel::Kernel;
 use crate::abuse::counters::LATENCY_EDGES_US;
+use crate::abuse::lists::Figures;
 use crate::abuse::shadow::Outcome;
 use crate::dataplane::Room;
 use crate::observe::access_log::Reason;
@@ -16,6 +17,7 @@ use crate::observe::names;
 pub fn register(registry: &Registry, gateway: &Gateway) {
     kernel(registry, gateway.kernel.clone());
     abuse(registry, gateway);
+    lists(registry, gateway);
     issuers(registry, gateway);
     configuration(registry, gateway);
     access_log(registry, gateway);
@@ -158,6 +160,42 @@ fn abuse(registry: &Registry, gateway: &Gateway) {
                 .collect()
         },
     );
+}
+
+fn lists(registry: &Registry, gateway: &Gateway) {
+    let counters = gateway.keeper.counters();
+    let figures = move || counters.lists.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let of = figures.clone();
+    let entries = "Addresses and networks of a list that are in force";
+    registry.gauge_fn(names::LIST_ENTRIES, entries, &["list"], move || {
+        of().iter().map(|list| Sample::new([&*list.name], list.counts.entries as f64)).collect()
+    });
+    let of = figures.clone();
+    let skipped =
+        "Entries of a list that could not be read, and addresses and networks of it that are left out";
+    registry.gauge_fn(names::LIST_SKIPPED, skipped, &["list"], move || {
+        let skipped = |list: &Figures| list.counts.skipped as f64 + list.counts.guarded as f64;
+        of().iter().map(|list| Sample::new([&*list.name], skipped(list))).collect()
+    });
+    let of = figures.clone();
+    let refreshes = "Attempts to read a list since the start, by result";
+    registry.counter_fn(names::LIST_REFRESHES, refreshes, &["list", "result"], move || {
+        let of_list = |list: &Figures| {
+            let results = [
+                ("taken", list.refreshes.taken),
+                ("unchanged", list.refreshes.unchanged),
+                ("failed", list.refreshes.failed),
+            ];
+            results.map(|(result, count)| Sample::new([&*list.name, result], count as f64))
+        };
+        of().iter().flat_map(of_list).collect()
+    });
+    let lease = "How long a list holds still if it is not read again, seconds; absent if it has no end";
+    registry.gauge_fn(names::LIST_LEASE_SECONDS, lease, &["list"], move || {
+        let now = Instant::now();
+        let left = |list: &Figures| Some(list.lease_end?.saturating_duration_since(now).as_secs_f64());
+        figures().iter().filter_map(|list| Some(Sample::new([&*list.name], left(list)?))).collect()
+    });
 }
 
 fn issuers(registry: &Registry, gateway: &Gateway) {

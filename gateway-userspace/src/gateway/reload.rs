@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Gateway;
+use super::feeds::Wanted;
 use crate::abuse::ban::Terms;
 use crate::abuse::cdn;
 use crate::abuse::exempt::Because;
@@ -163,6 +164,7 @@ impl Gateway {
         }
         let Compiled { snapshot, jobs, limit_states, .. } = compiled;
         let settings = keeper_settings(&snapshot.config, &self.state);
+        let lists = Wanted::of(&snapshot.config, &report.sources);
         self.administrate(&snapshot.config);
         self.remote.change(admin);
         let generation = self.live.publish(Arc::new(snapshot));
@@ -173,7 +175,7 @@ impl Gateway {
             self.log.adopt(sinks);
             self.workers.replace_logs(|| self.log.log());
         }
-        self.configure_keeper(settings);
+        self.configure_lists(settings, lists);
         Ok(Reloaded { generation, changes, report })
     }
 

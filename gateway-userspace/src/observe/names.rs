@@ -42,6 +42,14 @@ pub const BANS_REFUSED: &str = "portcullis_bans_refused_total";
 pub const PAROLES: &str = "portcullis_paroles_total";
 /// Requests that shadow bans would have kept out, by what became of them.
 pub const SHADOW_REQUESTS: &str = "portcullis_shadow_requests_total";
+/// Addresses and networks of a list that are in force.
+pub const LIST_ENTRIES: &str = "portcullis_list_entries";
+/// What a list names and is not in force, by why.
+pub const LIST_SKIPPED: &str = "portcullis_list_skipped";
+/// Attempts to read a list, by result.
+pub const LIST_REFRESHES: &str = "portcullis_list_refreshes_total";
+/// How long a list holds still, seconds.
+pub const LIST_LEASE_SECONDS: &str = "portcullis_list_lease_seconds";
 /// Abuse signals lost because the queue was full.
 pub const ABUSE_SIGNALS_DROPPED: &str = "portcullis_abuse_signals_dropped_total";
 /// Bans by rule, by the seconds from the denial that filled the score to the entry in the kernel (`le`, cumulative).

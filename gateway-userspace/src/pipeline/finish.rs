@@ -261,6 +261,7 @@ impl Record {
                 .map(|(address, to_head)| Upstream { address: address.as_str(), duration: Some(*to_head) }),
             limit: context.limit.as_ref().map(|state| &*state.limit),
             shadow: context.shadow.as_ref().map(|shadow| shadow.ban),
+            ban: context.banned,
             reason,
             detail: if self.broken { Some("response-incomplete") } else { self.detail },
         });

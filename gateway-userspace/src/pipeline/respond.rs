@@ -50,7 +50,10 @@ pub fn stand(connection: &Connection, record: &mut Record) -> Result<(), Rejecti
             let begin = || Visit::new(ban, record.worker().reporter.paroles());
             record.context.parole = Some(connection.visit(ban, begin));
         }
-        Standing::Banned(_) => return Err(Rejection::Banned),
+        Standing::Banned(ban) => {
+            record.context.banned = Some(ban);
+            return Err(Rejection::Banned);
+        }
     }
     Ok(())
 }
@@ -122,7 +125,10 @@ fn act(
     if let Some(identity) = &record.context.identity {
         let (auth, principal) = (&*identity.auth, &*identity.principal);
         match record.worker().deny.client_standing(auth, principal, record.context.client) {
-            Standing::Banned(_) => return Err(Rejection::Banned),
+            Standing::Banned(ban) => {
+                record.context.banned = Some(ban);
+                return Err(Rejection::Banned);
+            }
             Standing::Observed(shadow) if record.context.shadow.is_none() => {
                 record.context.shadow = Some(shadow);
             }

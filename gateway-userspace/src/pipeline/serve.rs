@@ -97,6 +97,7 @@ fn serve(
         parameters: Vec::new(),
         identity: None,
         shadow: None,
+        banned: None,
         parole: None,
         limit: None,
     };

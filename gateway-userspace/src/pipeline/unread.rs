@@ -75,6 +75,7 @@ fn log(
         upstream: None,
         limit: None,
         shadow,
+        ban: None,
         reason: Some(appearance.reason),
         detail: None,
     });

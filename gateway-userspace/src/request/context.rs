@@ -54,6 +54,8 @@ pub struct Context {
     pub identity: Option<Arc<Identity>>,
     /// The shadow ban that would have kept it out.
     pub shadow: Option<Arc<Shadow>>,
+    /// The ban, or the list that others keep, by which it is refused.
+    pub banned: Option<u32>,
     /// The connection's visit, where its peer was let through on parole.
     pub parole: Option<Rc<Visit>>,
     /// The state of the limit that is nearest to refusing, which answers tell the client.

@@ -51,6 +51,7 @@ pub(crate) fn context(client: &str, identity: Option<Identity>) -> Context {
         parameters: Vec::new(),
         identity: identity.map(Arc::new),
         shadow: None,
+        banned: None,
         parole: None,
         limit: None,
     }

@@ -89,6 +89,7 @@ pub(crate) fn context() -> Context {
         parameters: Vec::new(),
         identity: None,
         shadow: None,
+        banned: None,
         parole: None,
         limit: None,
     }

@@ -13,6 +13,7 @@ use crate::abuse::ban::{Ban, By, Enforced, Now, State};
 use crate::abuse::crowd::Others;
 use crate::abuse::enforcer::Drops;
 use crate::abuse::exempt::{ALLOWED_MAX, Because};
+use crate::abuse::lists::guard::{WIDEST_V4, WIDEST_V6};
 use crate::abuse::saved::Sum;
 use crate::abuse::source::{canonical, display};
 use crate::abuse::state::{Record, to_ms};
@@ -31,9 +32,6 @@ const REASON_BYTES_MAX: usize = 512;
 const TOP_BANS_MAX: usize = 1_024;
 /// Longest ban with an end, a hundred years: beyond that the clocks' arithmetic ends too.
 const LONGEST_S: u64 = 100 * 365 * 86_400;
-/// Widest prefix that is banned without force.
-const WIDEST_V4: u8 = 8;
-const WIDEST_V6: u8 = 19;
 
 impl Owner {
     /// `portcullis bans`
@@ -459,7 +457,11 @@ impl Owner {
                 format!("observed as {} (ban {}), which drops nothing: {}", ban.target, ban.id, ban.reason)
             }
             Some(ban) => format!("banned as {} (ban {}): {}", ban.target, ban.id, ban.reason),
-            None => String::from("not banned"),
+            None => match self.listed(address) {
+                Some((name, true)) => format!("on the list {name}, which only counts"),
+                Some((name, false)) => format!("on the list {name}, which drops it"),
+                None => String::from("not banned"),
+            },
         }
     }
 }

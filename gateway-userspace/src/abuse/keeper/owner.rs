@@ -14,6 +14,7 @@ use crate::abuse::counters::Counters;
 use crate::abuse::crowd::{Crowds, Others};
 use crate::abuse::enforcer::{Drops, Enforcer, Lease};
 use crate::abuse::exempt::{Because, Exempt};
+use crate::abuse::lists::Lists;
 use crate::abuse::parole::Parole;
 use crate::abuse::receipt::{self, Receipts, RuleAtBan};
 use crate::abuse::reporter::Seen;
@@ -43,6 +44,7 @@ pub struct Owner {
     pub(super) receipts: Receipts,
     pub(super) suppressions: Suppressions,
     pub(super) saved: Saved,
+    pub(super) lists: Lists,
     pub(super) exempt: Exempt,
     pub(super) journal: Option<Journal>,
     pub(super) enforcer: Box<dyn Enforcer>,
@@ -290,6 +292,7 @@ impl Owner {
         self.exemptions_changed();
         if rearmed {
             self.rearm();
+            self.rearm_lists();
         }
     }
 

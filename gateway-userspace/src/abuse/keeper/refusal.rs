@@ -110,6 +110,9 @@ pub enum Refusal {
     /// The prefix is on the list for a reason that a command cannot take away.
     #[error("{} is on the list as {because}, not by command", display(*prefix))]
     NotByCommand { prefix: IpNet, because: Because },
+    /// There are as many lists as there may be.
+    #[error("there are {0} lists already, as many as there may be")]
+    ListsFull(usize),
     /// The kernel's map.
     #[error("the kernel refused: {0}")]
     Kernel(String),

@@ -18,6 +18,7 @@ use crate::abuse::ban::{Ban, By, Ledger, Now, State};
 use crate::abuse::crowd::Crowds;
 use crate::abuse::enforcer::{Drops, Enforcer, Entry};
 use crate::abuse::exempt::{ALLOWED_MAX, Because, Exempt};
+use crate::abuse::lists::Lists;
 use crate::abuse::receipt::Receipts;
 use crate::abuse::saved::Saved;
 use crate::abuse::score::Scores;
@@ -51,6 +52,7 @@ impl Owner {
         // Who is never dropped comes before what is: the program may be attached already.
         owner.exemptions_changed();
         owner.meet_kernel();
+        owner.sweep_lists();
         owner.exemptions_changed();
         owner.count_active();
         if damage.any() {
@@ -81,6 +83,7 @@ impl Owner {
             receipts: Receipts::default(),
             suppressions: Suppressions::default(),
             saved: Saved::default(),
+            lists: Lists::default(),
             exempt,
             journal,
             enforcer,
@@ -137,6 +140,8 @@ impl Owner {
                 Record::Unsuppress { number } => {
                     self.suppressions.remove(number);
                 }
+                Record::List(record) => self.replay_list(now, *record),
+                Record::Unlist { name } => drop(self.lists.remove(&name)),
                 Record::Offender { target, count, until_ms } => {
                     self.ledger.offenders_mut().set(target.canonical(), count, from_ms(until_ms));
                 }
@@ -330,6 +335,7 @@ impl Owner {
             until_ms: to_ms(suppression.until),
         });
         let allowed = allowed.chain(suppressed);
+        let allowed = allowed.chain(self.list_records());
         let (harm, bans) = (self.harm_records(), allowed.chain(ended).chain(active));
         let records = std::iter::once(begin).chain(bans).chain(harm).chain(offenders);
         let result = journal.compact(records);

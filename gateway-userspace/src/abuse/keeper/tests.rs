@@ -2,6 +2,7 @@
 
 mod command;
 mod crowd;
+mod lists;
 mod parole;
 mod restart;
 mod rule;
@@ -9,7 +10,7 @@ mod shadow;
 mod suppression;
 mod thread;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,7 +19,7 @@ use std::time::SystemTime;
 use super::owner::Owner;
 use super::*;
 use crate::abuse::ban::{By, Now, Terms};
-use crate::abuse::enforcer::{Drops, Entry, Lease, NoKernel};
+use crate::abuse::enforcer::{Drops, Entry, LIST_PIECE, Lease, ListLease, Listed, NoKernel};
 use crate::abuse::parole::Parole;
 use crate::abuse::signal::{Evidence, Kind, Kinds, Signal};
 use crate::abuse::standing::Standing;
@@ -38,10 +39,21 @@ struct Inner {
     /// Ban, end as time since the test began, and whether it only counts.
     deny: BTreeMap<IpNet, (Option<u32>, Option<Duration>, bool)>,
     paroles: BTreeMap<IpNet, Parole>,
-    allow: std::collections::BTreeSet<IpNet>,
+    allow: BTreeSet<IpNet>,
+    lists: BTreeMap<u32, HeldList>,
     broken: bool,
     /// Entries that there is room for, if that is limited.
     room: Option<usize>,
+}
+
+/// A list in the maps.
+#[derive(Default)]
+struct HeldList {
+    left: Option<Duration>,
+    observe: bool,
+    prefixes: BTreeSet<IpNet>,
+    /// What is told anew.
+    fresh: BTreeSet<IpNet>,
 }
 
 impl Enforcer for Maps {
@@ -90,6 +102,40 @@ impl Enforcer for Maps {
                 observe: *observe,
             };
         self.0.lock().unwrap().deny.iter().map(entry).collect()
+    }
+    fn list_begin(&mut self, lease: &ListLease) -> Result<(), String> {
+        let mut maps = self.0.lock().unwrap();
+        if maps.broken {
+            return Err("no space left on device".into());
+        }
+        let list = maps.lists.entry(lease.id).or_default();
+        (list.left, list.observe, list.fresh) = (lease.left, lease.observe, BTreeSet::new());
+        Ok(())
+    }
+    fn list_add(&mut self, id: u32, prefixes: &[IpNet]) -> Result<(), String> {
+        assert!(prefixes.len() <= LIST_PIECE);
+        let mut maps = self.0.lock().unwrap();
+        let list = maps.lists.get_mut(&id).expect("it was begun");
+        list.fresh.extend(prefixes);
+        list.prefixes.extend(prefixes);
+        Ok(())
+    }
+    /// One prefix at a time is taken away.
+    fn list_commit(&mut self, id: u32) -> Result<Option<Listed>, String> {
+        let mut maps = self.0.lock().unwrap();
+        let list = maps.lists.get_mut(&id).expect("it was begun");
+        if let Some(gone) = list.prefixes.difference(&list.fresh).next().copied() {
+            list.prefixes.remove(&gone);
+            return Ok(None);
+        }
+        let entries = list.prefixes.len();
+        if entries == 0 {
+            maps.lists.remove(&id);
+        }
+        Ok(Some(Listed { entries, ..Listed::default() }))
+    }
+    fn lists(&mut self) -> Vec<u32> {
+        self.0.lock().unwrap().lists.keys().copied().collect()
     }
     fn tick(&mut self) {}
     fn status(&mut self) -> api::KernelStatus {

@@ -89,6 +89,10 @@ commands! {
     GetOffender => Offender, "offender", Viewer, looks;
     ListAllowed => Allowed, "allowed", Viewer, looks;
     AllowPrefix => Changed, "allow", Operator, changes;
+    ListDeny => DenyLists, "deny", Viewer, looks;
+    ExportDeny => DenyExported, "deny-export", Viewer, looks;
+    ImportDeny => DenyImported, "deny-import", Operator, changes;
+    RemoveDeny => Changed, "deny-remove", Operator, changes;
     ListKeys => Keys, "keys", Viewer, looks;
     Reload => Reloaded, "reload", Operator, changes;
     Apply => Applied, "apply", Admin, changes;

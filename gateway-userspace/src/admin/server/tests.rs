@@ -69,6 +69,15 @@ impl Backend for Part {
     async fn delete_table(&self, _: api::DeleteTable, _: &Author) -> Result<api::TableChanged, Problem> {
         Err(Problem::unavailable("no gateway here"))
     }
+    async fn import_deny(&self, request: api::ImportDeny, _: &Caller) -> Result<api::DenyImported, Problem> {
+        Err(Problem::unavailable(format!("{} bytes for {}", request.list.len(), request.name)))
+    }
+    async fn export_deny(&self, _: api::ExportDeny) -> Result<api::DenyExported, Problem> {
+        Ok(api::DenyExported { list: "192.0.2.1\n".into(), entries: 1, covered: 0 })
+    }
+    async fn remove_deny(&self, _: api::RemoveDeny) -> Result<api::Changed, Problem> {
+        Err(Problem::unavailable("no gateway here"))
+    }
     async fn top(&self) -> Result<api::Top, Problem> {
         Err(Problem::unavailable("no gateway here"))
     }
@@ -180,6 +189,29 @@ fn what_is_too_large_or_garbage_is_refused_and_the_next_request_is_served() {
         let deep = "[".repeat(100_000);
         assert_eq!(ask(socket, "POST", "/v1/ban", &deep).0, 400);
         assert_eq!(ask(socket, "GET", "/v1/keys", ""), (200, "{\"keys\":[]}\n".into()));
+    });
+}
+
+#[test]
+fn a_list_may_be_larger_than_other_requests_and_comes_as_it_is() {
+    with_server(vec![], |socket| {
+        let list = "192.0.2.1\n".repeat(400_000);
+        let (status, body) = ask(socket, "PUT", "/v1/deny/drop?format=text", &list);
+        assert!(status == 503 && body.contains("4000000 bytes for drop"), "{status} {body}");
+        let command = serde_json::json!({ "name": "drop", "list": list }).to_string();
+        let (status, body) = ask(socket, "POST", "/v1/deny-import", &command);
+        assert!(status == 503 && body.contains("4000000 bytes for drop"), "{status} {body}");
+        let head = "PUT /v1/deny/drop HTTP/1.1\r\nHost: x\r\nContent-Length: 67108865\r\n\r\n192.0.2.1\n";
+        let mut client = Client::connect(socket).unwrap();
+        client.write_all(head.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 413", "before it has come");
+        assert_eq!(ask(socket, "POST", "/v1/deny/drop", &list).0, 413, "only a list may be so large");
+        let answer = raw(socket, b"GET /v1/deny/drop HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(answer.contains("content-type: text/plain"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n192.0.2.1\n"), "{answer}");
+        assert_eq!(ask(socket, "GET", "/v1/deny", ""), (200, "{\"lists\":[]}\n".into()));
     });
 }
 

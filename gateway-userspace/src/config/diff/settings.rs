@@ -11,8 +11,8 @@ use crate::abuse::score::When;
 use crate::abuse::signal::Kind;
 use crate::admin::api::Role;
 use crate::config::model::{
-    Action, Admin, AdminListen, AdminTls, Ban, BanRule, Budget, Certificate, Gateway, Http1, Listen,
-    ListenLimits, Operations, Route, Shield, UpstreamRef,
+    Action, Admin, AdminListen, AdminTls, Ban, BanRule, Budget, Certificate, Gateway, Http1, List,
+    ListSource, Listen, ListenLimits, Operations, Route, Shield, UpstreamRef,
 };
 use crate::config::units::{show_bit_rate, show_duration, show_packet_rate, show_rate, show_size};
 use crate::http::error_body;
@@ -324,6 +324,30 @@ pub fn of_ban(ban: &Ban) -> Vec<(String, String)> {
         pair("for", show_duration(*first)),
         pair("up-to", show_duration(*up_to)),
     ]
+}
+
+/// Of `[list.NAME]`.
+pub fn of_list(list: &List) -> Vec<(String, String)> {
+    let List { name: _, place: _, source, format, refresh, jitter, lease, observe, entries_max } = list;
+    let mut values = match source {
+        ListSource::File(file) => vec![pair("file", file.display())],
+        ListSource::Url { url, headers, ca } => {
+            // Values may be secret, so only their hashes are shown.
+            let headers =
+                headers.iter().map(|(name, value)| format!("{}: {}", name.as_str(), hash(value.as_bytes())));
+            let ca = joined(ca.iter().map(|path| path.display()));
+            vec![pair("url", url), pair("headers", joined(headers)), pair("ca", ca)]
+        }
+    };
+    values.extend([
+        pair("format", format),
+        pair("refresh", show_duration(*refresh)),
+        pair("jitter", format!("{}%", (jitter * 100.0).round())),
+        pair("for", show_duration(*lease)),
+        pair("mode", if *observe { "observe" } else { "enforce" }),
+        pair("max-entries", entries_max),
+    ]);
+    values
 }
 
 fn show_rule(rule: &BanRule) -> String {

@@ -4,10 +4,12 @@ use std::fmt;
 
 use super::same;
 use super::settings::{
-    auth, log, of_admin, of_ban, of_errors, of_gateway, of_headers, of_limit, of_listen, of_operations,
-    of_route, of_shield, of_upstream,
+    auth, log, of_admin, of_ban, of_errors, of_gateway, of_headers, of_limit, of_list, of_listen,
+    of_operations, of_route, of_shield, of_upstream,
 };
-use crate::config::model::{Admin, Auth, Ban, Config, Gateway, Listen, Log, Operations, Route, Shield, Sink};
+use crate::config::model::{
+    Admin, Auth, Ban, Config, Gateway, List, Listen, Log, Operations, Route, Shield, Sink,
+};
 use crate::http::error_body;
 use crate::policy::{rate_limit, response_headers, signed_identity};
 use crate::upstream;
@@ -26,6 +28,7 @@ pub enum Table<'c> {
     Errors(&'c error_body::Config),
     Shield(&'c Shield),
     Ban(&'c Ban),
+    List(&'c List),
     Log(&'c Log),
     Sink(&'c Sink),
     Operations(&'c Operations),
@@ -54,6 +57,7 @@ pub fn tables(config: &Config) -> impl Iterator<Item = Table<'_>> {
         route,
         shield,
         ban,
+        list,
     } = config;
     let single = [
         Table::Gateway(gateway),
@@ -72,6 +76,7 @@ pub fn tables(config: &Config) -> impl Iterator<Item = Table<'_>> {
         .chain(limit.iter().map(|limit| Table::Limit(&limit.value)))
         .chain(shield.iter().map(Table::Shield))
         .chain(ban.iter().map(Table::Ban))
+        .chain(list.iter().map(Table::List))
         .chain(sink.iter().map(Table::Sink))
         .chain(operations.iter().map(Table::Operations))
 }
@@ -91,6 +96,7 @@ impl<'c> Table<'c> {
             Table::Errors(_) => (6, "errors", ""),
             Table::Shield(_) => (7, "shield", ""),
             Table::Ban(ban) => (7, "ban", &ban.name),
+            Table::List(list) => (7, "list", &list.name),
             Table::Log(_) => (8, "log", ""),
             Table::Sink(sink) => (9, "sink", &sink.name),
             Table::Operations(_) => (10, "operations", ""),
@@ -112,6 +118,7 @@ impl<'c> Table<'c> {
             Table::Errors(errors) => of_errors(errors),
             Table::Shield(shield) => of_shield(shield),
             Table::Ban(ban) => of_ban(ban),
+            Table::List(list) => of_list(list),
             Table::Log(log) => log::of_log(log),
             Table::Sink(sink) => log::of_sink(sink),
             Table::Operations(operations) => of_operations(operations),

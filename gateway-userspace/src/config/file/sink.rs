@@ -1,6 +1,6 @@
 //! `[sink.NAME]`: a receiver of the access log in the network, of the kind that is written: `http`, `splunk` or `otlp`.
 
-mod request;
+pub mod request;
 
 use crate::config::codes;
 use crate::config::decode::{Decoder, Fields, Key, Presence, Spec, Takes};

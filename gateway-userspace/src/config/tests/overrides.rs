@@ -11,6 +11,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[upstream.NAME]", "orders"),
     ("[limit.NAME]", "per-user"),
     ("[ban.NAME]", "guessing"),
+    ("[list.NAME]", "crowd"),
     ("[auth.NAME] with jwt", "users"),
     ("[auth.NAME] with api-key", "partners"),
     ("[sink.NAME] with http", "search"),

@@ -422,6 +422,31 @@ fn a_log_that_cannot_be_says_what_can() {
 }
 
 #[test]
+fn a_list_comes_from_one_place_and_says_how_it_is_read() {
+    let list = |keys: &str| format!("[list.drop]\n{keys}");
+    for (keys, problem) in [
+        ("file = \"/drop.txt\"\n", None),
+        ("url = \"https://drop.example/list\"\nheaders = { X-Key = \"file:/k\" }\nca = \"/ca\"\n", None),
+        ("", Some("3:1: error[C003]: [list.drop] needs `file` or `url`")),
+        (
+            "file = \"/a\"\nurl = \"http://b/\"\n",
+            Some("4:1: error[C012]: [list.drop] has both `file` and `url`"),
+        ),
+        ("file = \"/a\"\nca = \"/ca\"\n", Some("5:1: error[C012]: `ca` is for lists with a `url`")),
+        ("url = \"ftp://b/\"\n", Some("4:7: error[C056]: `ftp://b/` is not an absolute http or https URL")),
+        ("file = \"/a\"\nformat = \"txt\"\n", Some("5:10: error[C011]: `txt` is no format of lists")),
+        ("file = \"/a\"\njitter = \"101%\"\n", Some("5:10: error[C010]: `101%` is no part in percent")),
+        ("file = \"/a\"\nmax-entries = 0\n", Some("5:15: error[C010]: this number is out of range")),
+    ] {
+        assert_eq!(found(&list(keys)), problem.into_iter().collect::<Vec<_>>(), "{keys}");
+    }
+    let many: String =
+        (0..65).map(|nth| list("file = \"/a\"\n").replace("drop", &format!("l{nth}"))).collect();
+    let found = found(&many);
+    assert!(found.len() == 1 && found[0].contains("error[C059]: more than 64 lists"), "{found:?}");
+}
+
+#[test]
 fn a_rule_of_bans_that_could_never_be_meant_is_told() {
     let rule = |keys: &str| {
         format!("[ban.scan]\nwhen = \"9 denials in 1m\"\n{keys}[route.r]\nmatch = \"/\"\nto = \"http://b\"\n")

@@ -169,3 +169,19 @@ fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
+
+#[test]
+fn a_list_with_more_than_is_taken_is_refused_whatever_its_ranges_expand_to() {
+    let read =
+        |list: &str, most| super::read(list.as_bytes(), Format::Auto, most).map(|(items, _)| items.len());
+    let hosts: String = (0..10).map(|n| format!("192.0.2.{n}\n")).collect();
+    assert_eq!(read(&hosts, 10), Ok(10));
+    assert_eq!(read(&hosts, 9), Err(TooMany(9)));
+    // 254 networks a line: 25 million in all.
+    let wide = "::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe\n".repeat(100_000);
+    assert_eq!(read(&wide, 1000), Err(TooMany(1000)));
+    assert_eq!(read("::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe\n", 254), Ok(254));
+    assert_eq!(read("add a 10.0.0.1-10.0.0.6\n", 3), Err(TooMany(3)));
+    let said = TooMany(1000).to_string();
+    assert_eq!(said, "the list holds more than 1000 addresses and networks");
+}

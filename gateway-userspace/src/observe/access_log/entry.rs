@@ -48,6 +48,8 @@ pub struct Entry<'a> {
     pub limit: Option<&'a str>,
     /// The shadow ban that would have kept the request out.
     pub shadow: Option<u32>,
+    /// The ban, or the list that others keep, by which the request was refused.
+    pub ban: Option<u32>,
     /// Why the gateway itself ended the request: the rejection's label.
     pub reason: Option<&'a str>,
     /// More about the reason, such as why a credential does not hold.

@@ -112,6 +112,9 @@ fn json(entry: &Entry<'_>, clock: &mut Clock, out: &mut Vec<u8>) {
     }
     members.optional("deny.reason", entry.reason);
     members.optional("deny.detail", entry.detail);
+    if let Some(ban) = entry.ban {
+        members.number("deny.ban", ban.into());
+    }
     out.push(b'}');
 }
 

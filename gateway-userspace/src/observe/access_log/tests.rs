@@ -31,6 +31,7 @@ fn entry() -> Entry<'static> {
         upstream: Some(Upstream { address: "10.0.0.11:3001", duration: Some(Duration::from_millis(9)) }),
         limit: None,
         shadow: None,
+        ban: None,
         reason: None,
         detail: None,
     }
@@ -98,6 +99,15 @@ fn a_request_under_a_shadow_ban_names_it() {
     assert_eq!(parsed["shadow.ban"], 7);
     let template = || Format::Custom(Template::parse("$context.shadow.ban").expect("a template"));
     assert_eq!((line(template(), &covered), line(template(), &entry())), ("7".into(), "-".into()));
+}
+
+#[test]
+fn a_request_that_a_ban_or_a_list_refuses_names_it() {
+    let refused = Entry { ban: Some(7), ..entry() };
+    let parsed: Value = serde_json::from_str(&line(Format::Json, &refused)).expect("JSON");
+    assert_eq!(parsed["deny.ban"], 7);
+    let parsed: Value = serde_json::from_str(&line(Format::Json, &entry())).expect("JSON");
+    assert_eq!(parsed.get("deny.ban"), None);
 }
 
 #[test]
