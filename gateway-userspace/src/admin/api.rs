@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod bans;
 mod command;
 mod tables;
+mod verify;
 
 pub use bans::{
     AllowPrefix, Allowed, AllowedPrefix, Ban, BanPrefix, Bans, Changed, GetOffender, ListAllowed, ListBans,
@@ -22,6 +23,7 @@ pub use tables::{
     DeleteTable, GetTables, ListRoutes, Precondition, RouteView, Routes, SetTable, Table, TableChanged,
     Tables,
 };
+pub use verify::{Compared, Difference, Verification, VerifyBans};
 
 mod configuration;
 

@@ -179,7 +179,7 @@ impl From<Refusal> for Problem {
             | Refusal::Full(_)
             | Refusal::AllowedFull(_)
             | Refusal::NotByCommand { .. } => Problem::conflict(detail),
-            Refusal::Kernel(_) => Problem::internal(detail),
+            Refusal::Kernel(_) | Refusal::Unread(_) => Problem::internal(detail),
             Refusal::Stopped(_) => Problem::unavailable(detail),
         }
     }
