@@ -4,6 +4,7 @@ pub mod authority;
 pub mod boot;
 pub mod bpf;
 pub mod capture;
+pub mod chance;
 pub mod chromium;
 pub mod curl;
 pub mod echo;
