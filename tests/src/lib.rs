@@ -28,5 +28,6 @@ pub mod receiver;
 pub mod request_bench;
 pub mod router;
 pub mod slowhttptest;
+pub mod soak;
 pub mod stop;
 pub mod volume;

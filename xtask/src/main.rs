@@ -15,6 +15,7 @@ mod privilege;
 mod process;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 
@@ -49,6 +50,8 @@ enum Verb {
     Bench(bench::Arguments),
     /// Try inputs on what parses bytes of strangers, until one is wrong
     Fuzz(fuzz::Arguments),
+    /// Treat a gateway badly for a while, and see whether its lists still agree
+    Soak(soak::Arguments),
     /// Formatting, clippy for both targets, dependencies, tidy
     Lint,
     /// Check the rules of the source tree that the compiler does not know
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::main(&arguments),
         Verb::Bench(arguments) => bench::main(&arguments),
         Verb::Fuzz(arguments) => fuzz::main(&arguments),
+        Verb::Soak(arguments) => soak::main(&arguments),
         Verb::Lint => lint::main(),
         Verb::Tidy => tidy::main(),
     };

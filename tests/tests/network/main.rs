@@ -13,5 +13,6 @@ mod matrix;
 mod parole;
 mod receipts;
 mod shadow;
+mod soak;
 mod spoof;
 mod stage;
