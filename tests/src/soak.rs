@@ -2,7 +2,7 @@
 //! and again whether its ledger, the kernel and the state file still agree: by its own account (`bans --verify`), and by
 //! [`outside`], which reads file and maps for itself.
 //!
-//! What happens is a function of the seed; when, is not. Needs root, and two networks 198.18.NET.
+//! Which steps come is a function of the seed; what they meet is up to the clock too. Needs root, and two networks 198.18.NET.
 
 pub mod outside;
 mod step;
@@ -52,6 +52,8 @@ pub struct Soak {
     pub(super) gateway: Gateway,
     pub(super) hosts: Vec<Host>,
     pub(super) chance: Chance,
+    /// Apart from the rest, so that the steps are the same whatever they meet.
+    picks: Chance,
     pins: PathBuf,
     outside: Outside,
     report: Report,
@@ -70,12 +72,12 @@ impl Soak {
         let pins = PathBuf::from(format!("/sys/fs/bpf/portcullis-soak-{net}"));
         // What a run left that was killed.
         drop(std::fs::remove_dir_all(&pins));
-        let mut chance = Chance::new(seed);
+        let (mut chance, picks) = (Chance::new(seed), Chance::new(!seed));
         let shield = step::shield(&mut chance);
         let gateway = Gateway::start_with(|_, port| configuration(port, &hosts, &pins, &shield));
         let outside = Outside::of(&gateway.folder, &pins);
         let report = Report { without_maps: outside.without_maps(), ..Report::default() };
-        Ok(Soak { gateway, hosts, chance, pins, outside, report })
+        Ok(Soak { gateway, hosts, chance, picks, pins, outside, report })
     }
 
     /// Goes on until it is enough.
@@ -88,7 +90,7 @@ impl Soak {
         while limit.steps.is_none_or(|most| step < most)
             && limit.time.is_none_or(|most| started.elapsed() < most)
         {
-            let next = Step::pick(&mut self.chance);
+            let next = Step::pick(&mut self.picks);
             self.take(next).with_context(|| format!("step {step}, {next:?}"))?;
             *self.report.steps.entry(next.name()).or_default() += 1;
             step += 1;
