@@ -22,8 +22,8 @@ const IPV6_BYTES: usize = 40;
 const IPV4_SOURCE: usize = 12;
 const IPV6_SOURCE: usize = 8;
 const IPV6_NEXT_HEADER: usize = 6;
-/// IPv6 extension headers that are walked (RFC 8200, section 4.1 recommends at most seven kinds).
-const EXTENSIONS_MAX: usize = 6;
+/// IPv6 extension headers that are walked (RFC 8200, section 4.1 recommends at most seven, each of another kind).
+const EXTENSIONS_MAX: usize = 5;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -182,7 +182,8 @@ impl Transport {
     fn of6(context: &XdpContext, start: usize) -> Option<Self> {
         let mut protocol = read::<u8>(context, start + IPV6_NEXT_HEADER)?;
         let mut offset = start + IPV6_BYTES;
-        for _ in 0..EXTENSIONS_MAX {
+        // One more than those: what they announce.
+        for _ in 0..EXTENSIONS_MAX + 1 {
             let bytes = match protocol {
                 HOP_BY_HOP | ROUTING | DESTINATION => (read::<u8>(context, offset + 1)? as usize + 1) * 8,
                 AUTHENTICATION => (read::<u8>(context, offset + 1)? as usize + 2) * 4,

@@ -32,6 +32,7 @@ mod resize;
 mod settings;
 mod staged;
 mod syscall;
+mod verify;
 mod walk;
 mod wire;
 
@@ -61,6 +62,7 @@ pub use self::{
     events::Event,
     options::{AttachMode, Budgets, Options},
     reconcile::{Drift, Reconciliation},
+    verify::Verified,
 };
 
 /// The right to a pin directory, for as long as this lives: two gateways in one would undo each other's work.
@@ -266,6 +268,14 @@ impl Dataplane {
     pub fn reconcile(&mut self, sample: usize) -> Result<Reconciliation, Error> {
         let Self { program, denylist, allowlist, settings, .. } = self;
         reconcile::run(program, denylist, allowlist, settings, sample)
+    }
+
+    /// Reads everything back and says what it holds and in what it is not as it was written. Repairs nothing.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the kernel does not let itself be read.
+    pub fn verify(&self) -> Result<Verified, Error> {
+        verify::run(&self.denylist, &self.allowlist, &self.settings)
     }
 
     // === impl Dataplane: settings ===

@@ -7,12 +7,15 @@
 mod bench;
 mod build;
 mod build_ebpf;
+mod duration;
+mod fuzz;
 mod lint;
 mod paths;
 mod privilege;
 mod process;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 
@@ -45,6 +48,10 @@ enum Verb {
     Test(test::Arguments),
     /// Measure packets and requests against other programs on this machine
     Bench(bench::Arguments),
+    /// Try inputs on what parses bytes of strangers, until one is wrong
+    Fuzz(fuzz::Arguments),
+    /// Treat a gateway badly for a while, and see whether its lists still agree
+    Soak(soak::Arguments),
     /// Formatting, clippy for both targets, dependencies, tidy
     Lint,
     /// Check the rules of the source tree that the compiler does not know
@@ -59,6 +66,8 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run::main(&arguments),
         Verb::Test(arguments) => test::main(&arguments),
         Verb::Bench(arguments) => bench::main(&arguments),
+        Verb::Fuzz(arguments) => fuzz::main(&arguments),
+        Verb::Soak(arguments) => soak::main(&arguments),
         Verb::Lint => lint::main(),
         Verb::Tidy => tidy::main(),
     };

@@ -73,6 +73,21 @@ pub struct Drops {
     pub syns: u64,
 }
 
+/// Everything that the kernel holds, read anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Entries of bans, those that are over included until they are swept.
+    pub entries: Vec<Entry>,
+    /// How many entries of lists there are beside them.
+    pub of_lists: usize,
+    /// How many allowed prefixes were compared.
+    pub allowed: usize,
+    /// How many words of the filter were compared.
+    pub filter_words: usize,
+    /// In what it is not as it was written: by kind, with the prefix if it is about one.
+    pub differences: Vec<(&'static str, Option<IpNet>)>,
+}
+
 /// The kernel's denylist and allowlist. Called by the keeper's thread only, so it may take its time with `tick`, but
 /// `install` stands between an abuser's last denial and the drop.
 pub trait Enforcer: Send {
@@ -110,6 +125,9 @@ pub trait Enforcer: Send {
     fn lists(&mut self) -> Vec<u32> {
         Vec::new()
     }
+    /// Reads everything back that the kernel holds and compares it with what was written, without repairing anything;
+    /// none without a kernel stage.
+    fn verify(&mut self) -> Result<Option<Held>, String>;
     /// Sweeps what has expired and looks for drift; called about every second.
     fn tick(&mut self);
     /// The sources that the packet budgets shed most, for `portcullis top`.
@@ -158,6 +176,10 @@ impl Enforcer for NoKernel {
 
     fn entries(&mut self) -> Vec<Entry> {
         Vec::new()
+    }
+
+    fn verify(&mut self) -> Result<Option<Held>, String> {
+        Ok(None)
     }
 
     fn tick(&mut self) {}

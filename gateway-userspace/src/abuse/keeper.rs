@@ -18,6 +18,7 @@ mod suppression;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod verify;
 mod widening;
 
 use std::path::PathBuf;
@@ -217,6 +218,11 @@ impl Handle {
     /// `portcullis bans`
     pub async fn bans(&self, request: api::ListBans) -> Result<api::Bans, Refusal> {
         self.ask(move |owner| owner.list(&request)).await?
+    }
+
+    /// `portcullis bans --verify`
+    pub async fn verify(&self) -> Result<api::Verification, Refusal> {
+        self.ask(Owner::verify).await?
     }
 
     /// `portcullis bans --shadow`

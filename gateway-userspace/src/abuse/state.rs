@@ -9,6 +9,8 @@
 //! from the live state, and put in place by a rename. Expiries are by the wall clock: the monotonic one begins anew at
 //! a reboot. A lock on the file keeps a second gateway away from it.
 
+mod outline;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -27,6 +29,8 @@ use super::parole::Parole;
 use super::receipt::RuleAtBan;
 use super::signal::Evidence;
 use super::target::Target;
+
+pub use outline::{Outline, Written};
 
 /// Longest line: a ban with its evidence needs about 45 KiB with the longest texts.
 const LINE_BYTES_MAX: usize = 256 << 10;
@@ -237,6 +241,13 @@ impl Journal {
         self.length += line.len() as u64;
         self.unsynced = true;
         Ok(())
+    }
+
+    /// Reads what stands in the file now, by its name, without touching it.
+    pub fn read_again(&self) -> Result<(Vec<Record>, Damage), Error> {
+        let (records, _, damage) =
+            File::open(&self.path).and_then(|file| read(&file)).map_err(self.failed("read"))?;
+        Ok((records, damage))
     }
 
     /// Brings what was written to the disk.

@@ -12,6 +12,7 @@ mod bans;
 mod command;
 mod deny;
 mod tables;
+mod verify;
 
 pub use bans::{
     AllowPrefix, Allowed, AllowedPrefix, Ban, BanPrefix, Bans, Changed, GetOffender, ListAllowed, ListBans,
@@ -26,6 +27,7 @@ pub use tables::{
     DeleteTable, GetTables, ListRoutes, Precondition, RouteView, Routes, SetTable, Table, TableChanged,
     Tables,
 };
+pub use verify::{Compared, Difference, Verification, VerifyBans};
 
 mod configuration;
 

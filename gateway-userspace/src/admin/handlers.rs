@@ -111,6 +111,7 @@ async fn carry_out<B: Backend>(
         Call::Status(_) => json(&backend.status().await?),
         Call::Bans(request) => json(&keeper.bans(request).await?),
         Call::Shadows(_) => json(&keeper.shadows().await?),
+        Call::Verify(_) => json(&keeper.verify().await?),
         Call::Ban(request) => json(&keeper.ban(request, caller.by()).await?),
         Call::Promote(request) => json(&keeper.promote(request).await?),
         Call::PromoteRule(request) => {

@@ -184,7 +184,7 @@ impl From<Refusal> for Problem {
             | Refusal::AllowedFull(_)
             | Refusal::ListsFull(_)
             | Refusal::NotByCommand { .. } => Problem::conflict(detail),
-            Refusal::Kernel(_) => Problem::internal(detail),
+            Refusal::Kernel(_) | Refusal::Unread(_) => Problem::internal(detail),
             Refusal::Stopped(_) => Problem::unavailable(detail),
         }
     }

@@ -3,7 +3,9 @@
 use crate::abuse::crowd::Others;
 use crate::abuse::harm::Harm;
 use crate::abuse::receipt::RuleAtBan;
-use crate::admin::api::{Ban, Bans, ListBans, ListShadows, Parole, Shadows};
+use crate::admin::api::{
+    Ban, Bans, Compared, ListBans, ListShadows, Parole, Shadows, Verification, VerifyBans,
+};
 use crate::config::units::show_duration;
 
 use super::table::{Table, clean};
@@ -26,6 +28,9 @@ pub struct Arguments {
     /// Show what bans that only count would have dropped in the last 24 hours.
     #[arg(long, conflicts_with_all = ["id", "ended", "ticket"])]
     shadow: bool,
+    /// Compare the list with everything that the kernel and the state file hold; exit code 1 if they differ.
+    #[arg(long, conflicts_with_all = ["id", "ended", "ticket", "shadow"])]
+    verify: bool,
 }
 
 /// The same as the number alone.
@@ -40,6 +45,15 @@ enum Show {
 
 /// Lists or shows.
 pub fn run(common: &Common, output: &Output, arguments: &Arguments) -> Exit {
+    if arguments.verify {
+        return match common.call(&VerifyBans {}) {
+            Ok(found) => {
+                output.answer(&found, || verification(&found));
+                if found.differing.is_empty() { Exit::Done } else { Exit::Failed }
+            }
+            Err(error) => output.refused(&error),
+        };
+    }
     if arguments.shadow {
         return output.ask(common, &ListShadows {}, shadows);
     }
@@ -101,6 +115,41 @@ fn shadows(report: &Shadows) -> String {
     if shadows.iter().any(|shadow| shadow.arm.is_some()) {
         text.push_str("arm one with: portcullis promote ID, a rule with: portcullis promote RULE\n");
     }
+    text
+}
+
+/// What was compared in one line each, then what differs.
+fn verification(found: &Verification) -> String {
+    let Compared { bans, entries, list_entries, allowed, filter_words, state_lines } = found.compared;
+    let mut text = format!("{bans} bans in force were compared\n");
+    text.push_str(&match &found.kernel_off {
+        Some(because) => format!("  not with the kernel, whose stage is off: {}\n", clean(because)),
+        None => format!(
+            "  with the kernel: {entries} entries of bans, {list_entries} of lists, {allowed} allowed prefixes, \
+             {filter_words} words of the filter\n"
+        ),
+    });
+    text.push_str(&match found.state_file {
+        true => format!("  with the state file: {state_lines} lines\n"),
+        false => "  with no state file, for there is none\n".into(),
+    });
+    if found.differing.is_empty() {
+        text.push_str("nothing differs\n");
+        return text;
+    }
+    for (kind, count) in &found.differing {
+        text.push_str(&format!("{count} × {}\n", clean(kind)));
+    }
+    let mut table = Table::new(&["  difference", "target", "ban"]);
+    for difference in &found.differences {
+        let ban = difference.ban.map_or_else(|| "-".into(), |ban| ban.to_string());
+        table.row([
+            format!("  {}", difference.kind),
+            difference.target.clone().unwrap_or_else(|| "-".into()),
+            ban,
+        ]);
+    }
+    text.push_str(&table.text());
     text
 }
 
@@ -203,7 +252,7 @@ mod tests {
     use super::*;
     use crate::abuse::receipt::Counted;
     use crate::abuse::signal::{Evidence, Kind};
-    use crate::admin::api::{Shadow, ShadowRule};
+    use crate::admin::api::{Difference, Shadow, ShadowRule};
 
     fn ban() -> Ban {
         Ban {
@@ -304,6 +353,43 @@ mod tests {
         let nothing =
             Shadows { shadows: vec![], rules: vec![], over: Harm::default(), total: Harm::default() };
         assert_eq!(shadows(&nothing), "nothing is observed\n");
+    }
+
+    #[test]
+    fn a_comparison_says_what_was_compared_and_what_differs() {
+        let mut found = Verification {
+            kernel_off: None,
+            state_file: true,
+            compared: Compared {
+                bans: 3,
+                entries: 2,
+                list_entries: 7,
+                allowed: 4,
+                filter_words: 2_560,
+                state_lines: 9,
+            },
+            differing: [].into(),
+            differences: vec![],
+        };
+        assert_eq!(
+            verification(&found),
+            "3 bans in force were compared\n  with the kernel: 2 entries of bans, 7 of lists, 4 allowed prefixes, \
+             2560 words of the filter\n  with the state file: 9 lines\nnothing differs\n"
+        );
+        found.kernel_off = Some("no BPF here".into());
+        found.state_file = false;
+        found.differing = [("ban-without-entry".into(), 1)].into();
+        found.differences = vec![Difference {
+            kind: "ban-without-entry".into(),
+            target: Some("203.0.113.9".into()),
+            ban: Some(7),
+        }];
+        assert_eq!(
+            verification(&found),
+            "3 bans in force were compared\n  not with the kernel, whose stage is off: no BPF here\n  with no state \
+             file, for there is none\n1 × ban-without-entry\n  difference         target       ban\n  \
+             ban-without-entry  203.0.113.9    7\n"
+        );
     }
 
     #[test]

@@ -144,6 +144,14 @@ impl Allowlist {
     /// Reads both maps back, at most [`ALLOW_CAPACITY`](maps::ALLOW_CAPACITY) entries each: takes out what was not
     /// put there by [`Allowlist::allow`], and puts in again what is missing. Returns the prefixes.
     pub fn read_back(&mut self) -> Result<Vec<IpNet>, Error> {
+        let (extra, missing) = self.compare()?;
+        extra.iter().try_for_each(|prefix| self.remove(*prefix))?;
+        missing.iter().try_for_each(|prefix| self.allow(*prefix))?;
+        Ok([extra, missing].concat())
+    }
+
+    /// The prefixes that are in the maps and were not put there, and those that are missing there.
+    pub fn compare(&self) -> Result<(Vec<IpNet>, Vec<IpNet>), Error> {
         let failed = |map| move |source| Error::Map { doing: "read", map, source };
         let all4: Vec<([u8; 12], AllowValue)> =
             Walk::all(self.fds[0].as_fd()).map_err(failed(maps::ALLOW4.name))?;
@@ -154,9 +162,7 @@ impl Allowlist {
         let found: BTreeSet<IpNet> = keys.filter_map(Key::prefix).map(|prefix| prefix.trunc()).collect();
         let extra: Vec<IpNet> = found.difference(&self.prefixes).copied().collect();
         let missing: Vec<IpNet> = self.prefixes.difference(&found).copied().collect();
-        extra.iter().try_for_each(|prefix| self.remove(*prefix))?;
-        missing.iter().try_for_each(|prefix| self.allow(*prefix))?;
-        Ok([extra, missing].concat())
+        Ok((extra, missing))
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = IpNet> + '_ {

@@ -8,6 +8,7 @@
 //! when they are opened, so entries survive whatever happened to the process before.
 
 mod bans;
+mod compare;
 mod kernel;
 
 use std::{

@@ -151,6 +151,19 @@ impl Filter {
         words
     }
 
+    /// How many words there are in use, and how many of them are not what they must be. None is changed.
+    pub fn compare(&self) -> (usize, usize) {
+        let wide = (0..WIDE_WORDS).map(|word| (&self.wide, word as usize, self.wide_word(word)));
+        let lines = (0..self.groups.len()).flat_map(|slot| {
+            let words = self.line(slot).words.into_iter().enumerate();
+            words.map(move |(offset, bits)| (&self.lines, slot * WORDS_PER_LINE + offset, bits))
+        });
+        let differ = wide.chain(lines).filter(|(map, word, bits)| {
+            map.words().get(*word).is_none_or(|found| found.load(Ordering::Relaxed) != *bits)
+        });
+        (WIDE_WORDS as usize + self.groups.len() * WORDS_PER_LINE, differ.count())
+    }
+
     fn note(&mut self, marks: &Marks) {
         match marks {
             Marks::Line(line, pattern) => {
@@ -228,11 +241,13 @@ impl Filter {
 
     /// Whether it changes.
     fn write_wide_word(&self, word: u32) -> bool {
+        self.wide.store(word as usize, self.wide_word(word))
+    }
+
+    /// The bits that a word of WIDE must have.
+    fn wide_word(&self, word: u32) -> u64 {
         let first = word as usize * 64;
-        let bits = self.wide_counts[first..first + 64]
-            .iter()
-            .enumerate()
-            .fold(0, |bits, (bit, count)| if *count > 0 { bits | 1 << bit } else { bits });
-        self.wide.store(word as usize, bits)
+        let counts = self.wide_counts[first..first + 64].iter().enumerate();
+        counts.fold(0, |bits, (bit, count)| if *count > 0 { bits | 1 << bit } else { bits })
     }
 }

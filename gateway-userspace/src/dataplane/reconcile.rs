@@ -55,6 +55,15 @@ impl Drift {
     /// All kinds, as metrics name them.
     pub const KINDS: [&str; 6] = ["missing", "extra", "different", "allow", "settings", "filter"];
 
+    /// The prefix that it is about, if it is about one.
+    pub const fn prefix(&self) -> Option<IpNet> {
+        match self {
+            Self::Missing(prefix) | Self::Different(prefix) | Self::Allow(prefix) => Some(*prefix),
+            Self::Extra(prefix) => *prefix,
+            Self::Settings | Self::Filter(_) => None,
+        }
+    }
+
     /// Index of the kind in [`Drift::KINDS`].
     pub const fn kind(&self) -> usize {
         match self {

@@ -90,11 +90,16 @@ impl SettingsMap {
         self.write(Settings { filter_mask: lines - 1, ..self.current })
     }
 
-    /// Compares what is in the kernel with what was written last, and writes it again if it differs.
-    pub fn read_back(&mut self) -> Result<bool, Error> {
+    /// Whether what is in the kernel is not what was written last.
+    pub fn differ(&self) -> Result<bool, Error> {
         let Wire(found) =
             self.map.get(&0, 0).map_err(|error| Error::map("read", maps::SETTINGS.name, error))?;
-        let differs = found != self.current;
+        Ok(found != self.current)
+    }
+
+    /// Compares what is in the kernel with what was written last, and writes it again if it differs.
+    pub fn read_back(&mut self) -> Result<bool, Error> {
+        let differs = self.differ()?;
         if differs {
             self.write(self.current)?;
         }

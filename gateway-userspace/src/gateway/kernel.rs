@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use gateway_common::verdict::Reason;
 use ipnet::IpNet;
 
-use crate::abuse::enforcer::{Drops, Enforcer, Entry, Lease, NoKernel};
+use crate::abuse::enforcer::{Drops, Enforcer, Entry, Held, Lease, NoKernel};
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
 use crate::dataplane::{
@@ -263,13 +263,22 @@ impl Enforcer for KernelEnforcer {
         let now_ns = clock::monotonic_ns();
         let dataplane = lock(&self.dataplane);
         let live = dataplane.entries().filter(|(_, entry)| entry.is_live(now_ns));
-        live.map(|(prefix, entry)| Entry {
-            prefix,
-            ban_id: (entry.ban_id != 0).then_some(entry.ban_id),
-            left: entry.until_ns.map(|until_ns| Duration::from_nanos(until_ns.saturating_sub(now_ns))),
-            observe: entry.observe,
-        })
-        .collect()
+        live.map(|(prefix, entry)| entry_of(prefix, &entry, now_ns)).collect()
+    }
+
+    fn verify(&mut self) -> Result<Option<Held>, String> {
+        let verified = lock(&self.dataplane).verify().map_err(told)?;
+        let now_ns = clock::monotonic_ns();
+        let of_bans = verified.entries.iter().filter(|(_, entry)| !entry.list);
+        let entries: Vec<Entry> = of_bans.map(|(prefix, entry)| entry_of(*prefix, entry, now_ns)).collect();
+        let differences = verified.drifted.iter().map(|drift| (Drift::KINDS[drift.kind()], drift.prefix()));
+        Ok(Some(Held {
+            of_lists: verified.entries.len() - entries.len(),
+            entries,
+            allowed: verified.allowed,
+            filter_words: verified.filter_words,
+            differences: differences.collect(),
+        }))
     }
 
     fn tick(&mut self) {
@@ -349,6 +358,15 @@ impl Enforcer for KernelEnforcer {
             pressure: self.pressure.presses(),
             syns_armed: dataplane.armed().unwrap_or(None),
         }
+    }
+}
+
+fn entry_of(prefix: IpNet, entry: &DenyEntry, now_ns: u64) -> Entry {
+    Entry {
+        prefix,
+        ban_id: (entry.ban_id != 0).then_some(entry.ban_id),
+        left: entry.until_ns.map(|until_ns| Duration::from_nanos(until_ns.saturating_sub(now_ns))),
+        observe: entry.observe,
     }
 }
 

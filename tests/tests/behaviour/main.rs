@@ -29,4 +29,5 @@ mod slow_clients;
 mod tables;
 mod tls;
 mod unprivileged;
+mod verify;
 mod volume;

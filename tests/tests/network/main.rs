@@ -14,5 +14,6 @@ mod parole;
 mod pressure;
 mod receipts;
 mod shadow;
+mod soak;
 mod spoof;
 mod stage;

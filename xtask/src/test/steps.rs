@@ -24,6 +24,7 @@ const STEPS: &[Step] = &[
     Step { name: "unit: gateway", tier: Tier::Unit, package: "gateway-userspace" },
     Step { name: "unit: xtask", tier: Tier::Unit, package: "xtask" },
     Step { name: "unit: harness", tier: Tier::Unit, package: "tests" },
+    Step { name: "unit: fuzzers", tier: Tier::Unit, package: "fuzz" },
     Step { name: "behaviour", tier: Tier::Behaviour, package: "tests" },
     Step { name: "verdict", tier: Tier::Verdict, package: "tests" },
     Step { name: "network", tier: Tier::Network, package: "tests" },

@@ -116,6 +116,9 @@ pub enum Refusal {
     /// The kernel's map.
     #[error("the kernel refused: {0}")]
     Kernel(String),
+    /// What was to be compared.
+    #[error("it cannot be read: {0}")]
+    Unread(String),
     /// The keeper has stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),

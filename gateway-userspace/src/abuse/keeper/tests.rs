@@ -9,6 +9,7 @@ mod rule;
 mod shadow;
 mod suppression;
 mod thread;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,7 +20,7 @@ use std::time::SystemTime;
 use super::owner::Owner;
 use super::*;
 use crate::abuse::ban::{By, Now, Terms};
-use crate::abuse::enforcer::{Drops, Entry, LIST_PIECE, Lease, ListLease, Listed, NoKernel};
+use crate::abuse::enforcer::{Drops, Entry, Held, LIST_PIECE, Lease, ListLease, Listed, NoKernel};
 use crate::abuse::parole::Parole;
 use crate::abuse::signal::{Evidence, Kind, Kinds, Signal};
 use crate::abuse::standing::Standing;
@@ -136,6 +137,10 @@ impl Enforcer for Maps {
     }
     fn lists(&mut self) -> Vec<u32> {
         self.0.lock().unwrap().lists.keys().copied().collect()
+    }
+    fn verify(&mut self) -> Result<Option<Held>, String> {
+        let entries = self.entries();
+        Ok(Some(Held { entries, ..Held::default() }))
     }
     fn tick(&mut self) {}
     fn status(&mut self) -> api::KernelStatus {

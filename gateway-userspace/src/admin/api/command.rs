@@ -80,6 +80,7 @@ commands! {
     Explain => Explanation, "explain", Viewer, looks;
     ListBans => Bans, "bans", Viewer, looks;
     ListShadows => Shadows, "shadows", Viewer, looks;
+    VerifyBans => Verification, "verify", Viewer, looks;
     BanPrefix => Changed, "ban", Operator, changes;
     Promote => Changed, "promote", Operator, changes;
     PromoteRule => Changed, "promote-rule", Admin, changes;
