@@ -425,3 +425,4 @@ fn budgets(shield: &Shield) -> Budgets {
     let (syns_per_second, syn_burst) = of(&shield.syns);
     Budgets { packets_per_second, packet_burst, syns_per_second, syn_burst }
 }
+        deny6_capacity: shield.capacity6,
