@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use gateway_common::verdict::Reason;
 use ipnet::IpNet;
 
-use crate::abuse::enforcer::{Drops, Enforcer, Entry, Lease, NoKernel};
+use crate::abuse::enforcer::{Drops, Enforcer, Entry, Lease, ListLease, Listed, NoKernel};
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
 use crate::dataplane::{
@@ -265,6 +265,30 @@ impl Enforcer for KernelEnforcer {
         .collect()
     }
 
+    fn list_begin(&mut self, lease: &ListLease) -> Result<(), String> {
+        let ListLease { id, left, observe } = *lease;
+        let until_ns = left.map(clock::monotonic_ns_after);
+        lock(&self.dataplane).list_begin(dataplane::ListLease { id, until_ns, observe }).map_err(told)
+    }
+
+    fn list_add(&mut self, id: u32, prefixes: &[IpNet]) -> Result<(), String> {
+        lock(&self.dataplane).list_add(id, prefixes).map_err(told)
+    }
+
+    fn list_commit(&mut self, id: u32) -> Result<Option<Listed>, String> {
+        let listed = lock(&self.dataplane).list_commit(id).map_err(told)?;
+        Ok(listed.map(|dataplane::Listed { entries, added, removed, without_room }| Listed {
+            entries,
+            added,
+            removed,
+            without_room,
+        }))
+    }
+
+    fn lists(&mut self) -> Vec<u32> {
+        lock(&self.dataplane).lists()
+    }
+
     fn tick(&mut self) {
         let mut dataplane = lock(&self.dataplane);
         listen(&mut dataplane, &mut self.shed);
@@ -333,7 +357,7 @@ impl Enforcer for KernelEnforcer {
                     packets: counters.of(reason).packets,
                 })
                 .collect(),
-            entries: dataplane.entries().len(),
+            entries: dataplane.rooms().iter().map(|room| room.entries).sum(),
             full: full(&dataplane),
             drift: self.drift.by_kind().map(|(_, count)| count).sum(),
         }
@@ -413,6 +437,7 @@ fn options(shield: &Shield) -> Options {
         budgets: budgets(shield),
         management_ports: shield.management_ports.clone(),
         deny_capacity: shield.capacity,
+        deny6_capacity: shield.capacity6,
         ..Options::default()
     }
 }
@@ -425,4 +450,3 @@ fn budgets(shield: &Shield) -> Budgets {
     let (syns_per_second, syn_burst) = of(&shield.syns);
     Budgets { packets_per_second, packet_burst, syns_per_second, syn_burst }
 }
-        deny6_capacity: shield.capacity6,
