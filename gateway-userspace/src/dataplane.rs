@@ -56,7 +56,7 @@ use self::{
 pub use self::{
     attach::{Attachment, Changes, Lost, Mode},
     counters::{BanCounters, Counters, Tally},
-    denylist::{DenyEntry, Parole, Room},
+    denylist::{DenyEntry, ListLease, Listed, Parole, Room},
     dispatcher::Problem,
     error::Error,
     events::Event,
@@ -213,7 +213,7 @@ impl Dataplane {
     /// # Errors
     /// [`Error::Map`] if the kernel refuses.
     pub fn lift(&mut self, prefix: IpNet) -> Result<bool, Error> {
-        self.denylist.lift(prefix)
+        self.denylist.lift(&self.allowlist, prefix)
     }
 
     /// Never drops packets from a prefix, whatever the denylist and the budgets say.
@@ -235,7 +235,7 @@ impl Dataplane {
         Ok(was_there)
     }
 
-    /// All deny entries, in the order of their prefixes, expired ones included until they are swept.
+    /// All deny entries but those of lists, in the order of their prefixes, expired ones included until they are swept.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (IpNet, DenyEntry)> + '_ {
         self.denylist.entries()
     }
@@ -251,13 +251,14 @@ impl Dataplane {
     }
 
     /// Removes the entries whose lease was over at `now_ns` (`CLOCK_MONOTONIC`), with their filter bits,
-    /// and returns their prefixes. The kernel stopped enforcing them by itself: this frees the room.
-    /// Takes time for what it removes only.
+    /// and returns the prefixes of those that are not of lists. The kernel stopped enforcing them by itself: this
+    /// frees the room. Takes time for what it removes only; of lists that are some 30 thousand at most, the rest comes
+    /// with the next call.
     ///
     /// # Errors
     /// [`Error::Map`] if the kernel refuses.
     pub fn sweep(&mut self, now_ns: u64) -> Result<Vec<IpNet>, Error> {
-        self.denylist.sweep(now_ns)
+        self.denylist.sweep(&self.allowlist, now_ns)
     }
 
     /// Asks the kernel about up to `sample` live entries, going on where the last call ended, reads a slice of the
@@ -276,6 +277,43 @@ impl Dataplane {
     /// [`Error::Map`] if the kernel does not let itself be read.
     pub fn verify(&self) -> Result<Verified, Error> {
         verify::run(&self.denylist, &self.allowlist, &self.settings)
+    }
+
+    // === impl Dataplane: lists ===
+
+    /// Begins to tell a list anew: [`Dataplane::list_add`] as often as it takes, then [`Dataplane::list_commit`]. What
+    /// it had before stays until then; what was told and never committed goes when it is begun once more.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the kernel refuses.
+    pub fn list_begin(&mut self, lease: ListLease) -> Result<(), Error> {
+        self.denylist.list_begin(&self.allowlist, lease)
+    }
+
+    /// Adds prefixes to a list that was begun. They are in force at once, unless an entry of [`Dataplane::deny`] or
+    /// another list denies the same prefix: one that drops goes before one that observes, then that of a ban before a
+    /// list, then the one that ends last. An IPv6 prefix longer than 64 bits stands for its /64.
+    ///
+    /// Lists leave a sixteenth of each map for bans. What does not fit is left out.
+    ///
+    /// # Errors
+    /// [`Error::NotBegun`]; [`Error::Map`] if the kernel refuses some of them, which are left out then.
+    pub fn list_add(&mut self, id: u32, prefixes: &[IpNet]) -> Result<(), Error> {
+        self.denylist.list_add(&mut self.settings, &self.allowlist, id, prefixes)
+    }
+
+    /// Takes away what a list had before and was not told again, some 8000 entries in each call; at last it returns what
+    /// has become of the list. One that was told nothing is gone.
+    ///
+    /// # Errors
+    /// [`Error::NotBegun`], [`Error::Map`] if the kernel refuses.
+    pub fn list_commit(&mut self, id: u32) -> Result<Option<Listed>, Error> {
+        self.denylist.list_commit(&mut self.settings, &self.allowlist, id)
+    }
+
+    /// The lists that have entries, in order.
+    pub fn lists(&self) -> Vec<u32> {
+        self.denylist.lists()
     }
 
     // === impl Dataplane: settings ===

@@ -416,8 +416,10 @@ pub struct Shield {
     pub management_ports: Vec<u16>,
     /// Where maps are pinned, default `/sys/fs/bpf/portcullis`.
     pub pins: PathBuf,
-    /// Most entries of the denylist, default 262 144.
+    /// Most IPv4 addresses in the kernel's denylist, default 262 144.
     pub capacity: u32,
+    /// Most IPv6 /64s in it, default as many but at most 1 048 576.
+    pub capacity6: u32,
 }
 
 /// When the SYN budget is in force.

@@ -4,12 +4,22 @@
 //! removing: first the bits, then the entry. In between an entry is not found, which is what it was before
 //! or is going to be.
 //!
-//! A mirror of the entries is kept here, with an index by the end of the lease. It is rebuilt from the maps
-//! when they are opened, so entries survive whatever happened to the process before.
+//! A mirror of the entries is kept here, those of bans with an index by the end of the lease, those of [`lists`] as
+//! lean as can be. It is rebuilt from the maps when they are opened, so entries survive whatever happened to the
+//! process before.
+//!
+//! One key of the kernel has one value. Where a ban and lists want the same one, the highest [claim](Claim::rank) has
+//! it, and the next one when that goes.
+//!
+//! Limits: when a ban ends, a list behind it takes over with the next sweep. The maps do not tell what stands behind
+//! the value of a key, so the next process knows it again when it has been told.
 
 mod bans;
 mod compare;
 mod kernel;
+mod lists;
+mod sorted;
+mod telling;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,10 +27,16 @@ use std::{
     time::Duration,
 };
 
-use gateway_common::denylist::{DenyValue, FLAG_APART, FLAG_LIST, FLAG_OBSERVE, FOREVER};
+use gateway_common::denylist::{DenyValue, FLAG_APART, FLAG_OBSERVE, FOREVER};
 use ipnet::IpNet;
 
-use self::{bans::Bans, kernel::Tables};
+pub use self::compare::Compared;
+pub use self::lists::{ListLease, Listed};
+use self::{
+    bans::Bans,
+    kernel::{PIECE, Tables},
+    lists::{Claim, Generation, Lists},
+};
 use super::{
     BanCounters, Drift, Error,
     allowlist::Allowlist,
@@ -32,17 +48,15 @@ use super::{
     walk::{DENYLISTS, Reading},
 };
 
-/// What is denied, until when, and why.
+/// What a ban denies, until when, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DenyEntry {
     /// End of the lease in nanoseconds of `CLOCK_MONOTONIC` (see [`clock`]), or `None` for no end.
     pub until_ns: Option<u64>,
-    /// The ban or list it belongs to; several entries may share one. 0: not counted per ban.
+    /// The ban it belongs to; several entries may share one. 0: not counted per ban.
     pub ban_id: u32,
     /// Count what would be dropped, and pass it.
     pub observe: bool,
-    /// It comes from a list.
-    pub list: bool,
     /// When one connection at a time is let through. Only exact entries (IPv4 /32, IPv6 /64) that do not
     /// observe have it; others are as if it were `None`.
     pub parole: Option<Parole>,
@@ -66,7 +80,7 @@ impl DenyEntry {
 
     /// An entry without an end.
     pub fn forever(ban_id: u32) -> Self {
-        Self { until_ns: None, ban_id, observe: false, list: false, parole: None }
+        Self { until_ns: None, ban_id, observe: false, parole: None }
     }
 
     /// The same entry, only counting.
@@ -97,7 +111,6 @@ impl DenyEntry {
             ..DenyValue::new(until_ns, self.ban_id, prefix.prefix_len())
         }
         .with(FLAG_OBSERVE, self.observe)
-        .with(FLAG_LIST, self.list)
         .with(FLAG_APART, apart)
     }
 
@@ -108,7 +121,6 @@ impl DenyEntry {
             until_ns: (value.until_ns != FOREVER).then_some(value.until_ns),
             ban_id: value.ban_id,
             observe: value.is_observed(),
-            list: value.is_of_list(),
             parole: (value.parole_ns != 0).then_some(parole),
         }
     }
@@ -139,15 +151,17 @@ impl Room {
 /// Entries that are written in one call.
 const BATCH: usize = 4096;
 
-/// Entries, filter and counters of the bans.
+/// Entries, filter and counters of the bans and lists.
 pub struct Denylist {
     tables: Tables,
     filter: Filter,
     bans: Bans,
+    lists: Lists,
+    /// Those of bans.
     entries: BTreeMap<IpNet, DenyEntry>,
     /// Ends of leases, with the entry that ends.
     ends: BTreeSet<(u64, IpNet)>,
-    /// The last entry that [`Denylist::next_sample`] has returned.
+    /// The last entry of a ban that [`Denylist::next_sample`] has returned.
     sampled: Option<IpNet>,
     /// Entries of each map, in the order of [`DENYLISTS`].
     counts: [usize; DENYLISTS.len()],
@@ -165,30 +179,56 @@ impl Denylist {
             tables,
             filter,
             bans,
+            lists: Lists::default(),
             entries: BTreeMap::new(),
             ends: BTreeSet::new(),
             sampled: None,
             counts: [0; DENYLISTS.len()],
             reading: Reading::new(),
         };
-        let found = this.tables.read()?;
-        let prefixes = |(key, value): &(Key, DenyValue)| Some((key.prefix()?, *value));
-        let found: Vec<(IpNet, DenyValue)> = found.iter().filter_map(prefixes).collect();
-        let slots = found.iter().map(|(prefix, value)| (*prefix, value.ban_id, value.slot));
-        let mut stale = this.bans.adopt(slots);
-        for (prefix, value) in &found {
-            // Left by a process that died between the allowlist and its entries.
-            if value.is_apart() == allowlist.overlaps(*prefix) {
-                stale.push(*prefix);
+        let mut stale = Vec::new();
+        let mut reading = Reading::new();
+        loop {
+            let (rows, ended) = this.tables.read_on(&mut reading, PIECE)?;
+            for (key, value) in rows {
+                let Some(prefix) = key.prefix() else { continue };
+                // Flags may have been left by a process that died between the allowlist and its entries.
+                if !this.adopt(prefix, &value) || value.is_apart() == allowlist.overlaps(prefix) {
+                    stale.push(prefix);
+                }
             }
-            this.remember(*prefix, DenyEntry::from_value(value));
+            if ended {
+                break;
+            }
         }
+        this.bans.adopted();
         for prefix in stale {
             // What fails here is found again as drift.
             let _ = this.refresh(allowlist, prefix);
         }
-        this.filter.rebuild(settings, this.entries.keys().map(|prefix| marks(*prefix)))?;
+        // Each key has been found once: no list has what a ban or another one has.
+        let of_bans = this.entries.keys().map(|prefix| marks(*prefix));
+        this.filter.rebuild(settings, of_bans.chain(this.lists.iter().flat_map(Generation::marks)))?;
         Ok(this)
+    }
+
+    /// Takes over an entry that a process before has written. Whether it is as it must be.
+    fn adopt(&mut self, prefix: IpNet, value: &DenyValue) -> bool {
+        let entry = DenyEntry::from_value(value);
+        let DenyEntry { until_ns, ban_id, observe, .. } = entry;
+        let key = Key::of(prefix);
+        self.counts[key.list()] += 1;
+        if value.is_of_list() {
+            let generations = self.lists.iter().count();
+            let lease = ListLease { id: ban_id, until_ns, observe };
+            let adopted = self.lists.adopt(prefix, lease);
+            if self.lists.iter().count() > generations {
+                self.bans.adopt(ban_id, value.slot, None);
+            }
+            return adopted && self.bans.slot(ban_id) == value.slot;
+        }
+        self.remember(prefix, entry);
+        self.bans.adopt(ban_id, value.slot, Some(prefix))
     }
 
     /// Adds or replaces an entry.
@@ -203,8 +243,8 @@ impl Denylist {
         // A ban that is not counted by itself is better than none.
         let _ = self.relieve_bans(allowlist);
         // The counter first: it is there when the first packet is dropped.
-        let slot = self.bans.retain(entry.ban_id, prefix)?;
-        let value = entry.value(prefix, slot, !allowlist.overlaps(prefix));
+        let slot = self.bans.retain(entry.ban_id, Some(prefix))?;
+        let value = self.value_beside_lists(allowlist, prefix, entry, slot);
         if let Err(error) = self.tables.insert(Key::of(prefix), value) {
             self.bans.release(entry.ban_id);
             return Err(error);
@@ -224,17 +264,18 @@ impl Denylist {
             let batch: Vec<_> = batch.iter().map(|(prefix, entry)| (canonical(*prefix), *entry)).collect();
             let mut rows = Vec::with_capacity(batch.len());
             for (prefix, entry) in &batch {
-                let slot = self.bans.retain(entry.ban_id, *prefix).inspect_err(|_| {
+                let slot = self.bans.retain(entry.ban_id, Some(*prefix)).inspect_err(|_| {
                     batch[..rows.len()].iter().for_each(|(_, entry)| self.bans.release(entry.ban_id));
                 })?;
-                rows.push((Key::of(*prefix), entry.value(*prefix, slot, !allowlist.overlaps(*prefix))));
+                rows.push((Key::of(*prefix), self.value_beside_lists(allowlist, *prefix, *entry, slot)));
             }
             let written = self.tables.insert_exact(&rows).is_ok();
             if let Err(error) = self.note_batch(settings, &batch, &rows, written) {
                 // What the batch has written beyond the entry to blame must not come to life later.
                 for (key, _) in rows {
-                    if key.prefix().is_some_and(|prefix| !self.entries.contains_key(&prefix)) {
-                        self.tables.remove(key)?;
+                    match key.prefix().filter(|prefix| self.best(*prefix).is_some()) {
+                        Some(prefix) => self.refresh(allowlist, prefix)?,
+                        None => self.tables.remove(key)?,
                     }
                 }
                 return Err(error);
@@ -262,30 +303,53 @@ impl Denylist {
         Ok(())
     }
 
-    /// Removes an entry; `false` if there was none.
-    pub fn lift(&mut self, prefix: IpNet) -> Result<bool, Error> {
+    /// What the kernel shall have for a ban that is about to be noted.
+    fn value_beside_lists(
+        &self,
+        allowlist: &Allowlist,
+        prefix: IpNet,
+        entry: DenyEntry,
+        slot: u32,
+    ) -> DenyValue {
+        let apart = !allowlist.overlaps(prefix);
+        let ban = Claim::ban(entry);
+        match self.lists.best(prefix) {
+            Some(list) if list.rank() > ban.rank() => {
+                list.value(prefix, self.bans.slot(list.entry.ban_id), apart)
+            }
+            _ => ban.value(prefix, slot, apart),
+        }
+    }
+
+    /// Removes the entry of a ban; `false` if there was none.
+    pub fn lift(&mut self, allowlist: &Allowlist, prefix: IpNet) -> Result<bool, Error> {
         let prefix = canonical(prefix);
         let Some(entry) = self.entries.remove(&prefix) else { return Ok(false) };
         if let Some(until_ns) = entry.until_ns {
             self.ends.remove(&(until_ns, prefix));
         }
-        self.counts[Key::of(prefix).list()] -= 1;
-        self.filter.remove(&marks(prefix));
-        self.tables.remove(Key::of(prefix))?;
+        if self.lists.best(prefix).is_some() {
+            self.refresh(allowlist, prefix)?;
+        } else {
+            self.counts[Key::of(prefix).list()] -= 1;
+            self.filter.remove(&marks(prefix));
+            self.tables.remove(Key::of(prefix))?;
+        }
         self.bans.release(entry.ban_id);
         Ok(true)
     }
 
-    /// Removes what ended at or before `now_ns`.
-    pub fn sweep(&mut self, now_ns: u64) -> Result<Vec<IpNet>, Error> {
+    /// Removes the entries of bans that ended at or before `now_ns`, which it returns, and some of the lists.
+    pub fn sweep(&mut self, allowlist: &Allowlist, now_ns: u64) -> Result<Vec<IpNet>, Error> {
         let mut swept = Vec::new();
         while let Some(&(until_ns, prefix)) = self.ends.first() {
             if until_ns > now_ns {
                 break;
             }
-            self.lift(prefix)?;
+            self.lift(allowlist, prefix)?;
             swept.push(prefix);
         }
+        self.sweep_lists(allowlist, now_ns)?;
         self.bans.settle()?;
         Ok(swept)
     }
@@ -305,7 +369,7 @@ impl Denylist {
 
     /// Writes the bits of an entry again, after something else has changed them. Returns how many words that were.
     pub fn repair_bits(&mut self, prefix: IpNet) -> usize {
-        if self.entries.contains_key(&prefix) { self.filter.repair(&marks(prefix)) } else { 0 }
+        if self.best(prefix).is_some() { self.filter.repair(&marks(prefix)) } else { 0 }
     }
 
     /// Reads the next about `room` entries back from the kernel, going round. What is not in the mirror was written by
@@ -347,7 +411,9 @@ impl Denylist {
         let inside = inside.take_while(|inside| prefix.contains(inside));
         let overlapping: Vec<IpNet> = around.chain(inside).collect();
         // All of them, also behind one that fails: each may cover an allowed host.
-        overlapping.into_iter().map(|entry| self.refresh(allowlist, entry)).fold(Ok(()), Result::and)
+        let bans =
+            overlapping.into_iter().map(|entry| self.refresh(allowlist, entry)).fold(Ok(()), Result::and);
+        bans.and(self.reconsider_lists(allowlist, prefix))
     }
 
     /// Writes an entry again, with its slot and flags as they are now.
@@ -371,8 +437,14 @@ impl Denylist {
 
     /// What the kernel shall have for an entry.
     fn wanted(&self, allowlist: &Allowlist, prefix: IpNet) -> Option<DenyValue> {
-        let entry = self.entries.get(&prefix)?;
-        Some(entry.value(prefix, self.bans.slot(entry.ban_id), !allowlist.overlaps(prefix)))
+        let claim = self.best(prefix)?;
+        Some(claim.value(prefix, self.bans.slot(claim.entry.ban_id), !allowlist.overlaps(prefix)))
+    }
+
+    /// Who holds the key of a prefix.
+    fn best(&self, prefix: IpNet) -> Option<Claim> {
+        let ban = self.entries.get(&prefix).map(|entry| Claim::ban(*entry));
+        ban.into_iter().chain(self.lists.best(prefix)).max_by_key(Claim::rank)
     }
 
     /// Lets bans hand their slots over while there are some left.
@@ -402,20 +474,28 @@ impl Denylist {
         })
     }
 
+    /// Those of bans, in the order of their prefixes.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (IpNet, DenyEntry)> + '_ {
         self.entries.iter().map(|(prefix, entry)| (*prefix, *entry))
     }
 
-    /// Up to `count` entries, after those of the last call, going round.
+    /// Up to `count` entries, after those of the last call, going round: half of them of lists, as far as there are.
     pub fn next_sample(&mut self, count: usize) -> Vec<(IpNet, DenyEntry)> {
+        let of_lists = self.lists.next_sample((count / 2).max(count.saturating_sub(self.entries.len())));
+        let mut sample = self.next_bans(count - of_lists.len());
+        sample.extend(of_lists);
+        sample.into_iter().filter_map(|prefix| Some((prefix, self.best(prefix)?.entry))).collect()
+    }
+
+    fn next_bans(&mut self, count: usize) -> Vec<IpNet> {
         let start = self.sampled.map_or(Unbounded, Excluded);
         let rest = self.entries.range((start, Unbounded));
         let sample: Vec<_> = rest
             .chain(self.entries.iter())
             .take(count.min(self.entries.len()))
-            .map(|(prefix, entry)| (*prefix, *entry))
+            .map(|(prefix, _)| *prefix)
             .collect();
-        self.sampled = sample.last().map(|(prefix, _)| *prefix);
+        self.sampled = sample.last().copied();
         sample
     }
 
@@ -435,7 +515,11 @@ impl Denylist {
                 self.bans.release(old.ban_id);
                 Ok(())
             }
-            None => self.filter.add(settings, &marks(prefix)),
+            None if self.lists.best(prefix).is_some() => Ok(()),
+            None => {
+                self.counts[Key::of(prefix).list()] += 1;
+                self.filter.add(settings, &marks(prefix))
+            }
         }
     }
 
@@ -444,10 +528,7 @@ impl Denylist {
         if let Some(until_ns) = entry.until_ns {
             self.ends.insert((until_ns, prefix));
         }
-        let Some(old) = self.entries.insert(prefix, entry) else {
-            self.counts[Key::of(prefix).list()] += 1;
-            return None;
-        };
+        let old = self.entries.insert(prefix, entry)?;
         if old.until_ns != entry.until_ns
             && let Some(until_ns) = old.until_ns
         {

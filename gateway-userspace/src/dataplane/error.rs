@@ -161,6 +161,12 @@ pub enum Error {
         /// Its room.
         capacity: u32,
     },
+    /// Members came for a list that nobody had begun.
+    #[error("the list {id} was not begun")]
+    NotBegun {
+        /// Its number.
+        id: u32,
+    },
     /// Too many management ports.
     #[error("{count} management ports are set, and there is room for {max}")]
     ManagementPorts {

@@ -5,7 +5,7 @@
 //! the number of lines in use is a power of two that keeps about 16 bits per entry, so a short list stays
 //! in the first-level cache.
 //!
-//! Costs 512 KiB for the counts, and some 10 bytes per entry.
+//! Costs 512 KiB for the counts, and some 15 bytes per entry.
 
 use std::sync::atomic::Ordering;
 
@@ -84,12 +84,22 @@ impl Filter {
 
     /// Sets the bits of an entry.
     pub fn add(&mut self, settings: &mut SettingsMap, marks: &Marks) -> Result<(), Error> {
-        self.note(marks);
-        match marks {
-            Marks::Line(line, _) => {
-                self.write_line(self.slot(*line));
-            }
-            Marks::Wide(..) | Marks::Hashed(..) => self.each_wide(marks, Self::write_wide_bit),
+        self.add_many(settings, std::iter::once(marks.clone()))
+    }
+
+    /// Sets the bits of entries.
+    pub fn add_many(
+        &mut self,
+        settings: &mut SettingsMap,
+        all: impl Iterator<Item = Marks>,
+    ) -> Result<(), Error> {
+        for (slot, mark) in self.in_lines(all, |this, marks| {
+            this.note(&marks);
+            this.each_wide(&marks, Self::write_wide_bit);
+        }) {
+            self.groups[slot].push(mark);
+            self.marks += 1;
+            self.set(slot, mark.pattern);
         }
         if self.marks > self.groups.len() * ENTRIES_PER_LINE as usize {
             self.resize(settings, self.lines_wanted())?;
@@ -99,24 +109,46 @@ impl Filter {
 
     /// Clears the bits of an entry, except those that another entry needs. The entry must have been added.
     pub fn remove(&mut self, marks: &Marks) {
-        match marks {
-            Marks::Line(line, pattern) => {
-                let mark = Mark { line: *line, pattern: *pattern };
-                let slot = self.slot(mark.line);
-                if let Some(position) = self.groups[slot].iter().position(|other| *other == mark) {
-                    self.groups[slot].swap_remove(position);
+        self.remove_many(std::iter::once(marks.clone()));
+    }
+
+    /// Clears the bits of entries, except those that another entry needs. They must have been added.
+    pub fn remove_many(&mut self, all: impl Iterator<Item = Marks>) {
+        let marks = self.in_lines(all, |this, marks| {
+            this.each_wide(&marks, |this, bit| {
+                let count = &mut this.wide_counts[bit as usize];
+                *count = count.saturating_sub(1);
+                this.write_wide_bit(bit);
+            });
+        });
+        for of_line in marks.chunk_by(|(slot, _), (other, _)| slot == other) {
+            for (slot, mark) in of_line {
+                if let Some(position) = self.groups[*slot].iter().position(|other| other == mark) {
+                    self.groups[*slot].swap_remove(position);
                     self.marks -= 1;
-                    self.write_line(slot);
                 }
             }
-            Marks::Wide(..) | Marks::Hashed(..) => {
-                self.each_wide(marks, |this, bit| {
-                    let count = &mut this.wide_counts[bit as usize];
-                    *count = count.saturating_sub(1);
-                    this.write_wide_bit(bit);
-                });
+            if let Some((slot, _)) = of_line.first() {
+                self.write_line(*slot);
             }
         }
+    }
+
+    /// Those marks that are of a line, with it and in its order: memory is then gone through once and in order.
+    fn in_lines(
+        &mut self,
+        all: impl Iterator<Item = Marks>,
+        mut wide: impl FnMut(&mut Self, Marks),
+    ) -> Vec<(usize, Mark)> {
+        let mut of_lines = Vec::new();
+        for marks in all {
+            match marks {
+                Marks::Line(line, pattern) => of_lines.push((self.slot(line), Mark { line, pattern })),
+                marks => wide(self, marks),
+            }
+        }
+        of_lines.sort_unstable_by_key(|(slot, _)| *slot);
+        of_lines
     }
 
     /// Writes the bits of an entry again, if something else has changed them. Returns how many words it had changed.
@@ -201,11 +233,7 @@ impl Filter {
             return Ok(());
         }
         let before = self.groups.len();
-        let old = std::mem::replace(&mut self.groups, vec![Vec::new(); lines as usize]);
-        for mark in old.into_iter().flatten() {
-            let slot = self.slot(mark.line);
-            self.groups[slot].push(mark);
-        }
+        self.regroup(lines as usize);
         for slot in 0..self.groups.len() {
             let new = self.line(slot);
             for (offset, bits) in new.words.into_iter().enumerate() {
@@ -218,6 +246,33 @@ impl Filter {
             self.write_line(slot);
         }
         Ok(())
+    }
+
+    /// Sorts the marks into that many lines, a power of two.
+    fn regroup(&mut self, lines: usize) {
+        // A line's marks go to it and to the one that is as many lines behind it as there were.
+        while self.groups.len() < lines {
+            let before = self.groups.len();
+            let mut upper = Vec::with_capacity(before);
+            for group in &mut self.groups {
+                let of_upper = |mark: &Mark| mark.line as usize & before != 0;
+                upper.push(group.iter().copied().filter(of_upper).collect());
+                group.retain(|mark| !of_upper(mark));
+            }
+            self.groups.append(&mut upper);
+        }
+        while self.groups.len() > lines {
+            let upper = self.groups.split_off(self.groups.len() / 2);
+            self.groups.iter_mut().zip(upper).for_each(|(group, upper)| group.extend(upper));
+        }
+    }
+
+    /// Sets bits of a line beside those that it has.
+    fn set(&self, slot: usize, pattern: Pattern) {
+        for (offset, bit) in pattern.bits() {
+            let word = slot * WORDS_PER_LINE + offset;
+            self.lines.store(word, self.lines.words()[word].load(Ordering::Relaxed) | 1 << bit);
+        }
     }
 
     /// The bits that a line must have; none beyond the lines in use.

@@ -20,7 +20,7 @@ pub fn canonical(prefix: IpNet) -> IpNet {
 }
 
 /// Which map an entry belongs to, with its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// DENY4
     Source4([u8; 4]),

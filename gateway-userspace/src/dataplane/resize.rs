@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::maps::{Array, HashMap, Map, MapData};
+use aya::maps::{Array, Map, MapData};
 use gateway_common::{
     KernelPod,
     denylist::DenyValue,
@@ -20,7 +20,8 @@ use gateway_common::{
 use super::{
     Error, clock, pins,
     staged::{Staged, check_room, discard},
-    syscall::update_batch,
+    syscall::{open_pin, update_batch},
+    walk::Walk,
     wire::Wire,
 };
 
@@ -90,23 +91,16 @@ impl Resize {
 }
 
 /// The entries of a pinned denylist whose lease still runs; none if there is no such pin.
-fn live<K: aya::Pod>(pin: &Path, spec: Spec) -> Result<Rows<K>, Error> {
-    let failed = |error| Error::map("read", spec.name, error);
-    let (mut keys, mut values) = (Vec::new(), Vec::new());
+fn live<const K: usize>(pin: &Path, spec: Spec) -> Result<Rows<[u8; K]>, Error> {
+    let failed = |source| Error::Map { doing: "read", map: spec.name, source };
     if !pin.exists() {
-        return Ok((keys, values));
+        return Ok((Vec::new(), Vec::new()));
     }
-    let data = MapData::from_pin(pin).map_err(failed)?;
-    let map: HashMap<_, K, Wire<DenyValue>> = Map::HashMap(data).try_into().map_err(failed)?;
+    let map = open_pin(pin).map_err(failed)?;
     let now_ns = clock::monotonic_ns();
-    for item in map.iter() {
-        let (key, Wire(value)) = item.map_err(failed)?;
-        if value.is_live(now_ns) {
-            keys.push(key);
-            values.push(value);
-        }
-    }
-    Ok((keys, values))
+    let mut all: Vec<([u8; K], DenyValue)> = Walk::all(map.as_fd()).map_err(failed)?;
+    all.retain(|(_, value)| value.is_live(now_ns));
+    Ok(all.into_iter().unzip())
 }
 
 fn settings(pin: &Path) -> Result<Option<Settings>, Error> {

@@ -27,6 +27,7 @@ const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const MAP_UPDATE_BATCH: libc::c_long = 26;
+const MAP_DELETE_BATCH: libc::c_long = 27;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_UPDATE: libc::c_long = 29;
 const LINK_DETACH: libc::c_long = 34;
@@ -294,6 +295,28 @@ pub fn update_batch<K: KernelPod, V: KernelPod>(
         .with(36, map.as_raw_fd() as u32)
         .call(MAP_UPDATE_BATCH)
         .map(drop)
+}
+
+/// Removes many entries of a hash map, in one call but for those that are not there (since Linux 5.6). On an error
+/// some may have been removed.
+pub fn delete_batch<K: KernelPod>(map: BorrowedFd<'_>, mut keys: &[K]) -> io::Result<()> {
+    while !keys.is_empty() {
+        let count = u32::try_from(keys.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let mut attributes = Attributes::new()
+            .with_pointer(16, keys.as_ptr())
+            .with(32, count)
+            .with(36, map.as_raw_fd() as u32);
+        match attributes.call_again(MAP_DELETE_BATCH) {
+            Ok(_) => return Ok(()),
+            // It stops at the first key that is not there, and tells how many it has removed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let removed = attributes.0[32 / 4].min(count) as usize;
+                keys = keys.get(removed + 1..).unwrap_or_default();
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Pins an object at a path.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use gateway_common::verdict::Reason;
 use ipnet::IpNet;
 
-use crate::abuse::enforcer::{Drops, Enforcer, Entry, Held, Lease, NoKernel};
+use crate::abuse::enforcer::{Drops, Enforcer, Entry, Held, Lease, ListLease, Listed, NoKernel};
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
 use crate::dataplane::{
@@ -269,16 +269,39 @@ impl Enforcer for KernelEnforcer {
     fn verify(&mut self) -> Result<Option<Held>, String> {
         let verified = lock(&self.dataplane).verify().map_err(told)?;
         let now_ns = clock::monotonic_ns();
-        let of_bans = verified.entries.iter().filter(|(_, entry)| !entry.list);
-        let entries: Vec<Entry> = of_bans.map(|(prefix, entry)| entry_of(*prefix, entry, now_ns)).collect();
+        let entries = verified.entries.iter().map(|(prefix, entry)| entry_of(*prefix, entry, now_ns));
         let differences = verified.drifted.iter().map(|drift| (Drift::KINDS[drift.kind()], drift.prefix()));
         Ok(Some(Held {
-            of_lists: verified.entries.len() - entries.len(),
-            entries,
+            of_lists: verified.of_lists,
+            entries: entries.collect(),
             allowed: verified.allowed,
             filter_words: verified.filter_words,
             differences: differences.collect(),
         }))
+    }
+
+    fn list_begin(&mut self, lease: &ListLease) -> Result<(), String> {
+        let ListLease { id, left, observe } = *lease;
+        let until_ns = left.map(clock::monotonic_ns_after);
+        lock(&self.dataplane).list_begin(dataplane::ListLease { id, until_ns, observe }).map_err(told)
+    }
+
+    fn list_add(&mut self, id: u32, prefixes: &[IpNet]) -> Result<(), String> {
+        lock(&self.dataplane).list_add(id, prefixes).map_err(told)
+    }
+
+    fn list_commit(&mut self, id: u32) -> Result<Option<Listed>, String> {
+        let listed = lock(&self.dataplane).list_commit(id).map_err(told)?;
+        Ok(listed.map(|dataplane::Listed { entries, added, removed, without_room }| Listed {
+            entries,
+            added,
+            removed,
+            without_room,
+        }))
+    }
+
+    fn lists(&mut self) -> Vec<u32> {
+        lock(&self.dataplane).lists()
     }
 
     fn tick(&mut self) {
@@ -352,7 +375,7 @@ impl Enforcer for KernelEnforcer {
                     packets: counters.of(reason).packets,
                 })
                 .collect(),
-            entries: dataplane.entries().len(),
+            entries: dataplane.rooms().iter().map(|room| room.entries).sum(),
             full: full(&dataplane),
             drift: self.drift.by_kind().map(|(_, count)| count).sum(),
             pressure: self.pressure.presses(),
@@ -443,6 +466,7 @@ fn options(shield: &Shield) -> Options {
         budgets: budgets(shield),
         management_ports: shield.management_ports.clone(),
         deny_capacity: shield.capacity,
+        deny6_capacity: shield.capacity6,
         ..Options::default()
     }
 }

@@ -242,7 +242,8 @@ fn fixed(before: &Config, after: &Config) -> Vec<Problem> {
     let interfaces = |config: &Config| {
         let shield = config.shield.as_ref()?;
         let names: Vec<Box<str>> = shield.interfaces.iter().map(|name| name.value.clone()).collect();
-        Some((names, shield.attach, shield.pins.clone(), shield.capacity, shield.management_ports.clone()))
+        let capacities = (shield.capacity, shield.capacity6);
+        Some((names, shield.attach, shield.pins.clone(), capacities, shield.management_ports.clone()))
     };
     let differs = [
         ("gateway.workers", before.gateway.workers != after.gateway.workers),
@@ -254,7 +255,7 @@ fn fixed(before: &Config, after: &Config) -> Vec<Problem> {
                 != after.operations.as_ref().map(|operations| operations.address.value),
         ),
         (
-            "shield: interfaces, attach, pins, capacity and management-ports",
+            "shield: interfaces, attach, pins, capacity, capacity-ipv6 and management-ports",
             interfaces(before) != interfaces(after),
         ),
     ];

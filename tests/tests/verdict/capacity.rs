@@ -7,7 +7,7 @@ use std::{
 };
 
 use gateway_common::{ABI_VERSION, verdict::Reason};
-use gateway_userspace::dataplane::{Budgets, Dataplane, DenyEntry, Error};
+use gateway_userspace::dataplane::{Budgets, Dataplane, DenyEntry, Error, ListLease};
 use tests::{
     kernel::{Kernel, net},
     packet::{ACK, Packet},
@@ -85,6 +85,25 @@ fn entries_counters_allowlist_and_budgets_move_to_a_larger_and_a_smaller_capacit
     ));
     kernel.lift(more(0)).unwrap();
     assert_eq!(used(&kernel)[0], (4095, false));
+}
+
+#[test]
+fn lists_move_to_another_capacity() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    let list: Vec<_> = (0..1000).map(|number| net(&address(number))).collect();
+    let list = [list, vec![net("2001:db8::/64"), net("172.16.0.0/12")]].concat();
+    kernel.list_begin(ListLease { id: 7, until_ns: None, observe: false }).unwrap();
+    kernel.list_add(7, &list).unwrap();
+    while kernel.list_commit(7).unwrap().is_none() {}
+    for capacity in [65_536, 2000] {
+        kernel.reopen_with(|options| options.deny_capacity = capacity).unwrap();
+        assert_eq!(kernel.lists(), [7], "{capacity}");
+        kernel.expect("the last", &frame(&address(999)), Reason::DeniedSource);
+        kernel.expect("IPv6", &frame("2001:db8::1"), Reason::DeniedSource);
+        kernel.expect("prefix", &frame("172.20.1.1"), Reason::DeniedPrefix);
+        assert_eq!(kernel.rooms().map(|room| room.entries), [1000, 1, 1, 0], "{capacity}");
+        assert_eq!(kernel.reconcile(4096).unwrap().drifted, []);
+    }
 }
 
 #[test]

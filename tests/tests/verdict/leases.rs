@@ -11,7 +11,7 @@ use tests::{
     packet::{ACK, Packet},
 };
 
-const OVER: DenyEntry = DenyEntry { until_ns: Some(1), ban_id: 9, observe: false, list: false, parole: None };
+const OVER: DenyEntry = DenyEntry { until_ns: Some(1), ban_id: 9, observe: false, parole: None };
 
 fn frame(source: &str) -> Vec<u8> {
     Packet::from(source).tcp(443, ACK).build()

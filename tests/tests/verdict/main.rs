@@ -8,6 +8,7 @@ mod budgets;
 mod capacity;
 mod exemptions;
 mod leases;
+mod listed;
 mod lists;
 mod migration;
 mod namespace;

@@ -278,6 +278,7 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         management_ports,
         pins,
         capacity,
+        capacity6,
     } = shield;
     let budget = |budget: &Option<Budget>| {
         joined(
@@ -302,6 +303,7 @@ pub fn of_shield(shield: &Shield) -> Vec<(String, String)> {
         pair("management-ports", joined(management_ports)),
         pair("pins", pins.display()),
         pair("capacity", capacity),
+        pair("capacity-ipv6", capacity6),
     ];
     if let Some(Ban { name: _, when, kinds: _, route: _, observe: _, first, up_to }) = ban {
         values.extend([

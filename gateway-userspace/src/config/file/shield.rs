@@ -163,10 +163,21 @@ pub static SPEC: Spec = Spec {
             "capacity",
             Takes::Number(1024, 16_777_216),
             Presence::Default("262144"),
-            "Most entries of the denylist.",
+            "Most IPv4 addresses in the kernel's denylist, those of lists among them; lists leave a sixteenth of it to bans, at \
+             least 1024.",
+        ),
+        Key::new(
+            "capacity-ipv6",
+            Takes::Number(1024, 16_777_216),
+            Presence::Optional,
+            "The same for IPv6 /64s; without it `capacity`, at most 1048576.",
         ),
     ],
 };
+
+/// Networks that there is room for, however many addresses there is room for, if nothing is said of them: an operator who
+/// wants a long list wants one of IPv4.
+const CAPACITY6_DEFAULT_MAX: u32 = 1 << 20;
 
 /// Decodes `[shield]`.
 pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
@@ -189,7 +200,8 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
     let cdn = f.get(d, "cdn", &value::BOOLEAN);
     let management_ports = f.get(d, "management-ports", &PORTS);
     let pins = f.get(d, "pins", &value::PATH);
-    let capacity = f.number(d, "capacity");
+    let capacity: Option<u32> = f.number(d, "capacity");
+    let capacity6 = f.number(d, "capacity-ipv6");
     let (first, up_to) = terms?;
     let rule = |when| Ban {
         name: ban::OF_SHIELD.into(),
@@ -217,6 +229,7 @@ pub fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Shield> {
         management_ports: management_ports?,
         pins: pins?,
         capacity: capacity?,
+        capacity6: capacity6.or_else(|| Some(capacity?.min(CAPACITY6_DEFAULT_MAX)))?,
     })
 }
 

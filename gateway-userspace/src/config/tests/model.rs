@@ -57,6 +57,17 @@ log     = false
 "#;
 
 #[test]
+fn a_long_list_of_addresses_takes_no_room_for_as_many_networks() {
+    let capacities = |keys: &str| {
+        let config = load_ok_with(&EXAMPLE.replace("[shield]\n", &format!("[shield]\n{keys}")), &[]);
+        config.shield.map(|shield| (shield.capacity, shield.capacity6))
+    };
+    assert_eq!(capacities("capacity = 10000000\n"), Some((10_000_000, 1_048_576)));
+    assert_eq!(capacities("capacity = 1024\n"), Some((1024, 1024)));
+    assert_eq!(capacities("capacity = 1024\ncapacity-ipv6 = 4096\n"), Some((1024, 4096)));
+}
+
+#[test]
 fn the_example_of_the_design_is_understood() {
     let config = load_ok(EXAMPLE);
     assert_eq!(config.listen[0].tls[0].key.value.to_str(), Some("/etc/portcullis/tls/api.key"));
@@ -90,6 +101,7 @@ fn the_example_of_the_design_is_understood() {
     assert_eq!((ban.first.as_secs(), ban.up_to.as_secs()), (600, 86_400));
     assert_eq!(shield.never[1].to_string(), "192.0.2.7/32");
     assert_eq!(shield.management_ports, [22]);
+    assert_eq!((shield.capacity, shield.capacity6), (262_144, 262_144));
 
     let route = &config.route[0];
     let Action::Forward { upstream: UpstreamRef::Inline(upstream), replace_prefix } = &route.action else {
@@ -150,6 +162,7 @@ fn every_setting_can_be_overridden_by_a_variable() {
         ("PORTCULLIS__ROUTE__USERS__HEADERS__SET", "{ X-A = \"b\" }"),
         ("PORTCULLIS__ROUTE__HEALTH__RESPOND__BODY", "{\"status\": \"${UP}\"}"),
         ("PORTCULLIS__OPERATIONS__ADDRESS", "127.0.0.1:1"),
+        ("PORTCULLIS__SHIELD__CAPACITY_IPV6", "2048"),
         ("PORTCULLIS__ROUTE__NEW_ONE__MATCH", "/new"),
         ("PORTCULLIS__ROUTE__NEW_ONE__TO", "http://new"),
     ];
@@ -158,6 +171,7 @@ fn every_setting_can_be_overridden_by_a_variable() {
     let ban = shield.ban.as_ref().unwrap();
     assert_eq!(ban.when, BanRule { asks: When::Denials(5), within: Duration::from_secs(1) });
     assert_eq!(shield.never.len(), 2);
+    assert_eq!((shield.capacity, shield.capacity6), (262_144, 2048));
     assert_eq!((config.limit[0].value.requests, config.limit[0].value.burst), (7, 3));
     assert_eq!(config.listen[0].address.value.to_string(), "[::1]:8443");
     assert!(!config.listen[0].http2);

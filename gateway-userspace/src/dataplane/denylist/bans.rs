@@ -6,10 +6,10 @@
 //! by reason only. A slot is given again when nothing has pointed to it for a second, so that no packet in
 //! flight counts for the wrong ban, and is zeroed then.
 //!
-//! Limits: a ban with several entries keeps its slot. What is kept here ends with the process.
+//! Limits: a ban with several entries keeps its slot, as does a list. What is kept here ends with the process.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     os::fd::AsFd as _,
 };
@@ -37,9 +37,9 @@ pub const NO_SLOT: u32 = 0;
 /// A ban that has entries.
 struct Living {
     slot: u32,
-    /// Entries that refer to it.
+    /// Entries that refer to it; a list counts as one each time it is told.
     references: u32,
-    /// Its entry, as long as it never had another.
+    /// Its entry, as long as it never had another. A list has none.
     only: Option<IpNet>,
     /// When it got the slot.
     since_ns: u64,
@@ -58,6 +58,8 @@ pub struct Bans {
     cpus: usize,
     living: HashMap<u32, Living>,
     free: Vec<u32>,
+    /// Slots of entries that are being taken over.
+    taken: HashSet<u32>,
     resting: VecDeque<Resting>,
     /// Counts from slots that bans had before: of living ones that handed theirs over or come again, and of
     /// ended ones.
@@ -67,7 +69,7 @@ pub struct Bans {
 }
 
 impl Bans {
-    /// Opens the counters. Every slot is free that no entry [claims](Bans::adopt) then.
+    /// Opens the counters. Every slot is free that no entry [has](Bans::adopt) then.
     pub fn open(maps: &mut Maps) -> Result<Self, Error> {
         let map = maps.take_data(&maps::BAN_COUNTERS)?;
         let cpus = nr_cpus().map_err(|(_, source)| failed("size", source))?;
@@ -76,55 +78,48 @@ impl Bans {
             cpus,
             living: HashMap::new(),
             free: (1..BAN_SLOTS).rev().collect(),
+            taken: HashSet::new(),
             resting: VecDeque::new(),
             past: HashMap::new(),
             ended: VecDeque::new(),
         })
     }
 
-    /// Takes over entries that were there before, each with its ban and the slot that it has in the kernel.
-    /// Returns those whose ban has another slot: they have to be written again.
-    pub fn adopt(&mut self, entries: impl Iterator<Item = (IpNet, u32, u32)>) -> Vec<IpNet> {
-        let mut taken = vec![false; BAN_SLOTS as usize];
-        let mut wrong = Vec::new();
-        for (prefix, ban_id, slot) in entries {
-            if ban_id == 0 {
-                if slot != NO_SLOT {
-                    wrong.push(prefix);
-                }
-                continue;
-            }
-            let living = self.living.entry(ban_id).or_insert_with(|| {
-                let owned = taken.get_mut(slot as usize).filter(|taken| slot != NO_SLOT && !**taken);
-                let slot = owned.map_or(NO_SLOT, |taken| {
-                    *taken = true;
-                    slot
-                });
-                Living { slot, references: 0, only: Some(prefix), since_ns: 0 }
-            });
-            living.references += 1;
-            if living.references > 1 {
-                living.only = None;
-            }
-            if living.slot != slot {
-                wrong.push(prefix);
-            }
+    /// Takes over an entry that was there before, with the slot that it has in the kernel. A list has no prefix of its
+    /// own and comes once. Whether that is the slot of the ban: otherwise the entry has to be written again.
+    pub fn adopt(&mut self, ban_id: u32, slot: u32, prefix: Option<IpNet>) -> bool {
+        if ban_id == 0 {
+            return slot == NO_SLOT;
         }
-        self.free.retain(|slot| !taken[*slot as usize]);
-        wrong
+        let taken = &mut self.taken;
+        let living = self.living.entry(ban_id).or_insert_with(|| {
+            let is_free = slot != NO_SLOT && slot < BAN_SLOTS && taken.insert(slot);
+            Living { slot: if is_free { slot } else { NO_SLOT }, references: 0, only: prefix, since_ns: 0 }
+        });
+        living.references += 1;
+        if living.references > 1 {
+            living.only = None;
+        }
+        living.slot == slot
     }
 
-    /// One more entry refers to a ban. Its slot, which the entry has to carry.
-    pub fn retain(&mut self, ban_id: u32, prefix: IpNet) -> Result<u32, Error> {
+    /// All entries have been taken over: the other slots are free.
+    pub fn adopted(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        self.free.retain(|slot| !taken.contains(slot));
+    }
+
+    /// One more entry refers to a ban, or a list with all that it has. Its slot, which the entries have to carry.
+    pub fn retain(&mut self, ban_id: u32, prefix: Option<IpNet>) -> Result<u32, Error> {
         if ban_id == 0 {
             return Ok(NO_SLOT);
         }
         // A ban that has handed its slot over gets one again, if no other entry of it goes without.
         if let Some(living) = self.living.get_mut(&ban_id)
-            && (living.slot != NO_SLOT || living.only != Some(prefix))
+            && (living.slot != NO_SLOT || prefix.is_none() || living.only != prefix)
         {
             living.references += 1;
-            if living.only != Some(prefix) {
+            if living.only != prefix {
                 living.only = None;
             }
             return Ok(living.slot);
@@ -132,7 +127,7 @@ impl Bans {
         let slot = self.give()?;
         let since_ns = clock::monotonic_ns();
         let living =
-            self.living.entry(ban_id).or_insert(Living { slot, references: 0, only: Some(prefix), since_ns });
+            self.living.entry(ban_id).or_insert(Living { slot, references: 0, only: prefix, since_ns });
         living.references += 1;
         (living.slot, living.since_ns) = (slot, since_ns);
         Ok(slot)

@@ -2,24 +2,34 @@
 
 use std::{
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    thread,
 };
 
 use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, lpm_trie};
 use gateway_common::{
+    KernelPod,
     denylist::DenyValue,
     maps::{self, Spec},
 };
 
 use crate::dataplane::{
-    Error, error::into_io, load::Maps, prefix::Key, syscall::update_batch, walk::Reading, wire::Wire,
+    Error,
+    error::into_io,
+    load::Maps,
+    prefix::Key,
+    syscall::{delete_batch, update_batch},
+    walk::Reading,
+    wire::Wire,
 };
 
 type Exact<K> = HashMap<MapData, K, Wire<DenyValue>>;
 type Trie<K> = LpmTrie<MapData, K, Wire<DenyValue>>;
 
 /// Entries that are read in one call where all are wanted.
-const PIECE: usize = 4096;
+pub const PIECE: usize = 4096;
+/// Entries from which on two threads write faster than one: a thread costs as much as some 50 of them.
+const HALVED_MIN: usize = 1024;
 
 /// Exact entries and prefixes, of both families.
 pub struct Tables {
@@ -102,8 +112,35 @@ impl Tables {
                 Key::Prefix4(..) | Key::Prefix6(..) => {}
             }
         }
-        update_batch(self.fds[0].as_fd(), &keys4, &values4)?;
-        update_batch(self.fds[1].as_fd(), &keys6, &values6)
+        update_halves(self.fds[0].as_fd(), &keys4, &values4)?;
+        update_halves(self.fds[1].as_fd(), &keys6, &values6)
+    }
+
+    /// Writes entries, exact ones in one call per family. Returns those that could not be written, with why.
+    pub fn insert_all(&mut self, entries: &[(Key, DenyValue)]) -> Vec<(Key, Error)> {
+        let written = self.insert_exact(entries).is_ok();
+        // Writing them once more tells which are to blame.
+        let rest = entries.iter().filter(|(key, _)| !written || !key.is_exact());
+        rest.filter_map(|(key, value)| Some((*key, self.insert(*key, *value).err()?))).collect()
+    }
+
+    /// Removes entries, exact ones in one call per family; those that are not there are fine. All of them, also behind
+    /// one that fails.
+    pub fn remove_all(&mut self, keys: &[Key]) -> Result<(), Error> {
+        let (mut keys4, mut keys6) = (Vec::new(), Vec::new());
+        let mut result = Ok(());
+        for key in keys {
+            match key {
+                Key::Source4(address) => keys4.push(*address),
+                Key::Source6(network) => keys6.push(*network),
+                Key::Prefix4(..) | Key::Prefix6(..) => result = result.and(self.remove(*key)),
+            }
+        }
+        let failed =
+            |spec: Spec| move |source| Error::Map { doing: "remove entries from", map: spec.name, source };
+        let removed4 = delete_batch(self.fds[0].as_fd(), &keys4).map_err(failed(maps::DENY4));
+        let removed6 = delete_batch(self.fds[1].as_fd(), &keys6).map_err(failed(maps::DENY6));
+        result.and(removed4).and(removed6)
     }
 
     pub fn remove(&mut self, key: Key) -> Result<(), Error> {
@@ -146,18 +183,6 @@ impl Tables {
         }
     }
 
-    /// All entries of all four maps.
-    pub fn read(&self) -> Result<Vec<(Key, DenyValue)>, Error> {
-        let (mut reading, mut all) = (Reading::new(), Vec::new());
-        loop {
-            let (rows, ended) = self.read_on(&mut reading, PIECE)?;
-            all.extend(rows);
-            if ended {
-                return Ok(all);
-            }
-        }
-    }
-
     /// The next entries of a reading, about `room`, and whether they were the last.
     pub fn read_on(
         &self,
@@ -183,6 +208,31 @@ impl Tables {
             _ => Error::Map { doing: "add an entry to", map: spec(key).name, source },
         }
     }
+}
+
+/// Writes many entries, half of them on another thread: nearly all the time of it is the kernel's, which locks single
+/// buckets only.
+fn update_halves<K: KernelPod + Sync>(
+    map: BorrowedFd<'_>,
+    keys: &[K],
+    values: &[DenyValue],
+) -> io::Result<()> {
+    if keys.len() < HALVED_MIN {
+        return update_batch(map, keys, values);
+    }
+    let ((keys, other_keys), (values, other_values)) =
+        (keys.split_at(keys.len() / 2), values.split_at(values.len() / 2));
+    thread::scope(|scope| {
+        let other = thread::Builder::new()
+            .name("denylist".into())
+            .spawn_scoped(scope, || update_batch(map, other_keys, other_values));
+        let own = update_batch(map, keys, values);
+        let other = match other {
+            Ok(other) => other.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())),
+            Err(_) => update_batch(map, other_keys, other_values),
+        };
+        own.and(other)
+    })
 }
 
 fn spec(key: Key) -> Spec {

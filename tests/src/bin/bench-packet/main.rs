@@ -9,14 +9,18 @@
 //! The SYN budget is configured in both rows with a budget. It is calm in one, which is how the gateway runs while
 //! nothing presses: SYNs are packets like others. In the other it is armed.
 //!
-//! Usage: `bench-packet [--calls N] [--entries N,N,…] [--json FILE] [--check]`. With `--check` it fails when a row costs
-//! more than it may ([`bars`]), and names it. Needs root, the object files below
-//! `target/ebpf`, and for the peer the package `xdp-tools`; without the peer its rows are left out.
+//! Besides, how fast a list comes into the kernel ([`lists`]).
+//!
+//! Usage: `bench-packet [--calls N] [--entries N,N,…] [--lists N] [--json FILE] [--check]`. With `--check` it fails when
+//! a row costs more than it may ([`bars`]), and names it. Without entries, or with a list of 0, that part is left out.
+//! Needs root, the object files below `target/ebpf`, and for the peer the package `xdp-tools`; without the peer its rows
+//! are left out.
 //!
 //! Limits: a test run is not a network card. It shows what the program adds to a packet, and the order of
 //! programs, not packets per second. Read `best` as the cost and `median` as the noise of the machine.
 
 mod bars;
+mod lists;
 mod measure;
 mod peers;
 mod table;
@@ -55,14 +59,19 @@ const LOOSE: Budgets = Budgets {
 struct Arguments {
     calls: u32,
     entries: Vec<u32>,
+    /// Length of the list that is told.
+    lists: u32,
     json: Option<PathBuf>,
     check: bool,
 }
 
 fn main() -> Result<()> {
     let arguments = parse(std::env::args().skip(1))?;
+    let mut report = Report::new();
+    if arguments.lists > 0 {
+        lists::run(arguments.lists, &mut report)?;
+    }
     on_realtime_thread(move || {
-        let mut report = Report::new();
         for &entries in &arguments.entries {
             Round::prepare(entries)?.run(arguments.calls, &mut report)?;
         }
@@ -79,8 +88,13 @@ fn main() -> Result<()> {
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments> {
-    let mut parsed =
-        Arguments { calls: 60, entries: vec![1, 1_000, 100_000, 1_000_000], json: None, check: false };
+    let mut parsed = Arguments {
+        calls: 60,
+        entries: vec![1, 1_000, 100_000, 1_000_000],
+        lists: 1_000_000,
+        json: None,
+        check: false,
+    };
     while let Some(option) = arguments.next() {
         if option == "--check" {
             parsed.check = true;
@@ -89,14 +103,16 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments> {
         let value = arguments.next().with_context(|| format!("{option} wants a value"))?;
         match option.as_str() {
             "--calls" => parsed.calls = value.parse().context("--calls wants a number")?,
+            "--lists" => parsed.lists = value.parse().context("--lists wants a number")?,
             "--json" => parsed.json = Some(value.into()),
             "--entries" => {
                 parsed.entries = value
                     .split(',')
+                    .filter(|number| !number.is_empty())
                     .map(|number| number.parse().context("--entries wants numbers"))
                     .collect::<Result<_>>()?;
             }
-            _ => bail!("unknown option {option}; there are --calls, --entries, --json and --check"),
+            _ => bail!("unknown option {option}; there are --calls, --entries, --lists, --json and --check"),
         }
     }
     Ok(parsed)
@@ -122,15 +138,19 @@ impl Ours {
             deny_capacity: entries.saturating_mul(2).max(1024),
             ..Options::default()
         };
-        let mut dataplane = Dataplane::open(&options)?;
+        Ok(Self { dataplane: Dataplane::open(&options)? })
+    }
+
+    fn filled(entries: u32) -> Result<Self> {
+        let mut this = Self::load(entries)?;
         let list: Vec<(IpNet, DenyEntry)> = (0..entries)
             .map(|number| IpAddr::from(Ipv4Addr::from(gateway_common::bench::scatter(number))))
             .map(|address| (address.into(), DenyEntry::forever(1)))
             .collect();
         let start = Instant::now();
-        dataplane.deny_many(&list)?;
+        this.dataplane.deny_many(&list)?;
         eprintln!("denied {entries} addresses in {:.0?}", start.elapsed());
-        Ok(Self { dataplane })
+        Ok(this)
     }
 }
 
@@ -174,7 +194,7 @@ impl Round {
         if filter.is_none() {
             eprintln!("xdp-filter is not installed (package xdp-tools): its rows are left out");
         }
-        Ok(Self { entries, ours: Ours::load(entries)?, generator: Generator::load()?, filter })
+        Ok(Self { entries, ours: Ours::filled(entries)?, generator: Generator::load()?, filter })
     }
 
     fn run(mut self, calls: u32, report: &mut Report) -> Result<()> {

@@ -9,6 +9,15 @@ use tests::figures::machine;
 /// All rows.
 pub struct Report {
     rows: Vec<Row>,
+    /// What is not the cost of a packet.
+    rates: Vec<Rate>,
+}
+
+/// Entries per second.
+struct Rate {
+    case: String,
+    subject: &'static str,
+    per_second: f64,
 }
 
 struct Row {
@@ -21,7 +30,7 @@ struct Row {
 
 impl Report {
     pub fn new() -> Self {
-        Self { rows: Vec::new() }
+        Self { rows: Vec::new(), rates: Vec::new() }
     }
 
     /// Adds a row: nanoseconds per packet, and the best ones of the peers in the same case.
@@ -34,6 +43,11 @@ impl Report {
         self.rows.push(Row { case: case.to_owned(), subject, best, median, ratios });
     }
 
+    /// Adds a row of another table: entries per second.
+    pub fn add_rate(&mut self, case: &str, subject: &'static str, per_second: f64) {
+        self.rates.push(Rate { case: case.to_owned(), subject, per_second });
+    }
+
     /// Nanoseconds of a row.
     pub fn best(&self, case: &str, subject: &str) -> Option<f64> {
         self.rows.iter().find(|row| row.case == case && row.subject == subject).map(|row| row.best)
@@ -41,12 +55,20 @@ impl Report {
 
     /// Prints the table.
     pub fn print(&self) {
-        println!("{:<38} {:<24} {:>8} {:>8}  ratio of best", "case", "subject", "best ns", "median");
+        if !self.rows.is_empty() {
+            println!("{:<38} {:<24} {:>8} {:>8}  ratio of best", "case", "subject", "best ns", "median");
+        }
         for row in &self.rows {
             let ratios: Vec<String> =
                 row.ratios.iter().map(|(peer, ratio)| format!("{ratio:.2} × {peer}")).collect();
             let (case, subject) = (&row.case, row.subject);
             println!("{case:<38} {subject:<24} {:>8.1} {:>8.1}  {}", row.best, row.median, ratios.join(", "));
+        }
+        if !self.rates.is_empty() {
+            println!("\n{:<38} {:<24} {:>10}", "case", "subject", "entries/s");
+        }
+        for Rate { case, subject, per_second } in &self.rates {
+            println!("{case:<38} {subject:<24} {per_second:>10.0}");
         }
     }
 
@@ -67,6 +89,9 @@ impl Report {
                     "ratio": ratio,
                 })
             })
+            .chain(self.rates.iter().map(|Rate { case, subject, per_second }| {
+                json!({ "case": case, "subject": subject, "unit": "entries/s", "best": per_second.round() })
+            }))
             .collect();
         let report = json!({ "bench": "packet", "machine": machine(), "rows": rows });
         let text = serde_json::to_string_pretty(&report)?;
