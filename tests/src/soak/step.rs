@@ -18,6 +18,10 @@ const ABUSES: usize = 25;
 
 /// Bans of one step.
 const BANS_MAX: usize = 6;
+/// Names of lists.
+const LISTS: &[&str] = &["bots", "scanners", "tor"];
+/// Lines of a list.
+const LINES_MAX: usize = 40;
 /// Bans that are under way when the gateway is killed.
 const AT_WORK: usize = 4;
 
@@ -42,6 +46,10 @@ pub enum Step {
     Allow,
     /// Or may be again.
     Disallow,
+    /// A list is told, for a while or for ever, in place of what it held.
+    Import,
+    /// A list is taken away.
+    Remove,
     /// A client asks for what it may not have, until the rule is met.
     Abuse,
     /// A client that is served.
@@ -67,6 +75,8 @@ const STEPS: &[(Step, usize)] = &[
     (Step::Unsuppress, 2),
     (Step::Allow, 5),
     (Step::Disallow, 5),
+    (Step::Import, 8),
+    (Step::Remove, 3),
     (Step::Abuse, 8),
     (Step::Serve, 4),
     (Step::Reload, 6),
@@ -100,6 +110,8 @@ impl Step {
             Step::Unsuppress => "unsuppress",
             Step::Allow => "allow",
             Step::Disallow => "disallow",
+            Step::Import => "import",
+            Step::Remove => "remove",
             Step::Abuse => "abuse",
             Step::Serve => "serve",
             Step::Reload => "reload",
@@ -180,6 +192,13 @@ impl Soak {
                 let prefix = *self.chance.of(&prefixes);
                 self.succeed(&["allow", "--remove", prefix])
             }
+            Step::Import => self.import(),
+            Step::Remove => {
+                let name = *self.chance.of(LISTS);
+                // It may be over, or never have been there.
+                self.gateway.cli(&["deny", "remove", name]);
+                Ok(())
+            }
             Step::Abuse => self.ask(0, "/closed", ABUSES),
             Step::Serve => self.ask(1, "/open", 5),
             Step::Reload => self.configure(),
@@ -196,6 +215,25 @@ impl Soak {
                 Ok(())
             }
         }
+    }
+
+    /// A list of chance, of addresses that no ban has: who holds a key that both want is for tests of its own.
+    fn import(&mut self) -> Result<()> {
+        let lines = 1 + self.chance.below(LINES_MAX);
+        let lines = (0..lines).map(|_| match self.chance.below(4) {
+            0 => format!("2001:db8:ff{:02x}::/64\n", self.chance.below(60)),
+            1 => format!("198.51.100.{}/30\n", self.chance.below(60) & !3),
+            _ => format!("198.51.100.{}\n", self.chance.below(200)),
+        });
+        let list: String = lines.collect();
+        let file = self.gateway.folder.join("list.txt");
+        std::fs::write(&file, list).context("a list cannot be written")?;
+        let (file, name, time) = (file.display().to_string(), *self.chance.of(LISTS), self.time());
+        let mut arguments = vec!["deny", "import", &file, "--as", name, "--for", time];
+        if self.chance.below(4) == 0 {
+            arguments.push("--observe");
+        }
+        self.succeed(&arguments)
     }
 
     /// A kill between what a ban does in the kernel, in the ledger and in the state file, if chance will have it.
