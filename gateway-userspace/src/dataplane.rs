@@ -291,8 +291,8 @@ impl Dataplane {
     }
 
     /// Adds prefixes to a list that was begun. They are in force at once, unless an entry of [`Dataplane::deny`] or
-    /// another list denies the same prefix: one that drops goes before one that observes, then that of a ban before a
-    /// list, then the one that ends last. An IPv6 prefix longer than 64 bits stands for its /64.
+    /// another list denies the same prefix: one that drops goes before one that observes, then one without a parole,
+    /// then the one that ends last, then that of a ban before a list. An IPv6 prefix longer than 64 bits stands for its /64.
     ///
     /// Lists leave a sixteenth of each map for bans. What does not fit is left out.
     ///

@@ -88,6 +88,11 @@ impl Url {
         Some(Url { tls, host: host.into(), port, path: path.into() })
     }
 
+    /// For people, without what stands behind a `?`: that may be a key.
+    pub fn without_query(&self) -> String {
+        self.to_string().split('?').next().unwrap_or_default().to_owned()
+    }
+
     /// The host without the brackets of an IPv6 literal.
     pub fn bare_host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')

@@ -250,7 +250,8 @@ impl List {
                 (Hold::Count(_), _) => {}
             }
         }
-        if matches!(standing, Standing::Free | Standing::Observed(_)) {
+        // Whoever is on a list is not let through by the parole of a ban.
+        if !matches!(standing, Standing::Banned(_)) {
             standing = self.listed(host.addr(), standing);
         }
         let exempt = || self.exempt.iter().any(|prefix| prefix.contains(&host));

@@ -112,7 +112,7 @@ pub trait Enforcer: Send {
         Ok(())
     }
     /// Adds at most [`LIST_PIECE`] prefixes to a list that was begun. They are in force at once. A ban of the same
-    /// prefix goes before, and the list takes over when that ends.
+    /// prefix goes before if it ends later and has no parole, and the list takes over when that ends.
     fn list_add(&mut self, _id: u32, _prefixes: &[IpNet]) -> Result<(), String> {
         Ok(())
     }

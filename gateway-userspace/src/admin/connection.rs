@@ -1,7 +1,10 @@
 //! One connection to the admin API, whether over the socket or over TCP: one request, and its answer.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +40,9 @@ static LIST_TURN: Semaphore = Semaphore::const_new(1);
 const STRANGER_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// A request that is being carried out. Whoever asked may go away: it is done, and told in the audit log, all the same.
+type Work<'w> = RefCell<Option<Pin<Box<dyn Future<Output = Result<Answer, Problem>> + 'w>>>>;
+
 /// Serves the one request of a connection; without a role, with a refusal.
 pub async fn serve<B: Backend>(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
@@ -48,7 +54,8 @@ pub async fn serve<B: Backend>(
         None => (STRANGER_TIMEOUT, STRANGER_TIMEOUT),
         Some(_) => (REQUEST_TIMEOUT, CONNECTION_TIMEOUT),
     };
-    let service = service_fn(|request| answer(backend, caller, role, request));
+    let work = Work::default();
+    let service = service_fn(|request| answer(backend, caller, role, request, &work));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
@@ -57,13 +64,18 @@ pub async fn serve<B: Backend>(
         .serve_connection(TokioIo::new(stream), service);
     // A client that went away, or that spoke something else, is its own concern.
     let _ = timeout(whole, pin!(connection)).await;
+    let rest = work.take();
+    if let Some(rest) = rest {
+        let _ = rest.await;
+    }
 }
 
-async fn answer<B: Backend>(
-    backend: &B,
-    caller: &Caller,
+async fn answer<'w, B: Backend>(
+    backend: &'w B,
+    caller: &'w Caller,
     role: Option<Role>,
     request: http::Request<Incoming>,
+    work: &Work<'w>,
 ) -> Result<http::Response<Full<Bytes>>, Infallible> {
     let result = match role {
         None => {
@@ -72,7 +84,7 @@ async fn answer<B: Backend>(
             Err(Problem::forbidden(path, caller, role, Role::Viewer))
         }
         Some(_) if is_of_other_origin(&request) => Err(Problem::other_origin()),
-        Some(role) => respond(backend, caller, role, request).await,
+        Some(role) => respond(backend, caller, role, request, work).await,
     };
     Ok(match result {
         Ok(Answer { status, etag, content_type, body }) => {
@@ -96,11 +108,12 @@ fn is_of_other_origin(request: &http::Request<Incoming>) -> bool {
     own.is_none_or(|own| origin.as_bytes() != own)
 }
 
-async fn respond<B: Backend>(
-    backend: &B,
-    caller: &Caller,
+async fn respond<'w, B: Backend>(
+    backend: &'w B,
+    caller: &'w Caller,
     role: Role,
     request: http::Request<Incoming>,
+    work: &Work<'w>,
 ) -> Result<Answer, Problem> {
     let (head, body) = request.into_parts();
     let takes_files = role == Role::Admin && head.uri.path() == "/v1/apply";
@@ -114,8 +127,8 @@ async fn respond<B: Backend>(
     if hyper::body::Body::size_hint(&body).lower() > most as u64 {
         return Err(too_large());
     }
-    // Until the answer: what came is in memory till then.
-    let _turn = match timeout(patience, turn(takes_list)).await {
+    // Until it is carried out: what came is in memory till then.
+    let turn = match timeout(patience, turn(takes_list)).await {
         Ok(turn) => turn,
         Err(_) => return Err(Problem::unavailable("another list is being taken")),
     };
@@ -132,7 +145,19 @@ async fn respond<B: Backend>(
     };
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let call = resource::parse(head.method.as_str(), target, &head.headers, &body)?;
-    handlers::run(backend, caller, role, call).await
+    drop(body);
+    work.replace(Some(Box::pin(async move {
+        let _turn = turn;
+        handlers::run(backend, caller, role, call).await
+    })));
+    poll_fn(|context| {
+        let mut work = work.borrow_mut();
+        let Some(run) = work.as_mut() else { return Poll::Pending };
+        let result = ready!(run.as_mut().poll(context));
+        *work = None;
+        Poll::Ready(result)
+    })
+    .await
 }
 
 fn is_list(head: &http::request::Parts) -> bool {

@@ -42,7 +42,9 @@ pub fn hides(section: &str, keys: &[&str], text: &str) -> bool {
         ("auth", ["api-key"] | ["keys", _, "consumer" | "expires" | "addresses"]) => false,
         ("auth", ["keys", ..]) => !is_public(text),
         // A user and a password may stand in a URL.
-        ("sink", ["http" | "splunk" | "otlp"]) | ("list", ["url"]) => text.contains('@'),
+        ("sink", ["http" | "splunk" | "otlp"]) => text.contains('@'),
+        // So may a key, in its query.
+        ("list", ["url"]) => text.contains(['@', '?']),
         ("sink" | "list", ["headers", _, ..]) => true,
         ("route", ["upstream-headers", field, ..]) => field_tells(field),
         _ => keys.iter().any(|key| name_tells(key)),

@@ -328,15 +328,15 @@ impl Denylist {
         if let Some(until_ns) = entry.until_ns {
             self.ends.remove(&(until_ns, prefix));
         }
-        if self.lists.best(prefix).is_some() {
-            self.refresh(allowlist, prefix)?;
+        let written = if self.lists.best(prefix).is_some() {
+            self.refresh(allowlist, prefix)
         } else {
             self.counts[Key::of(prefix).list()] -= 1;
             self.filter.remove(&marks(prefix));
-            self.tables.remove(Key::of(prefix))?;
-        }
+            self.tables.remove(Key::of(prefix))
+        };
         self.bans.release(entry.ban_id);
-        Ok(true)
+        written.map(|()| true)
     }
 
     /// Removes the entries of bans that ended at or before `now_ns`, which it returns, and some of the lists.

@@ -218,7 +218,7 @@ impl Supervisor {
                 }
                 Err(error) => {
                     tracing::error!(list = %name, %error, "what was kept of a list cannot be read");
-                    if configured.is_none() {
+                    if configured.is_none() && error.kind() == io::ErrorKind::NotFound {
                         self.teller.remove(name).await?;
                     }
                 }

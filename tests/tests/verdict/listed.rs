@@ -13,7 +13,7 @@ use gateway_common::{
     denylist::{DenyValue, FLAG_LIST, FOREVER},
     verdict::Reason::{self, Allowed, Clean, DeniedPrefix, DeniedSource, ObservedPrefix, ObservedSource},
 };
-use gateway_userspace::dataplane::{DenyEntry, Drift, Error, ListLease, Listed, clock};
+use gateway_userspace::dataplane::{DenyEntry, Drift, Error, ListLease, Listed, Parole, clock};
 use ipnet::IpNet;
 use tests::{
     bpf::Object,
@@ -112,7 +112,7 @@ fn a_list_of_every_kind_is_in_force_at_once_and_gone_when_it_is_told_nothing() {
     }
     assert_eq!((entries(&kernel), kernel.lists()), ([1, 2, 2, 1], vec![7]));
     assert_eq!((kernel.entries().len(), dropped_by(&kernel, 7)), (0, 12), "one slot counts for all");
-    assert_eq!(kernel.reconcile(1000).unwrap().drifted, []);
+    assert_eq!(kernel.verify().unwrap().drifted, []);
 
     assert_eq!(tell(&mut kernel, hour(7), &[]), Listed { removed: 6, ..Listed::default() });
     for (source, _) in cases {
@@ -142,7 +142,7 @@ fn of_two_lists_the_one_that_lasts_longer_holds_what_both_have_and_the_other_one
     assert_eq!(entries(&kernel), [1, 1, 1, 0], "a key is one entry");
     tell(&mut kernel, forever(8), &[]);
     assert_eq!(counts(&kernel), [3, 6]);
-    assert_eq!(kernel.reconcile(1000).unwrap().drifted, []);
+    assert_eq!(kernel.verify().unwrap().drifted, []);
     tell(&mut kernel, hour(7), &[]);
     assert_eq!(counts(&kernel), [3, 6]);
     assert_eq!(entries(&kernel), [0; 4]);
@@ -160,7 +160,7 @@ fn a_ban_goes_before_a_list_which_takes_over_when_it_ends() {
             dropped_by(kernel, id) - before
         };
         assert_eq!(count(&kernel, 7), 1);
-        kernel.deny(net(prefix), DenyEntry::lasting(Duration::from_secs(3600), 5)).unwrap();
+        kernel.deny(net(prefix), DenyEntry::forever(5)).unwrap();
         assert_eq!(count(&kernel, 5), 1);
         tell(&mut kernel, hour(7), &list);
         assert_eq!(count(&kernel, 5), 1, "also when the list is told again");
@@ -169,11 +169,21 @@ fn a_ban_goes_before_a_list_which_takes_over_when_it_ends() {
         kernel.deny(net(prefix), DenyEntry { until_ns: Some(1), ..DenyEntry::forever(5) }).unwrap();
         assert_eq!(kernel.sweep(2).unwrap(), [net(prefix)]);
         assert_eq!(count(&kernel, 7), 1, "ended");
+        // With nobody there to write the list's value when it ends, a ban must not hide a list that lasts longer.
+        kernel.deny(net(prefix), DenyEntry::lasting(Duration::from_secs(60), 5)).unwrap();
+        assert_eq!(count(&kernel, 7), 1, "a short ban");
+        // Nor lets a list anybody through.
+        let parole = Parole { from_ns: 1, every: Duration::from_secs(1) };
+        kernel.deny(net(prefix), DenyEntry::forever(5).paroled(parole)).unwrap();
+        assert_eq!(count(&kernel, 7), 1, "a parole");
+        tell(&mut kernel, hour(7), &list);
+        assert_eq!(count(&kernel, 7), 1, "a parole, told after it");
+        assert!(kernel.lift(net(prefix)).unwrap());
         // What only counts does not disarm the list.
         kernel.deny_many(&[(net(prefix), DenyEntry::forever(6).observed())]).unwrap();
         assert_eq!(count(&kernel, 7), 1);
         assert!(kernel.lift(net(prefix)).unwrap());
-        assert_eq!(kernel.reconcile(1000).unwrap().drifted, []);
+        assert_eq!(kernel.verify().unwrap().drifted, []);
     }
     // The list goes behind a ban.
     kernel.deny(net("192.0.2.1"), DenyEntry::forever(5)).unwrap();
@@ -203,7 +213,7 @@ fn a_list_that_observes_counts_and_passes() {
     kernel.expect("armed", &frame("10.1.1.1"), DeniedPrefix);
     tell(&mut kernel, observing, &list);
     kernel.expect("disarmed", &frame("10.1.1.1"), ObservedPrefix);
-    assert_eq!(kernel.reconcile(1000).unwrap().drifted, []);
+    assert_eq!(kernel.verify().unwrap().drifted, []);
 }
 
 #[test]
@@ -222,7 +232,7 @@ fn the_kernel_ends_the_lease_and_a_sweep_removes_what_is_left_in_pieces() {
     assert_eq!(kernel.lists(), [8]);
     expect(&kernel, "of another list", list[5], DeniedSource);
     expect(&kernel, "of no other", list[10], Clean);
-    assert_eq!(kernel.reconcile(1000).unwrap().drifted, []);
+    assert_eq!(kernel.verify().unwrap().drifted, []);
     while !kernel.lists().is_empty() {
         kernel.sweep(u64::MAX).unwrap();
     }
@@ -246,10 +256,10 @@ fn what_is_allowed_inside_a_list_passes() {
     ] {
         kernel.allow(net(allowed)).unwrap();
         kernel.expect(allowed, &frame(source), Allowed);
-        assert_eq!(kernel.reconcile(1000).unwrap().drifted, [], "{allowed}");
+        assert_eq!(kernel.verify().unwrap().drifted, [], "{allowed}");
         kernel.disallow(net(allowed)).unwrap();
         kernel.expect("not any more", &frame(source), otherwise);
-        assert_eq!(kernel.reconcile(1000).unwrap().drifted, [], "{allowed}");
+        assert_eq!(kernel.verify().unwrap().drifted, [], "{allowed}");
     }
 }
 
@@ -301,7 +311,7 @@ fn a_process_that_dies_while_it_tells_a_list_leaves_both_and_the_next_one_tells_
     for number in [0, 1499, 1500, 1999, 2000, 2499] {
         expect(&kernel, "either lease", address(number), DeniedSource);
     }
-    assert_eq!(kernel.reconcile(10_000).unwrap().drifted, []);
+    assert_eq!(kernel.verify().unwrap().drifted, []);
     let listed = tell(&mut kernel, hour(7), &addresses(1500..2501));
     assert_eq!(listed, Listed { entries: 1001, added: 1, removed: 1500, without_room: 0 });
     expect(&kernel, "gone", address(1499), Clean);
@@ -315,7 +325,7 @@ fn a_process_that_dies_while_it_tells_a_list_leaves_both_and_the_next_one_tells_
     assert_eq!(entries(&kernel)[0], 1500);
     let listed = tell(&mut kernel, forever(7), &addresses(1500..1600));
     assert_eq!((listed.entries, entries(&kernel)[0]), (100, 100));
-    assert_eq!(kernel.reconcile(10_000).unwrap().drifted, []);
+    assert_eq!(kernel.verify().unwrap().drifted, []);
 }
 
 #[test]
@@ -340,7 +350,7 @@ fn lists_leave_room_for_bans() {
     let listed = tell(&mut kernel, hour(7), &addresses(3000..6000));
     assert_eq!(listed, Listed { entries: 3000, added: 2928, removed: 3000, without_room: 0 });
     expect(&kernel, "the last", address(5999), DeniedSource);
-    assert_eq!(kernel.reconcile(10_000).unwrap().drifted, []);
+    assert_eq!(kernel.verify().unwrap().drifted, []);
     kernel.reopen();
     assert_eq!(entries(&kernel)[0], 3000, "the maps hold what the mirror held");
 }
@@ -399,7 +409,7 @@ fn a_long_list_is_told_again_and_again() {
         assert_eq!(entries(&kernel), [80_000, 20_000, 0, 0]);
         had = now;
     }
-    assert_eq!(kernel.reconcile(2000).unwrap().drifted, []);
+    assert_eq!(kernel.verify().unwrap().drifted, []);
     kernel.reopen();
     assert_eq!(entries(&kernel), [80_000, 20_000, 0, 0]);
     assert_eq!(tell(&mut kernel, hour(7), &[]).removed, 100_000);
@@ -549,7 +559,7 @@ fn whatever_bans_and_lists_do_in_any_order_what_one_of_them_drops_is_dropped() {
             assert_eq!(counters.dropped().packets == 1, expected, "{source} at step {step}");
         }
         if step % 50 == 0 {
-            assert_eq!(kernel.reconcile(1000).unwrap().drifted, [], "step {step}");
+            assert_eq!(kernel.verify().unwrap().drifted, [], "step {step}");
         }
     }
     for id in 10..13 {

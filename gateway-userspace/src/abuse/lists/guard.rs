@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use crate::abuse::exempt::{Because, Exempt};
 use crate::abuse::ranges::Ranges;
@@ -79,6 +79,9 @@ impl Guard {
     /// allowlist; never what is exempt as a whole, nor the operator's own address.
     pub fn sift(&self, mut prefixes: Vec<IpNet>, force: bool) -> Sifted {
         let (mut guarded, mut first) = (0, Vec::new());
+        // As the kernel drops them, so that requests meet the same.
+        prefixes.iter_mut().for_each(|prefix| *prefix = site(*prefix));
+        prefixes.dedup();
         prefixes.retain(|prefix| {
             let is_kept_out = self.keeps_out(*prefix, force);
             if is_kept_out {
@@ -111,6 +114,16 @@ impl Guard {
             (None, Some((exempt, because))) => Why::Covers(*exempt, *because),
             (None, None) => Why::TooWide(widest(prefix)),
         }
+    }
+}
+
+/// An IPv6 address stands for its /64, as for a ban: whoever has one has them all.
+fn site(prefix: IpNet) -> IpNet {
+    match prefix {
+        IpNet::V6(net) if net.prefix_len() > 64 => {
+            Ipv6Net::new(net.addr(), 64).map_or(prefix, |site| IpNet::V6(site.trunc()))
+        }
+        _ => prefix,
     }
 }
 
@@ -159,6 +172,15 @@ mod tests {
                 "{prefix} by force"
             );
         }
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_for_its_64_also_where_the_command_comes_from() {
+        let nets = |texts: &[&str]| texts.iter().map(|text| net(text)).collect::<Vec<_>>();
+        let guard = Guard { own: "2001:db8:1::5".parse().ok(), ..guard() };
+        let list = nets(&["2001:db8:1::6/128", "2001:db8:2::6/128", "2001:db8:2::7/128", "2001:db8:3::/64"]);
+        let sifted = guard.sift(list, true);
+        assert_eq!((sifted.prefixes, sifted.guarded), (nets(&["2001:db8:2::/64", "2001:db8:3::/64"]), 1));
     }
 
     #[test]

@@ -338,7 +338,7 @@ pub fn of_list(list: &List) -> Vec<(String, String)> {
             let headers =
                 headers.iter().map(|(name, value)| format!("{}: {}", name.as_str(), hash(value.as_bytes())));
             let ca = joined(ca.iter().map(|path| path.display()));
-            vec![pair("url", url), pair("headers", joined(headers)), pair("ca", ca)]
+            vec![pair("url", url.without_query()), pair("headers", joined(headers)), pair("ca", ca)]
         }
     };
     values.extend([

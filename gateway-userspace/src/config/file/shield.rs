@@ -164,7 +164,7 @@ pub static SPEC: Spec = Spec {
             Takes::Number(1024, 16_777_216),
             Presence::Default("262144"),
             "Most IPv4 addresses in the kernel's denylist, those of lists among them; lists leave a sixteenth of it to bans, at \
-             least 1024.",
+             least 1024 and at most half.",
         ),
         Key::new(
             "capacity-ipv6",

@@ -57,11 +57,12 @@ impl Claim {
         Self { entry, generation: None }
     }
 
-    /// The greatest holds the key: what drops goes before what only counts, as among nested prefixes; then a ban before
-    /// lists; then the lease that ends last; then what was told last.
-    pub fn rank(&self) -> (bool, bool, u64, Option<u64>) {
-        let until_ns = self.entry.until_ns.unwrap_or(u64::MAX);
-        (!self.entry.observe, self.generation.is_none(), until_ns, self.generation)
+    /// The greatest holds the key: what drops goes before what only counts, as among nested prefixes; then what lets
+    /// nobody through, for a list has no parole; then the lease that ends last, for there may be nobody to write the
+    /// next one then; then a ban before lists; then what was told last.
+    pub fn rank(&self) -> (bool, bool, u64, bool, Option<u64>) {
+        let DenyEntry { until_ns, observe, parole, .. } = self.entry;
+        (!observe, parole.is_none(), until_ns.unwrap_or(u64::MAX), self.generation.is_none(), self.generation)
     }
 
     /// Whether the kernel would not see the difference.
@@ -239,7 +240,9 @@ impl Generation {
 
     /// Each member.
     pub fn members(&self) -> impl Iterator<Item = IpNet> + '_ {
-        (0..self.len()).filter_map(|index| self.nth(index))
+        let sources =
+            self.sources4.iter().map(Member::prefix).chain(self.sources6.iter().map(Member::prefix));
+        sources.chain(self.prefixes.iter().map(Member::prefix))
     }
 
     /// Whether it may go whatever else becomes of its list.
@@ -448,6 +451,7 @@ impl Lists {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::Parole;
 
     fn net(text: &str) -> IpNet {
         text.parse().unwrap()
@@ -480,26 +484,31 @@ mod tests {
     }
 
     #[test]
-    fn what_drops_and_lasts_longest_holds_the_key_and_a_ban_before_a_list() {
+    fn what_drops_without_exception_and_lasts_longest_holds_the_key_and_a_ban_before_a_list() {
         let claim = |until_ns, observe, generation| Claim {
             entry: DenyEntry { until_ns, observe, ..DenyEntry::forever(1) },
             generation,
         };
+        let parole = Some(Parole { from_ns: 7, every: std::time::Duration::from_secs(1) });
+        let paroled = Claim::ban(DenyEntry { parole, ..DenyEntry::forever(1) });
         // From the lowest to the highest.
         let claims = [
+            claim(Some(1), true, None),
             claim(Some(9), true, Some(1)),
             claim(None, true, Some(1)),
-            claim(Some(1), true, None),
+            paroled,
+            claim(Some(1), false, None),
             claim(Some(5), false, Some(9)),
             claim(Some(6), false, Some(1)),
+            claim(Some(6), false, None),
             claim(None, false, Some(1)),
             claim(None, false, Some(2)),
-            claim(Some(1), false, None),
+            claim(None, false, None),
         ];
         for pair in claims.windows(2) {
             assert!(pair[0].rank() < pair[1].rank(), "{pair:?}");
         }
-        assert!(claims[5].is_same(&claims[6]), "the kernel does not know generations");
+        assert!(claims[8].is_same(&claims[9]), "the kernel does not know generations");
     }
 
     #[test]

@@ -31,8 +31,9 @@ const fn room_of_lists(capacity: usize) -> usize {
 impl Denylist {
     /// Begins to tell a list anew.
     pub fn list_begin(&mut self, allowlist: &Allowlist, lease: ListLease) -> Result<(), Error> {
-        // One that broke off goes in pieces, unless another one breaks off before it is gone.
-        while let Some(number) = self.lists.abandoned(lease.id) {
+        // One that broke off goes in pieces, the rest of them with the next sweeps.
+        for _ in 0..PIECES_PER_SWEEP {
+            let Some(number) = self.lists.abandoned(lease.id) else { break };
             self.take_away(allowlist, number)?;
         }
         // A list that is not counted by itself is better than none.

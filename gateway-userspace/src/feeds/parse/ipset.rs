@@ -9,6 +9,9 @@ use std::time::Duration;
 use super::address::{Span, prefix_length};
 use super::{Sink, lines, word};
 
+/// Sets that are remembered; those beyond are skipped, with their entries. A host has some dozens.
+const SETS_MAX: usize = 4096;
+
 /// What a set says about all of its entries.
 #[derive(Debug, Clone, Copy)]
 struct Set {
@@ -30,8 +33,11 @@ pub(super) fn parse(list: &[u8], sink: &mut Sink<'_>) {
         let taken = match verb {
             b"create" | b"-N" => {
                 let (name, options) = word(arguments);
-                sets.insert(name, set(options));
-                continue;
+                if sets.len() < SETS_MAX || sets.contains_key(name) {
+                    sets.insert(name, set(options));
+                    continue;
+                }
+                None
             }
             b"flush" | b"-F" | b"destroy" | b"-X" | b"rename" | b"-E" | b"swap" | b"-W" | b"COMMIT" => {
                 continue;

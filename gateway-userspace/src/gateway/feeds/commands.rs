@@ -69,6 +69,11 @@ impl Teller {
             let replaces = if dry_run { "would replace" } else { "replaces" };
             changes.push(format!("it {replaces} the list of that name, which had {before}"));
         }
+        if !dry_run && !told.is_kept {
+            changes.push(
+                "it could not be written to the state folder, so it ends with this run (see the log)".into(),
+            );
+        }
         changes.extend(without_kernel.map(|error| format!("refused by the gateway only: {error}")));
         Ok(api::DenyImported {
             format: format.to_string(),

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
-use crate::feeds::fetch::BYTES_MAX;
 use crate::feeds::parse::{Item, parse};
 use crate::feeds::{Export, Format, write};
+
+/// Bytes of a file: as much as the most entries that a list may have, each as long as it gets.
+const BYTES_MAX: u64 = 1 << 30;
 
 /// Where lists are kept.
 pub enum Kept {
@@ -35,7 +37,11 @@ impl Kept {
             Kept::Folder(folder) => {
                 let file = open(&path(folder, name), OpenOptions::new().read(true))?;
                 let mut list = Vec::new();
-                file.take(BYTES_MAX as u64).read_to_end(&mut list)?;
+                file.take(BYTES_MAX + 1).read_to_end(&mut list)?;
+                // The rest of a line that was cut would be another network.
+                if list.len() as u64 > BYTES_MAX || list.last().is_some_and(|last| *last != b'\n') {
+                    return Err(io::Error::other("it was not written by this gateway, or is cut off"));
+                }
                 let mut prefixes = Vec::new();
                 parse(&list, Format::Text, &mut |item| prefixes.push(item.prefix));
                 Ok(prefixes)
@@ -142,6 +148,8 @@ mod tests {
         std::os::unix::fs::symlink(&elsewhere, state.join("lists/drop.new")).unwrap();
         kept.write("drop", &nets(&["192.0.2.2/32"])).unwrap();
         assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "untouched");
+        fs::write(state.join("lists/drop.list"), "192.0.2.1\n192.0.2.0/2").unwrap();
+        assert!(kept.read("drop").unwrap_err().to_string().contains("cut off"));
         fs::remove_file(state.join("lists/drop.list")).unwrap();
         std::os::unix::fs::symlink(&elsewhere, state.join("lists/drop.list")).unwrap();
         assert!(kept.read("drop").is_err());

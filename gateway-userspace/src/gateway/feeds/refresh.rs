@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::tell::{Read, Teller, Told};
 use super::{Fault, Unfit};
-use crate::abuse::keeper::Stopped;
+use crate::abuse::keeper::{Known, Stopped};
 use crate::abuse::lists::Terms;
 use crate::config::model::{List, ListSource};
 use crate::feeds::fetch::{self, BYTES_MAX, Fetched, Source, Version};
@@ -35,6 +35,8 @@ enum Failure {
     Unfit(#[from] Unfit),
     #[error("what was kept of it cannot be read, so it is fetched again")]
     Kept(#[source] io::Error),
+    #[error("the kernel did not take all of it: {0}")]
+    Outside(Box<str>),
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -44,7 +46,7 @@ pub async fn keep(list: List, teller: Rc<Teller>) {
     if let ListSource::Url { url, .. } = &list.source
         && !url.is_protected()
     {
-        tracing::warn!(list = %list.name, %url, "a list comes without TLS: whoever is on the way says whom to drop");
+        tracing::warn!(list = %list.name, url = %url.without_query(), "a list comes without TLS: whoever is on the way says whom to drop");
     }
     let Ok(mut task) = Task::begin(list, teller).await else { return };
     let mut failures = 0;
@@ -82,16 +84,35 @@ impl Task {
     async fn begin(list: List, teller: Rc<Teller>) -> Result<Task, Stopped> {
         let known = teller.keeper.ask(|owner| owner.lists_known()).await?;
         let known = known.into_iter().find(|known| known.name == list.name && !known.is_over);
-        let left = known.and_then(|known| known.terms.lease);
+        let left = known.as_ref().and_then(|known| known.terms.lease);
         let until = left.and_then(|left| Instant::now().checked_add(left));
-        Ok(Task { list, teller, version: Version::default(), look: Look::default(), until })
+        let mut task = Task { list, teller, version: Version::default(), look: Look::default(), until };
+        if let Some(known) = known {
+            task.conform(known).await;
+        }
+        Ok(task)
+    }
+
+    /// What the configuration says by now of a list that is in force holds at once, whether its source can be read or not.
+    async fn conform(&mut self, known: Known) {
+        let left = known.terms.lease.map_or(self.list.lease, |left| left.min(self.list.lease));
+        if known.terms.observe == self.list.observe && known.terms.lease == Some(left) {
+            return;
+        }
+        let Ok(prefixes) = self.teller.kept.read(&self.list.name) else { return };
+        let terms = Terms { lease: Some(left), ..self.terms(&known.terms.format) };
+        match self.teller.retell(&self.list.name, terms, prefixes, known.counts, known.guarded).await {
+            Ok(told) => self.until = told.lease_end,
+            Err(error) => {
+                tracing::error!(list = %self.list.name, %error, "a list is in force as it was before the reload");
+            }
+        }
     }
 
     fn terms(&self, format: &str) -> Terms {
         let source = match &self.list.source {
             ListSource::File(path) => path.display().to_string(),
-            // What stands behind may be a key.
-            ListSource::Url { url, .. } => url.to_string().split('?').next().unwrap_or_default().to_owned(),
+            ListSource::Url { url, .. } => url.without_query(),
         };
         Terms {
             source: source.into(),
@@ -130,7 +151,7 @@ impl Task {
                     Fetched::Unchanged => None,
                     Fetched::List(bytes, version) => {
                         // Taken over only once the list is: what is refused is asked for again.
-                        let told = self.take(&bytes).await?;
+                        let told = self.take(bytes).await?;
                         self.version = if told.is_kept { version } else { Version::default() };
                         return Ok(());
                     }
@@ -138,20 +159,30 @@ impl Task {
             }
         };
         match bytes {
-            Some(bytes) => self.take(&bytes).await.map(drop),
+            Some(bytes) => {
+                self.take(bytes).await?;
+                self.look.is_taken = true;
+                Ok(())
+            }
             None => self.renew().await,
         }
     }
 
-    async fn take(&mut self, bytes: &[u8]) -> Result<Told, Failure> {
-        let read = Read::of(bytes, self.list.format, self.list.entries_max)?;
+    async fn take(&mut self, bytes: Vec<u8>) -> Result<Told, Failure> {
+        let read = Read::of(&bytes, self.list.format, self.list.entries_max)?;
+        // It may be long until it is this list's turn.
+        drop(bytes);
         let terms = self.terms(read.outcome.format.name());
         for bad in &read.outcome.first_bad {
             tracing::debug!(list = %self.list.name, place = %bad.place, text = ?bad.text, "an entry of a list is skipped");
         }
         let told = self.teller.tell(&self.list.name, terms, read, false, None).await?;
         self.until = told.lease_end;
-        Ok(told)
+        // Whatever it was, it may be over when it is tried again.
+        match told.outside {
+            Some(error) => Err(Failure::Outside(error)),
+            None => Ok(told),
+        }
     }
 
     /// The list is as it was: told again only when half of its lease is over, for that writes every entry.
@@ -170,6 +201,10 @@ impl Task {
             let terms = self.terms(&known.terms.format);
             let told = self.teller.retell(&name, terms, prefixes, known.counts, known.guarded).await?;
             self.until = told.lease_end;
+            if let Some(error) = told.outside {
+                (self.version, self.look.read) = (Version::default(), None);
+                return Err(Failure::Outside(error));
+            }
         }
         let name = self.list.name.clone();
         self.teller.keeper.ask(move |owner| owner.list_unchanged(&name)).await.map_err(Fault::from)?;
@@ -209,13 +244,15 @@ fn mark(metadata: &Metadata) -> Mark {
 struct Look {
     /// As it was read last.
     read: Option<Mark>,
+    /// Whether what was read then was a list that could be told; else it is read again, changed or not.
+    is_taken: bool,
     /// As it was found the last time, if that was otherwise.
     found: Option<Mark>,
 }
 
 impl Look {
     fn is_as_read(&self, path: &Path) -> bool {
-        self.read.is_some() && fs::metadata(path).ok().as_ref().map(mark) == self.read
+        self.is_taken && self.read.is_some() && fs::metadata(path).ok().as_ref().map(mark) == self.read
     }
 
     /// Whether it has changed: another file stands in its place, or it was written to and is quiet again.
@@ -235,7 +272,7 @@ impl Look {
             return Err(io::Error::other("it is not a file"));
         }
         // As it was before it is read, so that what is written meanwhile is seen as a change.
-        self.read = Some(mark(&metadata));
+        (self.read, self.is_taken) = (Some(mark(&metadata)), false);
         let mut bytes = Vec::new();
         file.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
         match bytes.len() > BYTES_MAX {
@@ -268,6 +305,8 @@ mod tests {
         fs::write(&path, "1.2.3.4\n").unwrap();
         assert!(look.wants_reading(&path));
         assert_eq!(look.read(&path).unwrap(), b"1.2.3.4\n");
+        assert!(!look.is_as_read(&path), "it was no list, as far as anybody knows");
+        look.is_taken = true;
         assert!(look.is_as_read(&path) && !look.wants_reading(&path));
         fs::write(&path, "1.2.3.4\n1.2.3").unwrap();
         assert!(!look.wants_reading(&path), "somebody may be writing to it");

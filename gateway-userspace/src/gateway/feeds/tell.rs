@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::kept::Kept;
 use super::{Fault, Unfit};
 use crate::abuse::enforcer::{LIST_PIECE, Listed};
-use crate::abuse::keeper::{self, Settled, Stopped};
+use crate::abuse::keeper::{self, Known, Settled, Stopped};
 use crate::abuse::lists::guard::Sifted;
 use crate::abuse::lists::{Counts, Terms};
 use crate::abuse::ranges::Ranges;
@@ -99,6 +99,7 @@ impl Teller {
         own: Option<IpAddr>,
     ) -> Result<Told, Fault> {
         let (prefixes, counts, guarded) = self.sift(read, force, own).await?;
+        let _turn = self.turn.lock().await;
         self.bring(name, terms, &prefixes, counts, guarded, true).await
     }
 
@@ -131,19 +132,23 @@ impl Teller {
         counts: Counts,
         guarded: Arc<[String]>,
     ) -> Result<Told, Fault> {
+        let _turn = self.turn.lock().await;
         self.bring(name, terms, &prefixes, counts, guarded, false).await
     }
 
     /// Tells everything again, for all of it only counts from now on, or no longer.
     pub async fn retell_all(&self) -> Result<(), Stopped> {
-        for known in self.keeper.ask(|owner| owner.lists_known()).await? {
-            if known.is_over {
-                continue;
-            }
+        for name in self.keeper.ask(|owner| owner.lists_known()).await?.into_iter().map(|known| known.name) {
+            // While others had their turn it may have been told anew, or be gone.
+            let _turn = self.turn.lock().await;
+            let known = self.keeper.ask(|owner| owner.lists_known()).await?;
+            let known = known.into_iter().find(|known| known.name == name && !known.is_over);
+            let Some(known) = known else { continue };
             let told = match self.kept.read(&known.name) {
                 Ok(prefixes) => {
-                    let result =
-                        self.retell(&known.name, known.terms, prefixes, known.counts, known.guarded).await;
+                    let Known { name, terms, counts, guarded, .. } = &known;
+                    let (terms, guarded) = (terms.clone(), guarded.clone());
+                    let result = self.bring(name, terms, &prefixes, *counts, guarded, false).await;
                     result.map(drop).map_err(|fault| fault.to_string())
                 }
                 Err(error) => Err(error.to_string()),
@@ -155,6 +160,7 @@ impl Teller {
         Ok(())
     }
 
+    /// To be called by whoever's turn it is.
     async fn bring(
         &self,
         name: &Arc<str>,
@@ -164,7 +170,6 @@ impl Teller {
         guarded: Arc<[String]>,
         is_fresh: bool,
     ) -> Result<Told, Fault> {
-        let _turn = self.turn.lock().await;
         let begin = {
             let (name, terms) = (name.clone(), terms.clone());
             move |owner: &mut keeper::Owner| owner.list_begin(&name, &terms)
@@ -200,7 +205,11 @@ impl Teller {
     fn keep(&self, name: &str, prefixes: &[IpNet]) -> bool {
         let kept = self.kept.write(name, prefixes);
         if let Err(error) = &kept {
-            tracing::error!(list = name, %error, "a list is in force but not kept over a reboot");
+            tracing::error!(list = name, %error, "a list is in force but not kept over a restart");
+            // What it was before must not come back.
+            if let Err(error) = self.kept.remove(name) {
+                tracing::error!(list = name, %error, "what was kept of a list before cannot be removed");
+            }
         }
         kept.is_ok()
     }
@@ -211,14 +220,15 @@ impl Teller {
         id: u32,
         prefixes: &[IpNet],
     ) -> Result<Result<Listed, String>, Stopped> {
+        let mut failure = Ok(());
         for piece in prefixes.chunks(LIST_PIECE) {
             let (name, piece) = (name.clone(), piece.to_vec());
-            // Each piece is a question of its own, between which bans are made.
-            if let Err(error) = self.keeper.ask(move |owner| owner.list_add(&name, id, &piece)).await? {
-                return Ok(Err(error));
-            }
+            // Each piece is a question of its own, between which bans are made. All of them, also behind one that fails:
+            // the kernel has as much of the list as it takes.
+            failure = failure.and(self.keeper.ask(move |owner| owner.list_add(&name, id, &piece)).await?);
         }
-        self.commit(name, id).await
+        let committed = self.commit(name, id).await?;
+        Ok(failure.and(committed))
     }
 
     async fn commit(&self, name: &Arc<str>, id: u32) -> Result<Result<Listed, String>, Stopped> {
