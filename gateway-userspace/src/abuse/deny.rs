@@ -511,6 +511,12 @@ mod tests {
         shared.ban(&target("203.0.113.9/32"), refuse(None));
         assert_eq!(stands("203.0.113.9"), Some(1), "a ban goes before");
         shared.lift(&target("203.0.113.9/32"));
+        let gate = Gate::new(Instant::now(), std::time::Duration::from_secs(3_600), true);
+        shared
+            .ban(&target("192.0.2.1/32"), Entry { hold: Hold::Refuse(Some(Arc::new(gate))), ..refuse(None) });
+        shared.list(vec![listing(7, &["192.0.2.1/32", "203.0.113.0/24"], None, Hold::Refuse(None))]);
+        let on_parole = reader.standing(ip("192.0.2.1"), ip("192.0.2.1"));
+        assert!(matches!(on_parole, Standing::Banned(7)), "no parole for who is on a list: {on_parole:?}");
         shared.exempt(vec![net("203.0.113.9/32")]);
         assert_eq!(["203.0.113.9", "203.0.113.8"].map(stands), [None, Some(7)]);
         shared.list(Vec::new());

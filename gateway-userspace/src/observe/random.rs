@@ -42,6 +42,14 @@ impl Default for Random {
     }
 }
 
+/// A number from 0 to 1 that spreads pauses, drawn anew by the operating system.
+pub fn fraction() -> f64 {
+    let mut bytes = [0; 4];
+    // Without randomness the pauses are merely not spread.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
+}
+
 /// Writes `bytes` as lower-case hexadecimal digits; `text` must be twice as long.
 pub fn write_hex(bytes: &[u8], text: &mut [u8]) {
     for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {

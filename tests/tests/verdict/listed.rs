@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use crate::lists::Numbers;
 use gateway_common::{
     ABI_VERSION,
     denylist::{DenyValue, FLAG_LIST, FOREVER},
@@ -460,18 +461,6 @@ fn not_one_packet_of_a_source_that_stays_passes_while_its_list_is_told_again() {
             "of {sent}"
         );
     });
-}
-
-/// Numbers that look random and are the same each time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
 }
 
 /// What a list has, whether it drops, and what it is being told.

@@ -331,10 +331,10 @@ fn a_batch_that_does_not_fit_goes_in_as_far_as_there_is_room() {
 }
 
 /// Numbers that look random and are the same each time.
-struct Numbers(u64);
+pub struct Numbers(pub u64);
 
 impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -18,6 +18,7 @@ use crate::config::model::{List, ListSource};
 use crate::feeds::fetch::{self, BYTES_MAX, Fetched, Source, Version};
 use crate::feeds::schedule;
 use crate::gateway::chain;
+use crate::observe::random;
 
 /// How often it is looked whether a file has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -56,14 +57,14 @@ pub async fn keep(list: List, teller: Rc<Teller>) {
         let next = match result {
             Ok(()) => {
                 failures = 0;
-                schedule::next(now, refresh, jitter, task.until, chance())
+                schedule::next(now, refresh, jitter, task.until, random::fraction())
             }
             Err(failure) => {
                 failures += 1;
                 if task.failed(&chain(&failure)).await.is_err() {
                     return;
                 }
-                schedule::retry(now, refresh, failures, task.until, chance())
+                schedule::retry(now, refresh, failures, task.until, random::fraction())
             }
         };
         task.wait(next).await;
@@ -280,13 +281,6 @@ impl Look {
             false => Ok(bytes),
         }
     }
-}
-
-fn chance() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness the times are merely not spread.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use self::answer::Outcome;
 use self::backlog::{Backlog, Batch, Due};
 use self::connection::Connection;
 use super::queue::{Chunk, Pool, Reason, Tally};
+use crate::observe::random;
 
 /// How long a sink that the configuration no longer names may go on sending what it was handed.
 const LEAVE_TIME: Duration = Duration::from_secs(30);
@@ -200,7 +201,7 @@ impl Sender<'_> {
                 return;
             }
             // A receiver may ask for a longer pause than our own, and not for none.
-            let own = retry::pause(failures, retry::random_fraction());
+            let own = retry::pause(failures, random::fraction());
             let pause = after.map_or(own, |asked| asked.max(own));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

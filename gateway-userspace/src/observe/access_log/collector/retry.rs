@@ -56,14 +56,6 @@ pub fn pause(failures: u32, fraction: f64) -> Duration {
     pause.mul_f64(0.5 + 0.5 * fraction)
 }
 
-/// A random number from 0 to 1.
-pub fn random_fraction() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness the pauses are merely not spread.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
