@@ -104,6 +104,21 @@ impl DenyValue {
         (self.flags >> PREFIX_SHIFT) & 0xff
     }
 
+    /// Whether the parole can admit anything yet: it has begun. Else nothing but the clock need be asked.
+    #[inline(always)]
+    pub const fn may_admit(&self, now_ns: u64) -> bool {
+        self.parole_ns != 0 && (self.admitted != 0 || now_ns >= self.parole_ns)
+    }
+
+    /// Until when an entry that is live and whose parole has not begun is sure to stay so, on `CLOCK_MONOTONIC` in
+    /// nanoseconds.
+    #[inline(always)]
+    pub const fn certain_until_ns(&self) -> u64 {
+        // Both are 0 for "never", which is the latest of all.
+        let (end, parole) = (self.until_ns.wrapping_sub(1), self.parole_ns.wrapping_sub(1));
+        if end < parole { end.saturating_add(1) } else { parole.saturating_add(1) }
+    }
+
     /// Whether a TCP segment of this source is let through on parole.
     #[inline(always)]
     pub const fn admission(&self, now_ns: u64, flow: u64, is_syn: bool) -> Admission {
@@ -153,6 +168,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_certain_ends_with_the_lease_or_the_beginning_of_the_parole() {
+        let until = |until_ns, parole_ns| {
+            DenyValue { parole_ns, ..DenyValue::new(until_ns, 7, 32) }.certain_until_ns()
+        };
+        assert_eq!(until(FOREVER, 0), u64::MAX);
+        assert_eq!(until(FOREVER, 30), 30);
+        assert_eq!(until(40, 0), 40);
+        assert_eq!(until(40, 30), 30);
+        assert_eq!(until(20, 30), 20);
+    }
+
+    #[test]
     fn flags_do_not_touch_each_other_nor_the_prefix_length() {
         let flags = [FLAG_OBSERVE, FLAG_LIST, FLAG_APART];
         let tell = |value: DenyValue| [value.is_observed(), value.is_of_list(), value.is_apart()];
@@ -173,10 +200,12 @@ mod tests {
         // Before it begins nobody is admitted, not even what looks like "none".
         assert_eq!(value.admission(999, ours, true), Admission::No);
         assert_eq!(value.admission(1_000, ours, false), Admission::No);
+        assert_eq!([999, 1_000].map(|now_ns| value.may_admit(now_ns)), [false, true]);
         let next_ns = 2_001_500;
         assert_eq!(value.admission(1_500, ours, true), Admission::Syn { next_ns });
 
         (value.parole_ns, value.admitted) = (next_ns, ours);
+        assert!(value.may_admit(next_ns - 1), "the flow");
         assert_eq!(value.admission(next_ns - 1, ours, false), Admission::Flow);
         assert_eq!(value.admission(next_ns - 1, ours, true), Admission::Flow, "the SYN once more");
         assert_eq!(value.admission(next_ns - 1, other, true), Admission::No);
@@ -192,6 +221,7 @@ mod tests {
             assert_eq!(value.admission(5, flow(1, 2, 0), is_syn), Admission::No);
             assert_eq!(value.admission(5, 0, is_syn), Admission::No);
         }
+        assert!(!value.may_admit(u64::MAX));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! dependency and no `std`, so that the same source compiles for `bpfel-unknown-none` and for the host.
 //!
 //! Limits: little-endian 64-bit hosts only (the kernel program is built for `bpfel`). A change of any
-//! layout, hash or map size raises [`ABI_VERSION`], which is part of the pin path.
+//! layout or map size or of the filter's hash raises [`ABI_VERSION`], which is part of the pin path. A map that is
+//! new does not: where its pin is missing it is made.
 #![no_std]
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub mod denylist;
 pub mod event;
 pub mod filter;
 pub mod maps;
+pub mod remembered;
 pub mod seen;
 pub mod settings;
 pub mod source;

@@ -6,7 +6,9 @@ use crate::{
     budget::{self, Cells},
     counters::{BAN_SLOTS, BanCount, Count},
     denylist::DenyValue,
-    filter, seen,
+    filter,
+    remembered::{self, Remembered},
+    seen,
     settings::Settings,
     verdict,
 };
@@ -107,6 +109,10 @@ pub const ALLOW6: Spec =
 pub const BUDGET: Spec = Spec::new::<u32, Cells>("BUDGET", Kind::Array, budget::LINES, 0);
 /// SYNs over budget that came lately.
 pub const SEEN: Spec = Spec::new::<u32, u64>("SEEN", Kind::Array, seen::WORDS, 0);
+/// Findings that drop, by source.
+pub const REMEMBERED: Spec = Spec::new::<u32, Remembered>("REMEMBERED", Kind::Array, remembered::ENTRIES, 0);
+/// One word: how often the denylist has changed.
+pub const CHANGES: Spec = Spec::new::<u32, u64>("CHANGES", Kind::Array, 1, MMAPABLE);
 /// Packets and bytes by reason.
 pub const COUNTERS: Spec = Spec::new::<u32, Count>("COUNTERS", Kind::PerCpuArray, verdict::REASON_SLOTS, 0);
 /// Packets and bytes by the slot of a ban.
@@ -115,7 +121,7 @@ pub const BAN_COUNTERS: Spec = Spec::new::<u32, BanCount>("BAN_COUNTERS", Kind::
 pub const EVENTS: Spec = Spec::new::<(), ()>("EVENTS", Kind::RingBuf, EVENTS_BYTES, 0);
 
 /// Every map of the program.
-pub const ALL: [Spec; 14] = [
+pub const ALL: [Spec; 16] = [
     SETTINGS,
     DENY4,
     DENY6,
@@ -127,6 +133,8 @@ pub const ALL: [Spec; 14] = [
     FILTER,
     BUDGET,
     SEEN,
+    REMEMBERED,
+    CHANGES,
     COUNTERS,
     BAN_COUNTERS,
     EVENTS,

@@ -8,12 +8,14 @@ use aya_ebpf::{bindings::xdp_md, btf_maps::lpm_trie::Key};
 use gateway_common::{
     counters::BAN_SLOTS,
     denylist::{DenyValue, NESTED_PREFIXES_MAX, prefix_data4},
+    remembered::Remembered,
     verdict::Reason,
 };
 
 use crate::{
     maps::{DENY_PREFIX4, DENY_PREFIX6, DENY4, DENY6},
     packet::{self, Header},
+    remembered,
 };
 
 /// What was found, as a number: the [`Reason`], whether the entry is apart from the allowlist, the slot of its
@@ -78,13 +80,19 @@ impl Finding {
     #[inline(always)]
     fn of_source(value: &DenyValue, now_ns: u64) -> u64 {
         let finding = Self::of(value, now_ns, Reason::DeniedSource);
-        if value.parole_ns != 0 && Self::drops(finding) { finding | Self::PAROLE } else { finding }
+        if value.may_admit(now_ns) && Self::drops(finding) { finding | Self::PAROLE } else { finding }
     }
 
     /// Whether the source may be let through on parole.
     #[inline(always)]
     pub fn has_parole(finding: u64) -> bool {
         finding & Self::PAROLE != 0
+    }
+
+    /// Whether every packet of the source drops for as long as the entry says so.
+    #[inline(always)]
+    fn is_certain(finding: u64) -> bool {
+        Self::drops(finding) && !Self::has_parole(finding)
     }
 
     /// Whether an entry was found that drops.
@@ -95,12 +103,21 @@ impl Finding {
     }
 }
 
-/// Looks an IPv4 source up, given as it is in the packet.
+/// Looks an IPv4 source up, given as it is in the packet, and remembers at `place` that it is listed itself.
 #[inline(never)]
-pub fn find4(source: u32, now_ns: u64) -> u64 {
+pub fn find4(source: u32, now_ns: u64, place: u32) -> u64 {
+    let changes = remembered::changes();
     // SAFETY: the value is read once; a concurrent update of it gives the old or the new lease.
     let finding = match unsafe { DENY4.get(source.to_ne_bytes()) } {
-        Some(value) => Finding::of_source(value, now_ns),
+        Some(value) => {
+            let finding = Finding::of_source(value, now_ns);
+            if Finding::is_certain(finding) {
+                let (source, until_ns) = (u32::from_be(source).into(), value.certain_until_ns());
+                let entry = Remembered::new(source, false, finding, until_ns, changes, now_ns);
+                remembered::note(place, entry);
+            }
+            finding
+        }
         None => Finding::NONE,
     };
     if Finding::drops(finding) { finding } else { prefixes4(source, now_ns, finding) }
@@ -122,16 +139,26 @@ pub fn prefixes4(source: u32, now_ns: u64, mut finding: u64) -> u64 {
     finding
 }
 
-/// Looks the source of an IPv6 packet up.
+/// Looks the source of an IPv6 packet up, and remembers at `place` that its /64 is listed itself.
 #[inline(never)]
-pub fn find6(context: *mut xdp_md, header: u64, now_ns: u64) -> u64 {
+pub fn find6(context: *mut xdp_md, header: u64, now_ns: u64, place: u32) -> u64 {
+    let changes = remembered::changes();
     let Some(address) = packet::source6(&packet::opaque(context), Header(header)) else {
         return Finding::NONE;
     };
     let [a, b, c, d, e, f, g, h, ..] = address;
     // SAFETY: the value is read once; a concurrent update of it gives the old or the new lease.
     let finding = match unsafe { DENY6.get([a, b, c, d, e, f, g, h]) } {
-        Some(value) => Finding::of_source(value, now_ns),
+        Some(value) => {
+            let finding = Finding::of_source(value, now_ns);
+            if Finding::is_certain(finding) {
+                let (source, until_ns) =
+                    (u64::from_be_bytes([a, b, c, d, e, f, g, h]), value.certain_until_ns());
+                let entry = Remembered::new(source, true, finding, until_ns, changes, now_ns);
+                remembered::note(place, entry);
+            }
+            finding
+        }
         None => Finding::NONE,
     };
     if Finding::drops(finding) { finding } else { prefixes6(context, header, now_ns, finding) }

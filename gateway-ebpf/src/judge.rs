@@ -11,7 +11,7 @@ use crate::{
     filter, maps,
     packet::{self, Header, Parsed},
     refusal::{self, Outcome},
-    report,
+    remembered, report,
 };
 
 /// Judges a packet. Returns an XDP action.
@@ -26,7 +26,7 @@ pub fn packet(context: &XdpContext) -> u32 {
             Probe::v4(source),
             source.into(),
             #[inline(always)]
-            |now_ns| denylist::find4(source.to_be(), now_ns),
+            |now_ns, place| denylist::find4(source.to_be(), now_ns, place),
         ),
         // The unspecified source is that of duplicate address detection.
         Parsed::V6(_, network) if network == 0 || is_link_local6(network) => {
@@ -39,7 +39,7 @@ pub fn packet(context: &XdpContext) -> u32 {
             Probe::v6(network),
             network,
             #[inline(always)]
-            |now_ns| denylist::find6(context.ctx, header.0, now_ns),
+            |now_ns, place| denylist::find6(context.ctx, header.0, now_ns, place),
         ),
         Parsed::NotIp => report::passed(context, Reason::NotIp),
         Parsed::Truncated => report::passed(context, Reason::Truncated),
@@ -54,11 +54,15 @@ fn source_of_packet(
     header: Header,
     probe: Probe,
     source: u64,
-    find: impl Fn(u64) -> u64,
+    find: impl Fn(u64, u32) -> u64,
 ) -> u32 {
     if filter::may_be_listed(settings, &probe) {
         let now_ns = monotonic_ns();
-        let finding = find(now_ns);
+        let place = remembered::place(&probe);
+        let mut finding = remembered::recall(place, source, header.is_v6(), now_ns);
+        if !Finding::is_some(finding) {
+            finding = find(now_ns, place);
+        }
         if Finding::is_some(finding) {
             let outcome = refusal::settle(context.ctx, header.0, finding, now_ns);
             if outcome != Outcome::GO_ON {
@@ -84,10 +88,10 @@ pub fn listed(context: &XdpContext) -> u32 {
     let Some(settings) = maps::SETTINGS.get(0) else { return Reason::Clean as u32 };
     let finding = match packet::parse(context) {
         Parsed::V4(_, source) if filter::may_be_listed(settings, &Probe::v4(source)) => {
-            denylist::find4(source.to_be(), monotonic_ns())
+            denylist::find4(source.to_be(), monotonic_ns(), remembered::NOWHERE)
         }
         Parsed::V6(header, network) if filter::may_be_listed(settings, &Probe::v6(network)) => {
-            denylist::find6(context.ctx, header.0, monotonic_ns())
+            denylist::find6(context.ctx, header.0, monotonic_ns(), remembered::NOWHERE)
         }
         _ => return Reason::Clean as u32,
     };

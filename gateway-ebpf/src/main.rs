@@ -23,6 +23,7 @@ mod maps;
 mod packet;
 mod parole;
 mod refusal;
+mod remembered;
 mod report;
 mod seen;
 

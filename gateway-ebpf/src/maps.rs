@@ -12,6 +12,7 @@ use gateway_common::{
     denylist::DenyValue,
     filter::Line,
     maps::{self, Spec},
+    remembered::Remembered,
     settings::Settings,
 };
 
@@ -57,6 +58,12 @@ pub static BUDGET: Array<Cells, { entries(&maps::BUDGET) }> = Array::new();
 
 #[btf_map]
 pub static SEEN: Array<u64, { entries(&maps::SEEN) }> = Array::new();
+
+#[btf_map]
+pub static REMEMBERED: Array<Remembered, { entries(&maps::REMEMBERED) }> = Array::new();
+
+#[btf_map]
+pub static CHANGES: Array<u64, { entries(&maps::CHANGES) }, { flags(&maps::CHANGES) }> = Array::new();
 
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Count, { entries(&maps::COUNTERS) }> = PerCpuArray::new();

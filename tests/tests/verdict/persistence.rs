@@ -1,6 +1,11 @@
 //! What outlives the process, and what is refused when it comes back.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use gateway_common::{
     ABI_VERSION,
@@ -13,7 +18,7 @@ use gateway_common::{
 use gateway_userspace::dataplane::{Budgets, Dataplane, DenyEntry, Drift, Error, Parole, clock};
 use tests::{
     bpf::{Object, trie_key},
-    kernel::{Kernel, net},
+    kernel::{Kernel, XDP_DROP, net},
     packet::{ACK, Packet},
 };
 
@@ -117,6 +122,37 @@ fn drift_is_found_and_repaired() {
     let drifted: Vec<_> = (0..5).flat_map(|_| kernel.reconcile(5).unwrap().drifted).collect();
     assert_eq!(drifted, [Drift::Missing(net("192.0.2.7"))]);
     kernel.expect("repaired", &frame("192.0.2.7"), Reason::DeniedSource);
+}
+
+#[test]
+fn what_the_program_remembers_is_over_with_a_change_and_within_a_second_without_one() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    for (prefix, source) in [("192.0.2.1", "192.0.2.1"), ("2001:db8:1:2::/64", "2001:db8:1:2::7")].repeat(2) {
+        let (prefix, frame) = (net(prefix), frame(source));
+        kernel.deny(prefix, DenyEntry::forever(1)).unwrap();
+        for _ in 0..3 {
+            kernel.expect("listed", &frame, Reason::DeniedSource);
+        }
+        kernel.allow(prefix).unwrap();
+        kernel.expect("allowed since", &frame, Reason::Allowed);
+        kernel.disallow(prefix).unwrap();
+        kernel.expect("no longer", &frame, Reason::DeniedSource);
+        // In its place, so that the filter says the same.
+        kernel.deny(prefix, DenyEntry::forever(2).observed()).unwrap();
+        kernel.expect("observed", &frame, Reason::ObservedSource);
+        kernel.lift(prefix).unwrap();
+        kernel.expect("lifted", &frame, Reason::Clean);
+    }
+    // Nobody tells the program of this.
+    let frame = frame("192.0.2.1");
+    kernel.deny(net("192.0.2.1"), DenyEntry::forever(1)).unwrap();
+    kernel.expect("listed", &frame, Reason::DeniedSource);
+    map(&kernel, "DENY4").remove(&[192, 0, 2, 1]).unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    while kernel.test_run(&frame, 1).unwrap().0 == XDP_DROP {
+        assert!(Instant::now() < end, "an entry that is gone drops for ever");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// A map behind the back of its owner.

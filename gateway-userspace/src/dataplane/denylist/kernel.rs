@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::atomic::Ordering::Release,
     thread,
 };
 
@@ -17,6 +18,7 @@ use crate::dataplane::{
     Error,
     error::into_io,
     load::Maps,
+    mapped::MappedWords,
     prefix::Key,
     syscall::{delete_batch, update_batch},
     walk::Reading,
@@ -41,12 +43,19 @@ pub struct Tables {
     capacity6: u32,
     /// Descriptors of the four, which the typed maps do not give out.
     fds: [OwnedFd; 4],
+    /// What the program has found before holds until this word changes.
+    changes: MappedWords,
 }
 
 impl Tables {
     pub fn open(maps: &mut Maps) -> Result<Self, Error> {
         let (deny4, deny6) = (maps.take_data(&maps::DENY4)?, maps.take_data(&maps::DENY6)?);
         let (prefix4, prefix6) = (maps.take_data(&maps::DENY_PREFIX4)?, maps.take_data(&maps::DENY_PREFIX6)?);
+        let changes = MappedWords::new(&maps.take_data(&maps::CHANGES)?, 1).map_err(|source| Error::Map {
+            doing: "map into memory",
+            map: maps::CHANGES.name,
+            source,
+        })?;
         let capacity = |map: &MapData, spec: Spec| {
             let info = map.info().map_err(|error| Error::map("look at", spec.name, error))?;
             Ok(info.max_entries())
@@ -74,7 +83,13 @@ impl Tables {
             capacity4,
             capacity6,
             fds,
+            changes,
         })
+    }
+
+    /// To be called after each change: what the program has found before is looked up again.
+    fn changed(&self) {
+        self.changes.words()[0].fetch_add(1, Release);
     }
 
     /// Entries that there is room for in each map.
@@ -85,13 +100,14 @@ impl Tables {
 
     pub fn insert(&mut self, key: Key, value: DenyValue) -> Result<(), Error> {
         let value = Wire(value);
-        match key {
+        let inserted = match key {
             Key::Source4(address) => self.deny4.insert(address, value, 0),
             Key::Source6(network) => self.deny6.insert(network, value, 0),
             Key::Prefix4(bits, data) => self.prefix4.insert(&lpm_trie::Key::new(bits, data), value, 0),
             Key::Prefix6(bits, data) => self.prefix6.insert(&lpm_trie::Key::new(bits, data), value, 0),
-        }
-        .map_err(|error| self.insert_error(key, error))
+        };
+        self.changed();
+        inserted.map_err(|error| self.insert_error(key, error))
     }
 
     /// Writes exact entries in one call per family. On an error some may have been written. Keys of prefixes
@@ -112,8 +128,10 @@ impl Tables {
                 Key::Prefix4(..) | Key::Prefix6(..) => {}
             }
         }
-        update_halves(self.fds[0].as_fd(), &keys4, &values4)?;
-        update_halves(self.fds[1].as_fd(), &keys6, &values6)
+        let written = update_halves(self.fds[0].as_fd(), &keys4, &values4)
+            .and_then(|()| update_halves(self.fds[1].as_fd(), &keys6, &values6));
+        self.changed();
+        written
     }
 
     /// Writes entries, exact ones in one call per family. Returns those that could not be written, with why.
@@ -140,6 +158,7 @@ impl Tables {
             |spec: Spec| move |source| Error::Map { doing: "remove entries from", map: spec.name, source };
         let removed4 = delete_batch(self.fds[0].as_fd(), &keys4).map_err(failed(maps::DENY4));
         let removed6 = delete_batch(self.fds[1].as_fd(), &keys6).map_err(failed(maps::DENY6));
+        self.changed();
         result.and(removed4).and(removed6)
     }
 
@@ -150,6 +169,7 @@ impl Tables {
             Key::Prefix4(bits, data) => self.prefix4.remove(&lpm_trie::Key::new(bits, data)),
             Key::Prefix6(bits, data) => self.prefix6.remove(&lpm_trie::Key::new(bits, data)),
         };
+        self.changed();
         match removed.map_err(into_io) {
             // Somebody else has removed it: it is gone, which is what was asked for.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

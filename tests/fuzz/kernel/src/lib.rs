@@ -30,6 +30,8 @@ pub mod packet;
 pub mod parole;
 #[path = "../../../../gateway-ebpf/src/refusal.rs"]
 pub mod refusal;
+#[path = "../../../../gateway-ebpf/src/remembered.rs"]
+pub mod remembered;
 #[path = "../../../../gateway-ebpf/src/report.rs"]
 pub mod report;
 #[path = "../../../../gateway-ebpf/src/seen.rs"]

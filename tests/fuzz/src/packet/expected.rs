@@ -39,6 +39,9 @@ pub struct Found {
     pub looked_up: Option<Vec<u8>>,
     /// Parole of the entry of exactly the source: when the next one comes, and who was let through.
     pub parole: Option<(u64, u64)>,
+    /// How often the denylist is asked in vain when it has been emptied behind the program's back and the packet comes
+    /// again, and when the program has been told of it.
+    pub misses: [usize; 2],
 }
 
 /// A sampled drop.
@@ -89,6 +92,7 @@ pub fn of(scenario: &Scenario, sight: &Sight, frame: &[u8]) -> Found {
         charged: Vec::new(),
         looked_up: None,
         parole: None,
+        misses: [0; 2],
     };
     match sight {
         Sight::Truncated => passed(Reason::Truncated),
@@ -103,6 +107,9 @@ pub fn of(scenario: &Scenario, sight: &Sight, frame: &[u8]) -> Found {
                 result.action = case.judge(found);
                 case.reasons.sort_unstable();
                 result.reasons = case.reasons.clone();
+                let asked = usize::from(case.may_be_listed());
+                result.misses =
+                    [if found.is_some_and(|found| found.is_certain()) { 0 } else { asked }, asked];
             }
             case.conclude(result)
         }
@@ -116,6 +123,15 @@ struct Entry {
     value: DenyValue,
     /// It is of exactly the source.
     is_exact: bool,
+}
+
+impl Entry {
+    /// Every packet of the source drops while the entry is there: what the program may remember.
+    fn is_certain(&self) -> bool {
+        let parole_begins_later = self.value.admitted == 0 && self.value.parole_ns > NOW_NS;
+        let no_parole = self.value.parole_ns == 0 || parole_begins_later;
+        self.is_exact && self.reason == Reason::DeniedSource && no_parole
+    }
 }
 
 struct Case<'a> {

@@ -9,11 +9,11 @@ use gateway_common::budget::{self, Class, GROUPS};
 use gateway_common::event::DropEvent;
 use gateway_common::filter::{Line, Marks};
 use gateway_common::settings::Settings;
-use gateway_common::verdict::REASON_SLOTS;
+use gateway_common::verdict::{REASON_SLOTS, Reason};
 use kernel_on_host::judge;
 use kernel_on_host::maps::{
-    ALLOW4, ALLOW6, BAN_COUNTERS, BUDGET, COUNTERS, DENY_PREFIX4, DENY_PREFIX6, DENY4, DENY6, EVENTS, FILTER,
-    SEEN, SETTINGS, WIDE,
+    ALLOW4, ALLOW6, BAN_COUNTERS, BUDGET, CHANGES, COUNTERS, DENY_PREFIX4, DENY_PREFIX6, DENY4, DENY6,
+    EVENTS, FILTER, REMEMBERED, SEEN, SETTINGS, WIDE,
 };
 use kernel_on_host::stand_in::bindings::xdp_md;
 use kernel_on_host::stand_in::machine;
@@ -45,6 +45,7 @@ impl World {
         let sight = Sight::of(frame);
         let is_v6 = matches!(&sight, Sight::Ip(ip) if ip.is_v6);
         self.furnish(scenario, &sight, is_v6);
+        let frame_bytes = frame.len();
         let range = frame.as_ptr_range();
         let mut md =
             xdp_md { data: range.start as usize, data_end: range.end as usize, ingress_ifindex: INTERFACE };
@@ -52,16 +53,25 @@ impl World {
         // The probe counts and charges nothing, so it may come first.
         let listed = judge::listed(&context);
         let action = judge::packet(&context);
-        let found = Found {
+        let mut found = Found {
             action,
             listed,
-            reasons: self.reasons(frame.len()),
+            reasons: self.reasons(frame_bytes),
             bans: self.bans(),
             events: events(),
             charged: self.charged(),
             looked_up: machine::LOOKED_UP.lock().unwrap_or_else(PoisonError::into_inner).take(),
             parole: exact_value(&sight).map(|value| (value.parole_ns, value.admitted)),
+            misses: [0; 2],
         };
+        empty_denylist();
+        for (changes, misses) in found.misses.iter_mut().enumerate() {
+            CHANGES.set(0, changes as u64);
+            COUNTERS.zero(&COUNTERS.take_written());
+            judge::packet(&context);
+            let reasons = self.reasons(frame_bytes);
+            *misses = reasons.iter().filter(|reason| **reason == Reason::FilterMiss as u32).count();
+        }
         self.clear();
         found
     }
@@ -136,19 +146,29 @@ impl World {
     }
 
     fn clear(&mut self) {
-        DENY4.clear();
-        DENY6.clear();
-        DENY_PREFIX4.clear();
-        DENY_PREFIX6.clear();
+        empty_denylist();
+        events();
+        self.bans();
+        self.charged();
+        machine::LOOKED_UP.lock().unwrap_or_else(PoisonError::into_inner).take();
         ALLOW4.clear();
         ALLOW6.clear();
         COUNTERS.zero(&COUNTERS.take_written());
         SEEN.zero(&SEEN.take_written());
+        REMEMBERED.zero(&REMEMBERED.take_written());
+        CHANGES.zero(&CHANGES.take_written());
         WIDE.zero(&WIDE.take_written());
         FILTER.zero(&FILTER.take_written());
         SETTINGS.take_written();
         BUDGET.zero(&std::mem::take(&mut *FURNISHED.lock().unwrap_or_else(PoisonError::into_inner)));
     }
+}
+
+fn empty_denylist() {
+    DENY4.clear();
+    DENY6.clear();
+    DENY_PREFIX4.clear();
+    DENY_PREFIX6.clear();
 }
 
 /// Lines of cells that are not zero because of the scenario.
