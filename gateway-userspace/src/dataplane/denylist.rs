@@ -18,11 +18,12 @@ mod bans;
 mod compare;
 mod kernel;
 mod lists;
+mod shares;
 mod sorted;
 mod telling;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Bound::{Excluded, Unbounded},
     time::Duration,
 };
@@ -261,7 +262,7 @@ impl Denylist {
     ) -> Result<(), Error> {
         for batch in entries.chunks(BATCH) {
             let _ = self.relieve_bans(allowlist);
-            let batch: Vec<_> = batch.iter().map(|(prefix, entry)| (canonical(*prefix), *entry)).collect();
+            let batch = last_of_each(batch);
             let mut rows = Vec::with_capacity(batch.len());
             for (prefix, entry) in &batch {
                 let slot = self.bans.retain(entry.ban_id, Some(*prefix)).inspect_err(|_| {
@@ -269,38 +270,45 @@ impl Denylist {
                 })?;
                 rows.push((Key::of(*prefix), self.value_beside_lists(allowlist, *prefix, *entry, slot)));
             }
-            let written = self.tables.insert_exact(&rows).is_ok();
-            if let Err(error) = self.note_batch(settings, &batch, &rows, written) {
-                // What the batch has written beyond the entry to blame must not come to life later.
-                for (key, _) in rows {
-                    match key.prefix().filter(|prefix| self.best(*prefix).is_some()) {
-                        Some(prefix) => self.refresh(allowlist, prefix)?,
-                        None => self.tables.remove(key)?,
-                    }
-                }
+            self.insert_batch(settings, allowlist, &batch, &rows)?;
+        }
+        Ok(())
+    }
+
+    /// Writes and notes the entries of a batch, whose bans are retained, as if each came alone.
+    fn insert_batch(
+        &mut self,
+        settings: &mut SettingsMap,
+        allowlist: &Allowlist,
+        batch: &[(IpNet, DenyEntry)],
+        rows: &[(Key, DenyValue)],
+    ) -> Result<(), Error> {
+        let whole = self.tables.insert_all(rows).is_empty();
+        if !whole {
+            // Some may have taken the room of others before them: once more, in order.
+            self.take_back(allowlist, batch);
+        }
+        for (done, ((prefix, entry), (key, value))) in batch.iter().zip(rows).enumerate() {
+            let inserted = if whole { Ok(()) } else { self.tables.insert(*key, *value) };
+            let rest = &batch[done + usize::from(inserted.is_ok())..];
+            if let Err(error) = inserted.and_then(|()| self.note(settings, *prefix, *entry)) {
+                rest.iter().for_each(|(_, entry)| self.bans.release(entry.ban_id));
+                self.take_back(allowlist, rest);
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    /// Notes the entries of a batch, whose bans are retained, as if each came alone. Where the batch has failed,
-    /// writing them once more tells which entry is to blame; prefixes were not in it.
-    fn note_batch(
-        &mut self,
-        settings: &mut SettingsMap,
-        batch: &[(IpNet, DenyEntry)],
-        rows: &[(Key, DenyValue)],
-        written: bool,
-    ) -> Result<(), Error> {
-        for (done, ((prefix, entry), (key, value))) in batch.iter().zip(rows).enumerate() {
-            let insert = if written && key.is_exact() { Ok(()) } else { self.tables.insert(*key, *value) };
-            if let Err(error) = insert.and_then(|()| self.note(settings, *prefix, *entry)) {
-                batch[done..].iter().for_each(|(_, entry)| self.bans.release(entry.ban_id));
-                return Err(error);
-            }
+    /// Entries that are written and not noted must not come to life later: the kernel has what it had before. All of
+    /// them, also behind one that fails, which is found again as drift.
+    fn take_back(&mut self, allowlist: &Allowlist, entries: &[(IpNet, DenyEntry)]) {
+        for (prefix, _) in entries {
+            let _ = match self.best(*prefix) {
+                Some(_) => self.refresh(allowlist, *prefix),
+                None => self.tables.remove(Key::of(*prefix)),
+            };
         }
-        Ok(())
     }
 
     /// What the kernel shall have for a ban that is about to be noted.
@@ -425,14 +433,7 @@ impl Denylist {
         if found == Some(value) {
             return Ok(());
         }
-        match self.tables.insert(key, value) {
-            // Some kernels count an entry that is replaced against a trie that is full.
-            Err(Error::Full { .. }) if found.is_some() => {
-                self.tables.remove(key)?;
-                self.tables.insert(key, value)
-            }
-            written => written,
-        }
+        self.tables.insert(key, value)
     }
 
     /// What the kernel shall have for an entry.
@@ -536,6 +537,15 @@ impl Denylist {
         }
         Some(old)
     }
+}
+
+/// Entries with their prefixes in canonical form, each prefix once, with what was said of it last.
+fn last_of_each(entries: &[(IpNet, DenyEntry)]) -> Vec<(IpNet, DenyEntry)> {
+    let mut seen = HashSet::with_capacity(entries.len());
+    let canonical = entries.iter().rev().map(|(prefix, entry)| (canonical(*prefix), *entry));
+    let mut last: Vec<_> = canonical.filter(|(prefix, _)| seen.insert(*prefix)).collect();
+    last.reverse();
+    last
 }
 
 /// A value with what the program has written into another one of the same parole.
