@@ -35,6 +35,7 @@ pub use self::compare::Compared;
 pub use self::lists::{ListLease, Listed};
 use self::{
     bans::Bans,
+    compare::carried,
     kernel::{PIECE, Tables},
     lists::{Claim, Generation, Lists},
 };
@@ -366,9 +367,11 @@ impl Denylist {
     /// written again.
     pub fn check(&mut self, allowlist: &Allowlist, prefix: IpNet) -> Result<Option<Drift>, Error> {
         let Some(wanted) = self.wanted(allowlist, prefix) else { return Ok(None) };
-        let drift = match self.tables.get(Key::of(prefix))? {
+        let found = self.tables.get(Key::of(prefix))?;
+        let now_ns = clock::monotonic_ns();
+        let drift = match found {
             None => Drift::Missing(prefix),
-            Some(found) if carried(wanted, &found) != found => Drift::Different(prefix),
+            Some(found) if carried(wanted, &found, now_ns) != found => Drift::Different(prefix),
             Some(_) => return Ok(None),
         };
         self.refresh(allowlist, prefix)?;
@@ -384,13 +387,14 @@ impl Denylist {
     /// something else and is removed; a value that differs is written again. Returns also how many it has read.
     pub fn read_back(&mut self, allowlist: &Allowlist, room: usize) -> Result<(usize, Vec<Drift>), Error> {
         let (rows, _) = self.tables.read_on(&mut self.reading, room)?;
+        let now_ns = clock::monotonic_ns();
         let mut drifted = Vec::new();
         for (key, found) in &rows {
             let prefix = key.prefix().map(|prefix| prefix.trunc());
             // A host in a trie is none of ours: hosts are in the hashes.
             let ours = prefix.filter(|prefix| Key::of(*prefix).is_exact() == key.is_exact());
             match ours.and_then(|prefix| Some((prefix, self.wanted(allowlist, prefix)?))) {
-                Some((prefix, wanted)) if carried(wanted, found) != *found => {
+                Some((prefix, wanted)) if carried(wanted, found, now_ns) != *found => {
                     self.refresh(allowlist, prefix)?;
                     drifted.push(Drift::Different(prefix));
                 }
@@ -429,7 +433,7 @@ impl Denylist {
         let Some(wanted) = self.wanted(allowlist, prefix) else { return Ok(()) };
         let key = Key::of(prefix);
         let found = self.tables.get(key)?;
-        let value = found.map_or(wanted, |found| carried(wanted, &found));
+        let value = found.map_or(wanted, |found| carried(wanted, &found, clock::monotonic_ns()));
         if found == Some(value) {
             return Ok(());
         }
@@ -546,12 +550,4 @@ fn last_of_each(entries: &[(IpNet, DenyEntry)]) -> Vec<(IpNet, DenyEntry)> {
     let mut last: Vec<_> = canonical.filter(|(prefix, _)| seen.insert(*prefix)).collect();
     last.reverse();
     last
-}
-
-/// A value with what the program has written into another one of the same parole.
-fn carried(value: DenyValue, found: &DenyValue) -> DenyValue {
-    if value.parole_ns == 0 || found.parole_ns == 0 {
-        return value;
-    }
-    DenyValue { parole_ns: found.parole_ns, admitted: found.admitted, ..value }
 }
