@@ -18,11 +18,12 @@ mod bans;
 mod compare;
 mod kernel;
 mod lists;
+mod shares;
 mod sorted;
 mod telling;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Bound::{Excluded, Unbounded},
     time::Duration,
 };
@@ -34,6 +35,7 @@ pub use self::compare::Compared;
 pub use self::lists::{ListLease, Listed};
 use self::{
     bans::Bans,
+    compare::carried,
     kernel::{PIECE, Tables},
     lists::{Claim, Generation, Lists},
 };
@@ -261,7 +263,7 @@ impl Denylist {
     ) -> Result<(), Error> {
         for batch in entries.chunks(BATCH) {
             let _ = self.relieve_bans(allowlist);
-            let batch: Vec<_> = batch.iter().map(|(prefix, entry)| (canonical(*prefix), *entry)).collect();
+            let batch = last_of_each(batch);
             let mut rows = Vec::with_capacity(batch.len());
             for (prefix, entry) in &batch {
                 let slot = self.bans.retain(entry.ban_id, Some(*prefix)).inspect_err(|_| {
@@ -269,38 +271,45 @@ impl Denylist {
                 })?;
                 rows.push((Key::of(*prefix), self.value_beside_lists(allowlist, *prefix, *entry, slot)));
             }
-            let written = self.tables.insert_exact(&rows).is_ok();
-            if let Err(error) = self.note_batch(settings, &batch, &rows, written) {
-                // What the batch has written beyond the entry to blame must not come to life later.
-                for (key, _) in rows {
-                    match key.prefix().filter(|prefix| self.best(*prefix).is_some()) {
-                        Some(prefix) => self.refresh(allowlist, prefix)?,
-                        None => self.tables.remove(key)?,
-                    }
-                }
+            self.insert_batch(settings, allowlist, &batch, &rows)?;
+        }
+        Ok(())
+    }
+
+    /// Writes and notes the entries of a batch, whose bans are retained, as if each came alone.
+    fn insert_batch(
+        &mut self,
+        settings: &mut SettingsMap,
+        allowlist: &Allowlist,
+        batch: &[(IpNet, DenyEntry)],
+        rows: &[(Key, DenyValue)],
+    ) -> Result<(), Error> {
+        let whole = self.tables.insert_all(rows).is_empty();
+        if !whole {
+            // Some may have taken the room of others before them: once more, in order.
+            self.take_back(allowlist, batch);
+        }
+        for (done, ((prefix, entry), (key, value))) in batch.iter().zip(rows).enumerate() {
+            let inserted = if whole { Ok(()) } else { self.tables.insert(*key, *value) };
+            let rest = &batch[done + usize::from(inserted.is_ok())..];
+            if let Err(error) = inserted.and_then(|()| self.note(settings, *prefix, *entry)) {
+                rest.iter().for_each(|(_, entry)| self.bans.release(entry.ban_id));
+                self.take_back(allowlist, rest);
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    /// Notes the entries of a batch, whose bans are retained, as if each came alone. Where the batch has failed,
-    /// writing them once more tells which entry is to blame; prefixes were not in it.
-    fn note_batch(
-        &mut self,
-        settings: &mut SettingsMap,
-        batch: &[(IpNet, DenyEntry)],
-        rows: &[(Key, DenyValue)],
-        written: bool,
-    ) -> Result<(), Error> {
-        for (done, ((prefix, entry), (key, value))) in batch.iter().zip(rows).enumerate() {
-            let insert = if written && key.is_exact() { Ok(()) } else { self.tables.insert(*key, *value) };
-            if let Err(error) = insert.and_then(|()| self.note(settings, *prefix, *entry)) {
-                batch[done..].iter().for_each(|(_, entry)| self.bans.release(entry.ban_id));
-                return Err(error);
-            }
+    /// Entries that are written and not noted must not come to life later: the kernel has what it had before. All of
+    /// them, also behind one that fails, which is found again as drift.
+    fn take_back(&mut self, allowlist: &Allowlist, entries: &[(IpNet, DenyEntry)]) {
+        for (prefix, _) in entries {
+            let _ = match self.best(*prefix) {
+                Some(_) => self.refresh(allowlist, *prefix),
+                None => self.tables.remove(Key::of(*prefix)),
+            };
         }
-        Ok(())
     }
 
     /// What the kernel shall have for a ban that is about to be noted.
@@ -358,9 +367,11 @@ impl Denylist {
     /// written again.
     pub fn check(&mut self, allowlist: &Allowlist, prefix: IpNet) -> Result<Option<Drift>, Error> {
         let Some(wanted) = self.wanted(allowlist, prefix) else { return Ok(None) };
-        let drift = match self.tables.get(Key::of(prefix))? {
+        let found = self.tables.get(Key::of(prefix))?;
+        let now_ns = clock::monotonic_ns();
+        let drift = match found {
             None => Drift::Missing(prefix),
-            Some(found) if carried(wanted, &found) != found => Drift::Different(prefix),
+            Some(found) if carried(wanted, &found, now_ns) != found => Drift::Different(prefix),
             Some(_) => return Ok(None),
         };
         self.refresh(allowlist, prefix)?;
@@ -376,13 +387,14 @@ impl Denylist {
     /// something else and is removed; a value that differs is written again. Returns also how many it has read.
     pub fn read_back(&mut self, allowlist: &Allowlist, room: usize) -> Result<(usize, Vec<Drift>), Error> {
         let (rows, _) = self.tables.read_on(&mut self.reading, room)?;
+        let now_ns = clock::monotonic_ns();
         let mut drifted = Vec::new();
         for (key, found) in &rows {
             let prefix = key.prefix().map(|prefix| prefix.trunc());
             // A host in a trie is none of ours: hosts are in the hashes.
             let ours = prefix.filter(|prefix| Key::of(*prefix).is_exact() == key.is_exact());
             match ours.and_then(|prefix| Some((prefix, self.wanted(allowlist, prefix)?))) {
-                Some((prefix, wanted)) if carried(wanted, found) != *found => {
+                Some((prefix, wanted)) if carried(wanted, found, now_ns) != *found => {
                     self.refresh(allowlist, prefix)?;
                     drifted.push(Drift::Different(prefix));
                 }
@@ -421,18 +433,11 @@ impl Denylist {
         let Some(wanted) = self.wanted(allowlist, prefix) else { return Ok(()) };
         let key = Key::of(prefix);
         let found = self.tables.get(key)?;
-        let value = found.map_or(wanted, |found| carried(wanted, &found));
+        let value = found.map_or(wanted, |found| carried(wanted, &found, clock::monotonic_ns()));
         if found == Some(value) {
             return Ok(());
         }
-        match self.tables.insert(key, value) {
-            // Some kernels count an entry that is replaced against a trie that is full.
-            Err(Error::Full { .. }) if found.is_some() => {
-                self.tables.remove(key)?;
-                self.tables.insert(key, value)
-            }
-            written => written,
-        }
+        self.tables.insert(key, value)
     }
 
     /// What the kernel shall have for an entry.
@@ -538,10 +543,11 @@ impl Denylist {
     }
 }
 
-/// A value with what the program has written into another one of the same parole.
-fn carried(value: DenyValue, found: &DenyValue) -> DenyValue {
-    if value.parole_ns == 0 || found.parole_ns == 0 {
-        return value;
-    }
-    DenyValue { parole_ns: found.parole_ns, admitted: found.admitted, ..value }
+/// Entries with their prefixes in canonical form, each prefix once, with what was said of it last.
+fn last_of_each(entries: &[(IpNet, DenyEntry)]) -> Vec<(IpNet, DenyEntry)> {
+    let mut seen = HashSet::with_capacity(entries.len());
+    let canonical = entries.iter().rev().map(|(prefix, entry)| (canonical(*prefix), *entry));
+    let mut last: Vec<_> = canonical.filter(|(prefix, _)| seen.insert(*prefix)).collect();
+    last.reverse();
+    last
 }

@@ -23,6 +23,13 @@ struct Mark {
     pattern: Pattern,
 }
 
+/// Marks that are noted and not yet set.
+pub struct Noted {
+    /// In the order of their lines.
+    lines: Vec<Mark>,
+    wide: Vec<Marks>,
+}
+
 /// Both parts of the filter.
 pub struct Filter {
     wide: MappedWords,
@@ -84,23 +91,41 @@ impl Filter {
 
     /// Sets the bits of an entry.
     pub fn add(&mut self, settings: &mut SettingsMap, marks: &Marks) -> Result<(), Error> {
-        self.add_many(settings, std::iter::once(marks.clone()))
+        self.note(marks);
+        match marks {
+            Marks::Line(line, pattern) => self.set(self.slot(*line), *pattern),
+            Marks::Wide(..) | Marks::Hashed(..) => self.each_wide(marks, Self::write_wide_bit),
+        }
+        self.grow(settings)
     }
 
-    /// Sets the bits of entries.
-    pub fn add_many(
+    /// Notes the bits of entries, and makes room for them, while the entries come into the kernel. The bits are set with
+    /// [`Filter::show`], if not before.
+    pub fn note_many(
         &mut self,
         settings: &mut SettingsMap,
         all: impl Iterator<Item = Marks>,
-    ) -> Result<(), Error> {
-        for (slot, mark) in self.in_lines(all, |this, marks| {
+    ) -> (Noted, Result<(), Error>) {
+        let mut wide = Vec::new();
+        let lines = self.in_lines(all, |this, marks| {
             this.note(&marks);
-            this.each_wide(&marks, Self::write_wide_bit);
-        }) {
-            self.groups[slot].push(mark);
-            self.marks += 1;
-            self.set(slot, mark.pattern);
+            wide.push(marks);
+        });
+        for (slot, mark) in &lines {
+            self.groups[*slot].push(*mark);
         }
+        self.marks += lines.len();
+        let lines = lines.into_iter().map(|(_, mark)| mark).collect();
+        (Noted { lines, wide }, self.grow(settings))
+    }
+
+    /// Sets bits that are noted.
+    pub fn show(&mut self, noted: &Noted) {
+        noted.wide.iter().for_each(|marks| self.each_wide(marks, Self::write_wide_bit));
+        noted.lines.iter().for_each(|mark| self.set(self.slot(mark.line), mark.pattern));
+    }
+
+    fn grow(&mut self, settings: &mut SettingsMap) -> Result<(), Error> {
         if self.marks > self.groups.len() * ENTRIES_PER_LINE as usize {
             self.resize(settings, self.lines_wanted())?;
         }

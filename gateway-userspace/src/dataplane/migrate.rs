@@ -62,7 +62,7 @@ pub struct Migration {
 }
 
 /// Counts of the old program at one moment.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Counted {
     /// By reason.
     pub reasons: Counters,
@@ -189,9 +189,10 @@ impl Migration {
     }
 
     /// Puts the new pins in their place and removes the old ones: the new program is attached. Returns what the new
-    /// maps do not have: the counts of the old program since it was read, and those of bans without a slot.
+    /// maps do not have: the counts of the old program since it was read, and those of bans without a slot. If the old
+    /// counters cannot be read once more, those since then are lost: the maps are in use, and their pins must not be.
     pub fn finish(self) -> Result<Counted, Error> {
-        let mut now = Counted::read(&self.old)?;
+        let mut now = Counted::read(&self.old).unwrap_or_else(|_| self.counted.clone());
         let slots = self.slots();
         now.reasons = now.reasons.since(&self.counted.reasons);
         for (ban_id, counts) in &mut now.bans {

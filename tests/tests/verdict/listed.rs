@@ -330,6 +330,23 @@ fn a_process_that_dies_while_it_tells_a_list_leaves_both_and_the_next_one_tells_
 }
 
 #[test]
+fn what_a_list_is_told_twice_it_has_once() {
+    let Some(mut kernel) = Kernel::load() else { return };
+    for (had, lease) in [(0, hour(7)), (3000, forever(7))] {
+        kernel.list_begin(lease).unwrap();
+        kernel.list_add(7, &[addresses(0..2000), addresses(1000..2000)].concat()).unwrap();
+        kernel.list_add(7, &addresses(500..3000)).unwrap();
+        let listed = commit(&mut kernel, 7);
+        assert_eq!(listed, Listed { entries: 3000, added: 3000 - had, removed: 0, without_room: 0 });
+        assert_eq!(entries(&kernel)[0], 3000);
+        assert_eq!(kernel.verify().unwrap().drifted, []);
+    }
+    assert_eq!(tell(&mut kernel, hour(7), &[]).removed, 3000);
+    assert_eq!(entries(&kernel)[0], 0);
+    assert_eq!(kernel.verify().unwrap().drifted, [], "the filter too");
+}
+
+#[test]
 fn lists_leave_room_for_bans() {
     let Some(mut kernel) = Kernel::load_with(|options| options.deny_capacity = 4096) else { return };
     let listed = tell(&mut kernel, hour(7), &addresses(0..4000));

@@ -10,7 +10,7 @@ use gateway_common::{
     ABI_VERSION,
     verdict::Reason::{self, Allowed, Clean, DeniedPrefix, DeniedSource},
 };
-use gateway_userspace::dataplane::{DenyEntry, Drift};
+use gateway_userspace::dataplane::{DenyEntry, Drift, Error};
 use ipnet::IpNet;
 use tests::{
     kernel::{Kernel, net},
@@ -328,6 +328,46 @@ fn a_batch_that_does_not_fit_goes_in_as_far_as_there_is_room() {
     assert_eq!(kernel.entries().len(), 64);
     kernel.reopen();
     assert_eq!(kernel.entries().len(), 64, "the maps hold what the mirror held");
+}
+
+#[test]
+fn a_batch_that_fails_half_way_leaves_what_is_behind_as_it_was() {
+    let Some(mut kernel) = Kernel::load_with(|options| options.deny_capacity = 8) else { return };
+    let of = |number: u32, ban_id| (net(&format!("192.0.2.{number}")), DenyEntry::forever(ban_id));
+    for number in 0..7 {
+        kernel.deny(of(number, 1).0, DenyEntry::forever(1)).unwrap();
+    }
+    // The second one without room is in the middle; of what it would replace the first is before it.
+    let batch = [of(0, 2), of(50, 3), of(51, 4), of(1, 5), of(52, 6)];
+    assert!(matches!(kernel.deny_many(&batch), Err(Error::Full { capacity: 8, .. })));
+    let mut expected: Vec<_> = (1..7).map(|number| of(number, 1)).collect();
+    expected.extend([of(0, 2), of(50, 3)]);
+    expected.sort_unstable_by_key(|(prefix, _)| *prefix);
+    assert_eq!(kernel.entries().collect::<Vec<_>>(), expected);
+    assert_eq!(kernel.verify().unwrap().drifted, []);
+    for ban_id in [4, 5, 6] {
+        assert_eq!(kernel.ban_counters(ban_id).unwrap().unwrap_or_default().packets, 0, "{ban_id}");
+    }
+    kernel.expect("as it was", &Packet::from("192.0.2.1").tcp(443, ACK).build(), DeniedSource);
+    assert_eq!(kernel.ban_counters(1).unwrap().unwrap().packets, 1);
+}
+
+#[test]
+fn of_a_batch_that_does_not_fit_the_first_go_in_and_of_a_prefix_that_comes_twice_the_last() {
+    let Some(mut kernel) = Kernel::load_with(|options| options.deny_capacity = 3000) else { return };
+    let address = |number: u32| net(&Ipv4Addr::from(0x0b00_0000 + number * 977).to_string());
+    let mut batch: Vec<_> = (0..2900).map(|number| (address(number), DenyEntry::forever(1))).collect();
+    batch.extend((0..2900).step_by(2).map(|number| (address(number), DenyEntry::forever(2))));
+    kernel.deny_many(&batch[..4096]).unwrap();
+    let changed = kernel.entries().filter(|(_, entry)| entry.ban_id == 2).count();
+    assert_eq!((kernel.entries().len(), changed), (2900, 1196));
+    assert_eq!(kernel.verify().unwrap().drifted, []);
+
+    let batch: Vec<_> = (2900..6900).map(|number| (address(number), DenyEntry::forever(3))).collect();
+    assert!(matches!(kernel.deny_many(&batch), Err(Error::Full { capacity: 3000, .. })));
+    let first: Vec<_> = kernel.entries().filter(|(_, entry)| entry.ban_id == 3).collect();
+    assert_eq!(first, batch[..100]);
+    assert_eq!(kernel.verify().unwrap().drifted, []);
 }
 
 /// Numbers that look random and are the same each time.

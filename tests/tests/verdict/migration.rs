@@ -167,6 +167,27 @@ fn a_start_that_dies_on_the_way_leaves_the_old_maps_and_the_next_one_moves_them(
 }
 
 #[test]
+fn counters_that_cannot_be_read_once_more_cost_no_pin_of_a_map_in_use() {
+    let Some(mut kernel) = with_old_pins() else { return };
+    let root = kernel.options().pin_root.clone();
+    fill(&root);
+    let mut migrating = Dataplane::load(kernel.options()).unwrap();
+    let pin = old(&root).join("COUNTERS");
+    std::fs::remove_file(&pin).unwrap();
+    let unreadable = Spec { flags: 0, max_entries: 1, ..v1::DENY4 };
+    Object::map(&unreadable).unwrap().pin(&pin).unwrap();
+    migrating.attach().unwrap();
+    assert!(gateway_common::maps::ALL.iter().all(|spec| new(&root).join(spec.name).exists()));
+    assert!(!old(&root).exists());
+    let denied = migrating.counters().unwrap().of(Reason::DeniedSource).packets;
+    assert_eq!(denied, 10 * processors() as u64, "what was read before");
+    assert_eq!(migrating.ban_counters(8).unwrap().unwrap().packets, 3);
+    drop(migrating);
+    kernel.reopen();
+    all_in_force(&kernel);
+}
+
+#[test]
 fn a_foreign_map_under_an_old_name_is_refused_and_so_is_too_little_room() {
     let Some(mut kernel) = with_old_pins() else { return };
     let root = kernel.options().pin_root.clone();

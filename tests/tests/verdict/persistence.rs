@@ -213,6 +213,11 @@ fn values_that_something_else_has_changed_are_written_again_but_not_what_the_pro
         assert_eq!(drifted(&mut kernel), [], "the program moves a parole on");
     }
     assert_eq!(deny4.read::<DenyValue>(&first).unwrap(), moved);
+    let too_late_ns = clock::monotonic_ns() + 3_600_000_000_000;
+    deny4.write(&first, &[DenyValue { parole_ns: too_late_ns, ..moved }]).unwrap();
+    let found: Vec<_> = (0..4).flat_map(|_| drifted(&mut kernel)).collect();
+    assert_eq!(found, [Drift::Different(net("192.0.2.1"))], "further than an interval");
+    assert_eq!(deny4.read::<DenyValue>(&first).unwrap(), ours);
 
     let other: DenyValue = deny4.read(&second).unwrap();
     let changes = [

@@ -2,27 +2,20 @@
 
 use std::{
     io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd},
     sync::atomic::Ordering::Release,
-    thread,
 };
 
 use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, lpm_trie};
 use gateway_common::{
-    KernelPod,
     denylist::DenyValue,
     maps::{self, Spec},
 };
 
+use super::shares::{self, Share, Writing, Written};
 use crate::dataplane::{
-    Error,
-    error::into_io,
-    load::Maps,
-    mapped::MappedWords,
-    prefix::Key,
-    syscall::{delete_batch, update_batch},
-    walk::Reading,
-    wire::Wire,
+    Error, error::into_io, load::Maps, mapped::MappedWords, prefix::Key, syscall::delete_batch,
+    walk::Reading, wire::Wire,
 };
 
 type Exact<K> = HashMap<MapData, K, Wire<DenyValue>>;
@@ -30,8 +23,6 @@ type Trie<K> = LpmTrie<MapData, K, Wire<DenyValue>>;
 
 /// Entries that are read in one call where all are wanted.
 pub const PIECE: usize = 4096;
-/// Entries from which on two threads write faster than one: a thread costs as much as some 50 of them.
-const HALVED_MIN: usize = 1024;
 
 /// Exact entries and prefixes, of both families.
 pub struct Tables {
@@ -98,7 +89,19 @@ impl Tables {
         [self.capacity4 as usize, self.capacity6 as usize, prefixes, prefixes]
     }
 
+    /// Adds or replaces an entry.
     pub fn insert(&mut self, key: Key, value: DenyValue) -> Result<(), Error> {
+        match self.put(key, value) {
+            // Before Linux 6.13 a trie counts an entry that is replaced as a new one.
+            Err(Error::Full { .. }) if !key.is_exact() && self.get(key)?.is_some() => {
+                self.remove(key)?;
+                self.put(key, value)
+            }
+            put => put,
+        }
+    }
+
+    fn put(&mut self, key: Key, value: DenyValue) -> Result<(), Error> {
         let value = Wire(value);
         let inserted = match key {
             Key::Source4(address) => self.deny4.insert(address, value, 0),
@@ -110,36 +113,20 @@ impl Tables {
         inserted.map_err(|error| self.insert_error(key, error))
     }
 
-    /// Writes exact entries in one call per family. On an error some may have been written. Keys of prefixes
-    /// are passed over: the kernel has no faster way for them.
-    pub fn insert_exact(&mut self, entries: &[(Key, DenyValue)]) -> io::Result<()> {
-        let (mut keys4, mut values4) = (Vec::new(), Vec::new());
-        let (mut keys6, mut values6) = (Vec::new(), Vec::new());
-        for (key, value) in entries {
-            match key {
-                Key::Source4(address) => {
-                    keys4.push(*address);
-                    values4.push(*value);
-                }
-                Key::Source6(network) => {
-                    keys6.push(*network);
-                    values6.push(*value);
-                }
-                Key::Prefix4(..) | Key::Prefix6(..) => {}
-            }
-        }
-        let written = update_halves(self.fds[0].as_fd(), &keys4, &values4)
-            .and_then(|()| update_halves(self.fds[1].as_fd(), &keys6, &values6));
+    /// Writes the entries that `say` pushes, each key once, while it says so. Returns those that could not be written,
+    /// with why.
+    pub fn insert_while<R>(&mut self, say: impl FnOnce(&mut Writing<'_, '_>) -> R) -> (Vec<(Key, Error)>, R) {
+        let Written { failed, prefixes, said } = shares::write(&self.fds, say);
         self.changed();
-        written
+        // Writing them once more tells which are to blame.
+        let rest = failed.iter().flat_map(Share::rows).chain(prefixes);
+        let failed = rest.filter_map(|(key, value)| Some((key, self.insert(key, value).err()?)));
+        (failed.collect(), said)
     }
 
-    /// Writes entries, exact ones in one call per family. Returns those that could not be written, with why.
+    /// Writes entries, each key once. Returns those that could not be written, with why.
     pub fn insert_all(&mut self, entries: &[(Key, DenyValue)]) -> Vec<(Key, Error)> {
-        let written = self.insert_exact(entries).is_ok();
-        // Writing them once more tells which are to blame.
-        let rest = entries.iter().filter(|(key, _)| !written || !key.is_exact());
-        rest.filter_map(|(key, value)| Some((*key, self.insert(*key, *value).err()?))).collect()
+        self.insert_while(|writing| entries.iter().for_each(|(key, value)| writing.push(*key, *value))).0
     }
 
     /// Removes entries, exact ones in one call per family; those that are not there are fine. All of them, also behind
@@ -228,31 +215,6 @@ impl Tables {
             _ => Error::Map { doing: "add an entry to", map: spec(key).name, source },
         }
     }
-}
-
-/// Writes many entries, half of them on another thread: nearly all the time of it is the kernel's, which locks single
-/// buckets only.
-fn update_halves<K: KernelPod + Sync>(
-    map: BorrowedFd<'_>,
-    keys: &[K],
-    values: &[DenyValue],
-) -> io::Result<()> {
-    if keys.len() < HALVED_MIN {
-        return update_batch(map, keys, values);
-    }
-    let ((keys, other_keys), (values, other_values)) =
-        (keys.split_at(keys.len() / 2), values.split_at(values.len() / 2));
-    thread::scope(|scope| {
-        let other = thread::Builder::new()
-            .name("denylist".into())
-            .spawn_scoped(scope, || update_batch(map, other_keys, other_values));
-        let own = update_batch(map, keys, values);
-        let other = match other {
-            Ok(other) => other.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())),
-            Err(_) => update_batch(map, other_keys, other_values),
-        };
-        own.and(other)
-    })
 }
 
 fn spec(key: Key) -> Spec {

@@ -201,6 +201,9 @@ pub struct Generation {
     pub waiting: Vec<IpNet>,
     pub waiting_max: usize,
     pub listed: Listed,
+    /// How many of the members its list was told again, which is told anew. None if it is not the only one that the
+    /// list held before, or has lost some meanwhile.
+    pub retold: Option<usize>,
 }
 
 impl Generation {
@@ -215,6 +218,7 @@ impl Generation {
             waiting: Vec::new(),
             waiting_max: 0,
             listed: Listed::default(),
+            retold: None,
         }
     }
 
@@ -288,6 +292,7 @@ impl Lists {
 
     /// Begins to tell a list anew. A telling of it that was not finished is abandoned.
     pub fn begin(&mut self, lease: ListLease) {
+        let only = self.of(lease.id).count() == 1;
         let own = self.generations.iter_mut().filter(|generation| generation.lease.id == lease.id);
         let mut waiting_max = 0;
         for generation in own {
@@ -295,6 +300,7 @@ impl Lists {
                 generation.stage = Stage::Abandoned;
                 generation.waiting = Vec::new();
             }
+            generation.retold = only.then_some(0);
             waiting_max += generation.len();
         }
         self.push(lease, Stage::Telling).waiting_max = waiting_max;
@@ -338,6 +344,23 @@ impl Lists {
     /// A generation of a list that goes when all is told.
     pub fn before(&self, id: u32) -> Option<u64> {
         self.of(id).find(|generation| generation.stage != Stage::Telling).map(|generation| generation.number)
+    }
+
+    /// The list `id`, which is told anew, was told so many members again that it held before.
+    pub fn retold(&mut self, id: u32, members: usize) {
+        let before = self
+            .generations
+            .iter_mut()
+            .find(|generation| generation.lease.id == id && generation.stage != Stage::Telling);
+        if let Some(Generation { retold: Some(retold), .. }) = before {
+            *retold += members;
+        }
+    }
+
+    /// Whether all that a generation has is held by a later one of its list instead, so that nothing changes without it.
+    pub fn is_superseded(&self, before: u64, by: u64) -> bool {
+        let (Some(before), Some(by)) = (self.get(before), self.get(by)) else { return false };
+        before.retold == Some(before.len()) && before.claim().rank() < by.claim().rank()
     }
 
     /// A generation of a list whose telling was not finished, and that is not gone yet.

@@ -3,13 +3,13 @@
 //! The same order as for one entry: on adding first the entries, then their bits; on removing first the bits. What a
 //! list held before stays until all is told, so a source that is in both is denied all the time.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use gateway_common::denylist::DenyValue;
 use ipnet::IpNet;
 
 use super::{
-    Denylist,
+    DenyEntry, Denylist,
     lists::{Claim, Hints, ListLease, Listed, Lists, Member, Members, Stage},
     sorted::Hint,
 };
@@ -68,6 +68,10 @@ impl Denylist {
     ) -> Result<Option<Listed>, Error> {
         let number = self.lists.telling(id).ok_or(Error::NotBegun { id })?;
         if let Some(before) = self.lists.before(id) {
+            if self.lists.is_superseded(before, number) {
+                self.forget(before);
+                return Ok(None);
+            }
             let removed = self.take_away(allowlist, before)?;
             if let Some(generation) = self.lists.get_mut(number) {
                 generation.listed.removed += removed;
@@ -129,7 +133,7 @@ impl Denylist {
                 .filter(|(_, claim)| claim.generation.is_some())
                 .map(|(member, claim)| self.row(allowlist, member, claim))
                 .collect();
-            result = result.and(self.rewrite(allowlist, &rows));
+            result = result.and(self.rewrite(&rows));
         }
         result
     }
@@ -142,63 +146,72 @@ impl Denylist {
         number: u64,
         mut members: Vec<M>,
     ) -> Result<(), Error> {
-        let Some(generation) = self.lists.get_mut(number) else { return Ok(()) };
         members.sort_unstable();
-        let mut hint = Hint::default();
-        members.retain(|member| M::of_mut(generation).insert_from(*member, &mut hint));
-        let (id, claim) = (generation.lease.id, generation.claim());
-        let slot = self.bans.slot(id);
+        members.dedup();
         let mut room = self.room_of_lists();
-        let mut rows: Vec<(Key, DenyValue)> = Vec::with_capacity(members.len());
-        // Members that are taken, with whether the kernel has them already, and whether the list had them.
-        let mut taken: Vec<(M, bool, bool)> = Vec::with_capacity(members.len());
-        let mut refused: Vec<M> = Vec::new();
-        let mut hints = Hints::default();
-        for member in members {
-            let (other, own) = self.claims(member, id, Some(number), &mut hints);
-            let key = member.key();
-            let free = &mut room[key.list()];
-            match other {
-                None if *free == 0 => {
-                    refused.push(member);
-                    continue;
-                }
-                None => *free -= 1,
-                Some(_) => {}
-            }
-            if other.is_none_or(|other| other.rank() < claim.rank() && !other.is_same(&claim)) {
-                let prefix = member.prefix();
-                rows.push((key, claim.value(prefix, slot, !allowlist.overlaps(prefix))));
-            }
-            taken.push((member, other.is_some(), own));
+        let Self { tables, lists, filter, bans, entries, counts, .. } = self;
+        let Some(generation) = lists.get(number) else { return Ok(()) };
+        if room.iter().any(|room| *room < members.len()) {
+            // Those that the list was told already need none.
+            let mut hint = Hint::default();
+            members.retain(|member| !M::of(generation).contains(member, &mut hint));
         }
+        let (id, claim) = (generation.lease.id, generation.claim());
+        let slot = bans.slot(id);
+        let mut refused: Vec<M> = Vec::new();
+        let (failed, (mut taken, noted, grown)) = tables.insert_while(|writing| {
+            let mut taken: Vec<Taken<M>> = Vec::with_capacity(members.len());
+            let mut hints = Hints::default();
+            for member in members {
+                let (other, own) = claims(lists, entries, member, id, Some(number), &mut hints);
+                let key = member.key();
+                let free = &mut room[key.list()];
+                match other {
+                    None if *free == 0 => {
+                        refused.push(member);
+                        continue;
+                    }
+                    None => *free -= 1,
+                    Some(_) => {}
+                }
+                if other.is_none_or(|other| other.rank() < claim.rank() && !other.is_same(&claim)) {
+                    let prefix = member.prefix();
+                    writing.push(key, claim.value(prefix, slot, !allowlist.overlaps(prefix)));
+                }
+                taken.push(Taken { member, known: other.is_some(), own });
+            }
+            if let Some(generation) = lists.get_mut(number) {
+                let mut hint = Hint::default();
+                // What it was told before is written once more, which changes nothing.
+                taken.retain(|taken| M::of_mut(generation).insert_from(taken.member, &mut hint));
+            }
+            let fresh = taken.iter().filter(|taken| !taken.known);
+            let (noted, grown) = filter.note_many(settings, fresh.map(|taken| taken.member.marks()));
+            (taken, noted, grown)
+        });
+        filter.show(&noted);
         let (mut failure, mut unwritten) = (None, HashSet::new());
-        for (key, error) in self.tables.insert_all(&rows) {
+        for (key, error) in failed {
             unwritten.insert(key);
             failure = failure.or((!matches!(error, Error::Full { .. })).then_some(error));
         }
-        if !unwritten.is_empty() {
-            taken.retain(|(member, known, _)| {
-                // One that the kernel had is there, with its old value: that is found again as drift.
-                let lost = !known && unwritten.contains(&member.key());
-                refused.extend(lost.then_some(*member));
-                !lost
-            });
-        }
-        let fresh = taken.iter().filter(|(_, known, _)| !known).map(|(member, ..)| *member);
-        let fresh: Vec<M> = fresh.collect();
-        fresh.iter().for_each(|member| self.counts[member.key().list()] += 1);
-        let filtered = self.filter.add_many(settings, fresh.iter().map(|member| member.marks()));
-        if let Some(generation) = self.lists.get_mut(number) {
-            generation.listed.added += taken.iter().filter(|(_, _, own)| !own).count();
-            for member in &refused {
+        // One that the kernel had is there, with its old value: that is found again as drift.
+        let lost = |taken: &Taken<M>| !taken.known && unwritten.contains(&taken.member.key());
+        let lost: Vec<M> = taken.extract_if(.., |taken| lost(taken)).map(|taken| taken.member).collect();
+        filter.remove_many(lost.iter().map(|member| member.marks()));
+        taken.iter().filter(|taken| !taken.known).for_each(|taken| counts[taken.member.key().list()] += 1);
+        lists.retold(id, taken.iter().filter(|taken| taken.own).count());
+        if let Some(generation) = lists.get_mut(number) {
+            generation.listed.added += taken.iter().filter(|taken| !taken.own).count();
+            for member in &lost {
                 M::of_mut(generation).remove(member);
             }
+            refused.extend(lost);
             let wait = generation.waiting_max.saturating_sub(generation.waiting.len()).min(refused.len());
             generation.listed.without_room += refused.len() - wait;
             generation.waiting.extend(refused[..wait].iter().map(|member| member.prefix()));
         }
-        filtered.and(failure.map_or(Ok(()), Err))
+        grown.and(failure.map_or(Ok(()), Err))
     }
 
     /// Takes a piece of a generation away, and forgets it with the last one. Returns how many members its list has no
@@ -206,6 +219,7 @@ impl Denylist {
     fn take_away(&mut self, allowlist: &Allowlist, number: u64) -> Result<usize, Error> {
         let Some(generation) = self.lists.get_mut(number) else { return Ok(0) };
         let (claim, stage) = (generation.claim(), generation.stage);
+        generation.retold = None;
         let sources4 = generation.sources4.pop(PIECE);
         let sources6 = generation.sources6.pop(PIECE - sources4.len());
         let prefixes = generation.prefixes.pop(PIECE - sources4.len() - sources6.len());
@@ -241,7 +255,8 @@ impl Denylist {
         let (mut gone, mut rows) = (Vec::new(), Vec::new());
         let mut hints = Hints::default();
         for member in members {
-            let (next, own) = self.claims(*member, claim.entry.ban_id, claim.generation, &mut hints);
+            let (next, own) =
+                claims(&self.lists, &self.entries, *member, claim.entry.ban_id, claim.generation, &mut hints);
             removed += usize::from(!own);
             match next {
                 None => gone.push(*member),
@@ -255,31 +270,14 @@ impl Denylist {
         self.filter.remove_many(gone.iter().map(|member| member.marks()));
         let keys: Vec<Key> = gone.iter().map(|member| member.key()).collect();
         let deleted = self.tables.remove_all(&keys);
-        self.rewrite(allowlist, &rows).and(deleted)?;
+        self.rewrite(&rows).and(deleted)?;
         Ok(removed)
     }
 
     /// Writes entries that the kernel has with their new values. All of them, also behind one that fails.
-    fn rewrite(&mut self, allowlist: &Allowlist, rows: &[(Key, DenyValue)]) -> Result<(), Error> {
+    fn rewrite(&mut self, rows: &[(Key, DenyValue)]) -> Result<(), Error> {
         let failed = self.tables.insert_all(rows);
-        // Some kernels count an entry that is replaced against a trie that is full: that one is removed first.
-        let again = failed.into_iter().filter_map(|(key, _)| key.prefix());
-        again.map(|prefix| self.refresh(allowlist, prefix)).fold(Ok(()), Result::and)
-    }
-
-    /// The highest claim to a member, and whether a generation of the list `id` has it; a generation may be left out.
-    fn claims<M: Member>(
-        &self,
-        member: M,
-        id: u32,
-        except: Option<u64>,
-        hints: &mut Hints,
-    ) -> (Option<Claim>, bool) {
-        let (list, own) = self.lists.find(member, id, except, hints);
-        // Lists are filled while there are few bans, or none.
-        let ban = if self.entries.is_empty() { None } else { self.entries.get(&member.prefix()) };
-        let ban = ban.map(|ban| Claim::ban(*ban));
-        (ban.into_iter().chain(list).max_by_key(Claim::rank), own)
+        failed.into_iter().map(|(_, error)| Err(error)).fold(Ok(()), Result::and)
     }
 
     fn row<M: Member>(&self, allowlist: &Allowlist, member: M, claim: Claim) -> (Key, DenyValue) {
@@ -300,6 +298,31 @@ impl Denylist {
         let capacities = self.tables.capacities();
         std::array::from_fn(|map| room_of_lists(capacities[map]).saturating_sub(self.counts[map]))
     }
+}
+
+/// A member that a list is told.
+struct Taken<M> {
+    member: M,
+    /// Whether the kernel has it already.
+    known: bool,
+    /// Whether the list had it.
+    own: bool,
+}
+
+/// The highest claim to a member, and whether a generation of the list `id` has it; a generation may be left out.
+fn claims<M: Member>(
+    lists: &Lists,
+    bans: &BTreeMap<IpNet, DenyEntry>,
+    member: M,
+    id: u32,
+    except: Option<u64>,
+    hints: &mut Hints,
+) -> (Option<Claim>, bool) {
+    let (list, own) = lists.find(member, id, except, hints);
+    // Lists are filled while there are few bans, or none.
+    let ban = if bans.is_empty() { None } else { bans.get(&member.prefix()) };
+    let ban = ban.map(|ban| Claim::ban(*ban));
+    (ban.into_iter().chain(list).max_by_key(Claim::rank), own)
 }
 
 #[cfg(test)]

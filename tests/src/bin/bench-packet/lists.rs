@@ -1,6 +1,6 @@
 //! How fast lists come into the kernel, in pieces as the gateway tells them, beside as many bans.
 //!
-//! Measured by the clock on a thread like any other: half of each piece is written by another one, so that one which is
+//! Measured by the clock on a thread like any other: another one writes some half of each piece, so that one which is
 //! fixed to a CPU would show half of the speed.
 
 use std::{
