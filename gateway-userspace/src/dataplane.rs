@@ -311,6 +311,16 @@ impl Dataplane {
         self.denylist.list_commit(&mut self.settings, &self.allowlist, id)
     }
 
+    /// Takes prefixes off a list that was told and puts others on it, at once and without writing the rest; what has become
+    /// of it. The others hold as long as the rest does: the lease is for a list that has nothing. What one call changes
+    /// is written in one go.
+    ///
+    /// # Errors
+    /// [`Error::Map`] if the kernel refuses some of it.
+    pub fn list_change(&mut self, lease: ListLease, gone: &[IpNet], new: &[IpNet]) -> Result<Listed, Error> {
+        self.denylist.list_change(&mut self.settings, &self.allowlist, lease, gone, new)
+    }
+
     /// The lists that have entries, in order.
     pub fn lists(&self) -> Vec<u32> {
         self.denylist.lists()

@@ -6,6 +6,7 @@ pub mod bpf;
 pub mod capture;
 pub mod chance;
 pub mod chromium;
+pub mod crowdsec;
 pub mod curl;
 pub mod echo;
 pub mod fail2ban;

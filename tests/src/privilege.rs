@@ -25,7 +25,7 @@ pub const ON_KERNEL: &str = "SKIPPED-ON-KERNEL";
 pub fn skip(test: &str, reason: &str) {
     assert!(
         env::var_os(REQUIRE_KERNEL).is_none_or(|value| value != "1"),
-        "{test} needs the kernel, and {REQUIRE_KERNEL}=1 forbids to skip it: {reason}"
+        "{test} cannot run, and {REQUIRE_KERNEL}=1 forbids to skip it: {reason}"
     );
     tell("SKIPPED", test, reason);
 }

@@ -121,6 +121,11 @@ pub trait Enforcer: Send {
     fn list_commit(&mut self, _id: u32) -> Result<Option<Listed>, String> {
         Ok(Some(Listed::default()))
     }
+    /// Takes prefixes off a list that was told and puts others on it, at most [`LIST_PIECE`] of both; the rest is not
+    /// touched. They hold as long as the rest does: the lease is for a list that has nothing.
+    fn list_change(&mut self, _lease: &ListLease, _gone: &[IpNet], _new: &[IpNet]) -> Result<Listed, String> {
+        Ok(Listed::default())
+    }
     /// The lists that have entries, as they were left by this process or the one before.
     fn lists(&mut self) -> Vec<u32> {
         Vec::new()

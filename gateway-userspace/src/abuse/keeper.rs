@@ -39,7 +39,7 @@ use super::signal::Signal;
 use super::{deny, score, state};
 use crate::admin::api;
 
-pub use lists::{Known, Settled};
+pub use lists::{Changed, Known, Settled};
 pub use owner::Owner;
 pub use refusal::Refusal;
 

@@ -4,6 +4,7 @@
 pub mod budget;
 mod certificates;
 mod exposure;
+mod feeds;
 mod listeners;
 mod matches;
 mod references;
@@ -29,6 +30,7 @@ pub fn check(config: &Config, d: &mut Decoder<'_>) {
     // What is only a suspicion needs the whole configuration, and so does a sum over all of it.
     if !report.has_errors() {
         exposure::check(config, report);
+        feeds::check(config, report);
         budget::check(config, report);
     }
 }

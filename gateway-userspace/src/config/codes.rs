@@ -187,6 +187,10 @@ codes! {
         as many at once as `max-connections-per-address` says, and, where each route has a limit by address, a new one \
         for each request. The kernel would drop the rest, and each dropped SYN costs its client a second or more. \
         `portcullis budget suggest` prints budgets that are large enough.";
+    SHARED_BOUNCER_KEY = "C084", "two lists with one key of CrowdSec's",
+        "CrowdSec's local API remembers when each key asked last and tells what has changed since, once. Of two lists \
+        with the same key either misses what the other one was told. `cscli bouncers add NAME` makes another key. The \
+        same holds for other gateways and bouncers, which nothing here knows of.";
 }
 
 #[cfg(test)]

@@ -109,7 +109,8 @@ fn parse_up_to(list: &[u8], format: Format, most: usize, take: &mut dyn FnMut(It
         format => format,
     };
     let outcome = Outcome { format, taken: 0, skipped: 0, first_bad: Vec::new() };
-    let mut sink = Sink { take, outcome, room: most, is_overfull: false };
+    let mut take = |_, item| take(item);
+    let mut sink = Sink { take: &mut take, outcome, skipped_gone: 0, room: most, is_overfull: false };
     match format {
         Format::Auto | Format::Text => text::parse(list, &mut sink),
         Format::CrowdSec => crowdsec::parse(list, &mut sink),
@@ -119,10 +120,36 @@ fn parse_up_to(list: &[u8], format: Format, most: usize, take: &mut dyn FnMut(It
     (sink.outcome, !sink.is_overfull)
 }
 
+/// What became of the decisions of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// Of all of them.
+    pub outcome: Outcome,
+    /// How many of those that were skipped are gone.
+    pub skipped_gone: u64,
+}
+
+/// Not a stream of decisions, with what is wrong about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it is no stream of decisions: {0}")]
+pub struct NoStream(Box<str>);
+
+/// Reads a stream of CrowdSec's, and hands over its decisions with the numbers that they have there (0 without one), those
+/// that are gone first. It is taken as a whole or not at all, but for what was handed over already.
+pub fn decisions(stream: &[u8], take: &mut dyn FnMut(i64, Item)) -> Result<Decided, NoStream> {
+    let outcome = Outcome { format: Format::CrowdSec, taken: 0, skipped: 0, first_bad: Vec::new() };
+    let mut sink = Sink { take, outcome, skipped_gone: 0, room: usize::MAX, is_overfull: false };
+    crowdsec::stream(stream, &mut sink).map_err(|error| NoStream(error.into()))?;
+    Ok(Decided { outcome: sink.outcome, skipped_gone: sink.skipped_gone })
+}
+
 /// Where entries go.
 struct Sink<'a> {
-    take: &'a mut dyn FnMut(Item),
+    /// With the number of the entry, 0 in formats that have none.
+    take: &'a mut dyn FnMut(i64, Item),
     outcome: Outcome,
+    /// Skipped entries that are gone.
+    skipped_gone: u64,
     /// Items that are still taken.
     room: usize,
     /// There was one more.
@@ -131,6 +158,10 @@ struct Sink<'a> {
 
 impl Sink<'_> {
     fn take(&mut self, span: Span, lasts: Option<Duration>, gone: bool) {
+        self.take_numbered(0, span, lasts, gone);
+    }
+
+    fn take_numbered(&mut self, number: i64, span: Span, lasts: Option<Duration>, gone: bool) {
         if self.is_overfull {
             return;
         }
@@ -138,7 +169,7 @@ impl Sink<'_> {
         span.each(&mut |prefix| match self.room.checked_sub(1) {
             Some(room) => {
                 self.room = room;
-                (self.take)(Item { prefix, lasts, gone });
+                (self.take)(number, Item { prefix, lasts, gone });
             }
             None => self.is_overfull = true,
         });

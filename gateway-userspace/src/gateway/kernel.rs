@@ -281,9 +281,7 @@ impl Enforcer for KernelEnforcer {
     }
 
     fn list_begin(&mut self, lease: &ListLease) -> Result<(), String> {
-        let ListLease { id, left, observe } = *lease;
-        let until_ns = left.map(clock::monotonic_ns_after);
-        lock(&self.dataplane).list_begin(dataplane::ListLease { id, until_ns, observe }).map_err(told)
+        lock(&self.dataplane).list_begin(lease_of(lease)).map_err(told)
     }
 
     fn list_add(&mut self, id: u32, prefixes: &[IpNet]) -> Result<(), String> {
@@ -292,12 +290,12 @@ impl Enforcer for KernelEnforcer {
 
     fn list_commit(&mut self, id: u32) -> Result<Option<Listed>, String> {
         let listed = lock(&self.dataplane).list_commit(id).map_err(told)?;
-        Ok(listed.map(|dataplane::Listed { entries, added, removed, without_room }| Listed {
-            entries,
-            added,
-            removed,
-            without_room,
-        }))
+        Ok(listed.map(listed_of))
+    }
+
+    fn list_change(&mut self, lease: &ListLease, gone: &[IpNet], new: &[IpNet]) -> Result<Listed, String> {
+        let listed = lock(&self.dataplane).list_change(lease_of(lease), gone, new).map_err(told)?;
+        Ok(listed_of(listed))
     }
 
     fn lists(&mut self) -> Vec<u32> {
@@ -382,6 +380,16 @@ impl Enforcer for KernelEnforcer {
             syns_armed: dataplane.armed().unwrap_or(None),
         }
     }
+}
+
+fn lease_of(lease: &ListLease) -> dataplane::ListLease {
+    let ListLease { id, left, observe } = *lease;
+    dataplane::ListLease { id, until_ns: left.map(clock::monotonic_ns_after), observe }
+}
+
+fn listed_of(listed: dataplane::Listed) -> Listed {
+    let dataplane::Listed { entries, added, removed, without_room } = listed;
+    Listed { entries, added, removed, without_room }
 }
 
 fn entry_of(prefix: IpNet, entry: &DenyEntry, now_ns: u64) -> Entry {

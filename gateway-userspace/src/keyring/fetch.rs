@@ -17,6 +17,7 @@ use super::document::{Author, Change, DocumentError, KeySet, Skipped};
 use super::issuer::{Issuer, Origin};
 use super::key::KeyError;
 use super::transfer::{self, TransferError};
+use crate::observe::random;
 
 /// Longest that one fetch may take: discovery, redirects and keys together.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -126,7 +127,7 @@ async fn keep_fresh(job: Job) {
                 }
             }
         }
-        let pause = pause(failures, job.refresh, random_fraction());
+        let pause = pause(failures, job.refresh, random::fraction());
         tokio::select! {
             // First, so that a wish that comes together with the end of the pause is not granted twice.
             biased;
@@ -169,13 +170,6 @@ fn pause(failures: u32, refresh: Duration, fraction: f64) -> Duration {
             pause.mul_f64(0.5 + 0.5 * fraction).max(PAUSE_MIN / 2)
         }
     }
-}
-
-fn random_fraction() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness the pauses are merely not spread.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
 }
 
 /// Tells of keys that came and went. What is left out is told only then: issuers show the same set for months.

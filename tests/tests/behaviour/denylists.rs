@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ use tests::gateway::Gateway;
 /// Longer than any of this takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn configuration(folder: &Path, port: u16, lists: &str) -> String {
+pub fn configuration(folder: &Path, port: u16, lists: &str) -> String {
     format!(
         "[gateway]\nstate = \"{}/state\"\ntrusted-proxies = [\"127.0.0.1/32\"]\n\
          [listen.main]\naddress = \"0.0.0.0:{port}\"\n\
@@ -28,7 +29,7 @@ fn configuration(folder: &Path, port: u16, lists: &str) -> String {
 }
 
 /// A gateway whose clients are told apart by what a trusted proxy says.
-fn gateway(lists: impl FnOnce(&Path) -> String) -> Gateway {
+pub fn gateway(lists: impl FnOnce(&Path) -> String) -> Gateway {
     Gateway::start_with(|folder, port| {
         let lists = lists(folder);
         configuration(folder, port, &lists)
@@ -39,13 +40,13 @@ fn get(gateway: &Gateway, client: &str) -> Answer {
     curl(&["-H", &format!("X-Forwarded-For: {client}"), &gateway.url("/open")])
 }
 
-fn is_refused(gateway: &Gateway, client: &str) -> bool {
+pub fn is_refused(gateway: &Gateway, client: &str) -> bool {
     let answer = get(gateway, client);
     assert_eq!(answer.status, if answer.header("x-gateway-reason") == "banned" { 403 } else { 200 });
     answer.status == 403
 }
 
-fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is() {
         assert!(started.elapsed() < PATIENCE, "{what}");
@@ -53,7 +54,7 @@ fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
@@ -65,7 +66,7 @@ fn import(gateway: &Gateway, list: &str, arguments: &[&str]) -> Output {
 }
 
 /// The only list, as the gateway tells of it.
-fn the_list(gateway: &Gateway) -> serde_json::Value {
+pub fn the_list(gateway: &Gateway) -> serde_json::Value {
     gateway.cli_json(&["deny", "list"])["lists"][0].clone()
 }
 
@@ -325,4 +326,23 @@ fn the_api_takes_a_list_as_it_is_and_gives_it_back() {
     assert_eq!(ask(&["-X", "DELETE"], "/v1/deny/bad").status, 404);
     assert_eq!(ask(&[], "/v1/deny/bad").status, 404);
     assert!(!is_refused(&gateway, "203.0.113.9"));
+}
+
+#[test]
+fn what_was_asked_for_by_somebody_who_went_away_is_done_and_in_the_audit_log() {
+    let gateway = gateway(|_| String::new());
+    // It takes longer to read it than to go away.
+    let list: String = (0..300_000_u32)
+        .map(|number| format!("11.{}.{}.{}\n", number >> 16, number >> 8 & 255, number & 255))
+        .collect();
+    let mut client = UnixStream::connect(gateway.socket()).expect("the socket is there");
+    let head = format!("PUT /v1/deny/left HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", list.len());
+    client.write_all(head.as_bytes()).and_then(|()| client.write_all(list.as_bytes())).expect("it is read");
+    drop(client);
+    wait_until("it is done", || is_refused(&gateway, "11.0.0.1"));
+    wait_until("the audit log says so", || {
+        let said = gateway.said();
+        let mut lines = said.lines().filter(|line| line.contains("\"target\":\"audit\""));
+        lines.any(|line| line.contains("\"message\":\"done\"") && line.contains("left"))
+    });
 }

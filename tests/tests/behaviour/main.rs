@@ -9,6 +9,7 @@ mod bad_input;
 mod budgets;
 mod client_address;
 mod cross_origin;
+mod decisions;
 mod denylists;
 mod doctor;
 mod express;

@@ -8,6 +8,7 @@ mod budgets;
 mod capacity;
 mod exemptions;
 mod leases;
+mod list_changes;
 mod listed;
 mod lists;
 mod migration;

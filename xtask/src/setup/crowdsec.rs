@@ -1,4 +1,5 @@
-//! CrowdSec and its firewall bouncer, which `bench reaction` measures: those of the machine, else Debian's, unpacked into
+//! CrowdSec, whose decisions a test follows, and its firewall bouncer, which `bench reaction` measures: those of the
+//! machine, else Debian's, unpacked into
 //! `.tools/crowdsec`. Installing the package would start a service and register the machine with a central one.
 
 use std::{path::PathBuf, process::Command};
@@ -13,7 +14,7 @@ use crate::paths;
 
 const PACKAGES: [&str; 2] = ["crowdsec", "crowdsec-firewall-bouncer"];
 
-/// For `setup`: an engine that starts. Where it cannot be had nothing is missing: its row is left out of the bench.
+/// For `setup`: an engine that starts. Where it cannot be had nothing is missing: the test is skipped, and its row is left out of the bench.
 pub fn look() -> State {
     match version() {
         Ok(version) => State::Present(version),
@@ -21,7 +22,7 @@ pub fn look() -> State {
         Err(_) if unpacked::possible() && unpacked::is_listed(PACKAGES[1]).unwrap_or(true) => {
             State::Missing { reason: "not here".into(), remedy: Remedy::Steps(fetch) }
         }
-        Err(_) => State::Present("not to be had here: left out of the bench".into()),
+        Err(_) => State::Present("not to be had here: left out".into()),
     }
 }
 

@@ -92,7 +92,7 @@ const TABLE: &[Row] = {
         ("fail2ban", &[Test, Bench], || program("fail2ban-client", "--version", "fail2ban"), "seconds"),
         ("xdp-filter", &[Test, Boot, Bench], || program("xdp-filter", "--version", "xdp-tools"), "seconds"),
         ("inotify for fail2ban", &[Bench], inotify_for_python, "seconds"),
-        ("CrowdSec", &[Bench], crowdsec::look, "about 10 s, 35 MB"),
+        ("CrowdSec", &[Test, Bench], crowdsec::look, "about 10 s, 35 MB"),
         ("rustfmt", &[Lint], || component("fmt", || add_component("rustfmt")), "seconds"),
         ("clippy", &[Lint], || component("clippy", || add_component("clippy")), "seconds"),
         ("clippy for eBPF", &[Lint], toolchain::look_for_clippy, "seconds"),

@@ -4,6 +4,8 @@
 //! says that it is done, and [`Owner::list_settle`], each as a question of its own. What the kernel does not take holds
 //! at layer 7 all the same.
 
+mod change;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -36,6 +38,8 @@ pub struct Settled {
     /// Whether its source was read for this, or what was kept of it is told again.
     pub is_fresh: bool,
 }
+
+pub use change::Changed;
 
 /// A list that an earlier run, or this one, has told.
 #[derive(Debug, Clone)]

@@ -135,6 +135,23 @@ impl Enforcer for Maps {
         }
         Ok(Some(Listed { entries, ..Listed::default() }))
     }
+    fn list_change(&mut self, lease: &ListLease, gone: &[IpNet], new: &[IpNet]) -> Result<Listed, String> {
+        assert!(gone.len() + new.len() <= LIST_PIECE);
+        let mut maps = self.0.lock().unwrap();
+        if maps.broken {
+            return Err("no space left on device".into());
+        }
+        let room = maps.room.unwrap_or(usize::MAX);
+        let list = maps.lists.entry(lease.id).or_insert_with(|| HeldList {
+            left: lease.left,
+            observe: lease.observe,
+            ..HeldList::default()
+        });
+        list.prefixes.retain(|prefix| !gone.contains(prefix));
+        let room = room.saturating_sub(list.prefixes.len());
+        list.prefixes.extend(new.iter().take(room));
+        Ok(Listed { entries: list.prefixes.len(), ..Listed::default() })
+    }
     fn lists(&mut self) -> Vec<u32> {
         self.0.lock().unwrap().lists.keys().copied().collect()
     }

@@ -54,7 +54,13 @@ pub static SPEC: Spec = Spec {
             Presence::Optional,
             "Where the list is on this machine. It is read again within 4 s when it has changed.",
         ),
-        Key::new("url", Takes::Value(URL.describe), Presence::Optional, "Where the list is fetched from."),
+        Key::new(
+            "url",
+            Takes::Value(URL.describe),
+            Presence::Optional,
+            "Where the list is fetched from. At `…/v1/decisions/stream` CrowdSec's local API is asked for everything once, \
+             and then for what has changed; it wants a key of each list's own.",
+        ),
         Key::new(
             "format",
             Takes::Value(FORMAT.describe),

@@ -447,6 +447,27 @@ fn a_list_comes_from_one_place_and_says_how_it_is_read() {
 }
 
 #[test]
+fn two_lists_that_take_changes_from_each_other_are_told() {
+    let list = |name: &str, url: &str, key: &str| {
+        format!("[list.{name}]\nurl = \"https://{url}\"\nheaders = {{ x-api-key = \"{key}\" }}\n")
+    };
+    let stream = "lapi.example/v1/decisions/stream";
+    let first = list("a", stream, "${KEY}");
+    for (second, is_told) in [
+        (list("b", &format!("{stream}?scopes=ip"), "${KEY}"), true),
+        (list("b", stream, "${OTHER}"), false),
+        (list("b", "other.example/v1/decisions/stream", "${KEY}"), false),
+        (list("b", "lapi.example/v1/decisions", "${KEY}"), false),
+        (list("b", stream, "${KEY}") + "format = \"text\"\n", false),
+        (list("b", stream, "file:/k") + &list("c", stream, "file:/l"), false),
+    ] {
+        let found = found_with(&format!("{first}{second}"), &[("KEY", "one"), ("OTHER", "two")]);
+        let told = ["6:1: warning[C084]: list `b` asks with the same key as list `a`"];
+        assert_eq!(found, told[..usize::from(is_told)], "{second}");
+    }
+}
+
+#[test]
 fn a_rule_of_bans_that_could_never_be_meant_is_told() {
     let rule = |keys: &str| {
         format!("[ban.scan]\nwhen = \"9 denials in 1m\"\n{keys}[route.r]\nmatch = \"/\"\nto = \"http://b\"\n")

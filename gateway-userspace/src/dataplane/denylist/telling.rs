@@ -3,6 +3,8 @@
 //! The same order as for one entry: on adding first the entries, then their bits; on removing first the bits. What a
 //! list held before stays until all is told, so a source that is in both is denied all the time.
 
+mod change;
+
 use std::collections::{BTreeMap, HashSet};
 
 use gateway_common::denylist::DenyValue;
@@ -52,6 +54,17 @@ impl Denylist {
         prefixes: &[IpNet],
     ) -> Result<(), Error> {
         let number = self.lists.telling(id).ok_or(Error::NotBegun { id })?;
+        self.tell_all(settings, allowlist, number, prefixes)
+    }
+
+    /// Adds members to a generation.
+    fn tell_all(
+        &mut self,
+        settings: &mut SettingsMap,
+        allowlist: &Allowlist,
+        number: u64,
+        prefixes: &[IpNet],
+    ) -> Result<(), Error> {
         let Members { sources4, sources6, prefixes } = Members::of(prefixes);
         // All kinds, also behind one that fails.
         let sources4 = self.tell(settings, allowlist, number, sources4);

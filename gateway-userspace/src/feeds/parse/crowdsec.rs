@@ -6,6 +6,7 @@
 //! (a country, a user), and new ones whose time is over are skipped. A document that is no JSON to its end gives nothing.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -30,6 +31,8 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a Raw
 /// What counts of a decision.
 #[derive(Deserialize)]
 struct Decision<'a> {
+    /// Of a row in the database.
+    id: Option<i64>,
     /// `ban`, `captcha` or one that somebody made up.
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
@@ -44,48 +47,65 @@ struct Decision<'a> {
 }
 
 pub(super) fn parse(list: &[u8], sink: &mut Sink<'_>) {
-    let read = std::str::from_utf8(list).map_err(|error| error.to_string()).and_then(|text| {
-        let json = |result: serde_json::Result<()>| result.map_err(|error| error.to_string());
-        if !text.trim_ascii_start().starts_with('{') {
-            // Whole or not at all, as below.
-            serde_json::from_str::<&RawValue>(text).map_err(|error| error.to_string())?;
-            return json(json::each(text, &mut |text| decision(text, sink, false)));
-        }
-        let stream: Stream = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        if stream.new.is_none() && stream.deleted.is_none() {
-            return Err("neither `new` nor `deleted`".into());
-        }
-        for (decisions, gone) in [(stream.deleted, true), (stream.new, false)] {
-            if let Some(decisions) = decisions {
-                json(json::each(decisions.get(), &mut |text| decision(text, sink, gone)))?;
-            }
-        }
-        Ok(())
-    });
+    let is_stream = list.trim_ascii_start().starts_with(b"{");
+    let read = if is_stream { stream(list, sink) } else { array(list, sink) };
     if let Err(error) = read {
         sink.skip_entry(error.as_bytes());
     }
 }
 
+/// Those that are gone first, wherever they stand.
+pub(super) fn stream(list: &[u8], sink: &mut Sink<'_>) -> Result<(), String> {
+    let stream: Stream = serde_json::from_str(text(list)?).map_err(told)?;
+    if stream.new.is_none() && stream.deleted.is_none() {
+        return Err("neither `new` nor `deleted`".into());
+    }
+    for (decisions, gone) in [(stream.deleted, true), (stream.new, false)] {
+        if let Some(decisions) = decisions {
+            json::each(decisions.get(), &mut |text| decision(text, sink, gone)).map_err(told)?;
+        }
+    }
+    Ok(())
+}
+
+fn array(list: &[u8], sink: &mut Sink<'_>) -> Result<(), String> {
+    let text = text(list)?;
+    // Whole or not at all, as above.
+    serde_json::from_str::<&RawValue>(text).map_err(told)?;
+    json::each(text, &mut |text| decision(text, sink, false)).map_err(told)
+}
+
+fn text(list: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(list).map_err(|error| error.to_string())
+}
+
+fn told(error: serde_json::Error) -> String {
+    error.to_string()
+}
+
 fn decision(text: &str, sink: &mut Sink<'_>, gone: bool) {
     match taken(text, gone) {
-        Some((span, lasts)) => sink.take(span, lasts, gone),
-        None => sink.skip_entry(text.as_bytes()),
+        Some((number, span, lasts)) => sink.take_numbered(number, span, lasts, gone),
+        None => {
+            sink.skipped_gone += u64::from(gone);
+            sink.skip_entry(text.as_bytes());
+        }
     }
 }
 
-fn taken(text: &str, gone: bool) -> Option<(Span, Option<std::time::Duration>)> {
+fn taken(text: &str, gone: bool) -> Option<(i64, Span, Option<Duration>)> {
     let decision: Decision = serde_json::from_str(text).ok()?;
     let of_addresses = ["ip", "range"].iter().any(|scope| decision.scope.eq_ignore_ascii_case(scope));
     if !of_addresses || !decision.kind.eq_ignore_ascii_case("ban") {
         return None;
     }
+    let number = decision.id.unwrap_or_default();
     let span = Span::read(decision.value.trim_ascii().as_bytes())?;
     match decision.duration.filter(|_| !gone) {
-        None => Some((span, None)),
+        None => Some((number, span, None)),
         Some(duration) => match duration::read(duration.as_bytes())? {
             Left::Over => None,
-            Left::For(left) => Some((span, Some(left))),
+            Left::For(left) => Some((number, span, Some(left))),
         },
     }
 }

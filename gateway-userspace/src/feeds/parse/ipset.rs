@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::address::{Span, prefix_length};
 use super::{Sink, lines, word};
 
-/// Sets that are remembered; those beyond are skipped, with their entries. A host has some dozens.
+/// Sets that are remembered; those beyond are skipped, and then entries of sets that nobody knows. A host has some dozens.
 const SETS_MAX: usize = 4096;
 
 /// What a set says about all of its entries.
@@ -25,6 +25,7 @@ struct Set {
 
 pub(super) fn parse(list: &[u8], sink: &mut Sink<'_>) {
     let mut sets: HashMap<&[u8], Set> = HashMap::new();
+    let mut are_all_known = true;
     for (number, line) in lines(list) {
         if line.is_empty() || line.starts_with(b"#") {
             continue;
@@ -37,10 +38,14 @@ pub(super) fn parse(list: &[u8], sink: &mut Sink<'_>) {
                     sets.insert(name, set(options));
                     continue;
                 }
+                are_all_known = false;
                 None
             }
             b"flush" | b"-F" | b"destroy" | b"-X" | b"rename" | b"-E" | b"swap" | b"-W" | b"COMMIT" => {
                 continue;
+            }
+            b"add" | b"-A" | b"del" | b"-D" if !are_all_known && !sets.contains_key(word(arguments).0) => {
+                None
             }
             b"add" | b"-A" => entry(arguments, &sets).map(|(span, lasts)| (span, lasts, false)),
             b"del" | b"-D" => entry(arguments, &sets).map(|(span, _)| (span, None, true)),
@@ -189,5 +194,21 @@ mod tests {
             said(&outcome),
             ["add a 192.0.2.6 timeout soon", "add a", "bad", "add b 192.0.2.7", "add c 192.0.2.8"]
         );
+    }
+    #[test]
+    fn sets_are_remembered_up_to_a_number_and_entries_of_others_are_skipped() {
+        use std::fmt::Write;
+
+        let mut list = String::from("add before 192.0.2.1\n");
+        for number in 0..=super::SETS_MAX {
+            writeln!(list, "create s{number} hash:ip timeout 7").unwrap();
+        }
+        list.push_str("create s0 hash:ip timeout 9\n");
+        for (number, set) in [0, super::SETS_MAX - 1, super::SETS_MAX].into_iter().enumerate() {
+            writeln!(list, "add s{set} 192.0.2.{}", number + 2).unwrap();
+        }
+        let (items, outcome) = read(&list, Format::Auto);
+        assert_eq!(items, ["192.0.2.1/32", "192.0.2.2/32 for 9s", "192.0.2.3/32 for 7s"]);
+        assert_eq!(said(&outcome), ["create s4096 hash:ip timeout 7", "add s4096 192.0.2.4"]);
     }
 }

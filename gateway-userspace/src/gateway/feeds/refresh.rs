@@ -1,6 +1,8 @@
 //! A list of the configuration, read again and again: when its file has changed, when its time has come, sooner after a
 //! failure, and before its lease ends.
 
+mod stream;
+
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -10,13 +12,16 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use self::stream::Stream;
 use super::tell::{Read, Teller, Told};
 use super::{Fault, Unfit};
 use crate::abuse::keeper::{Known, Stopped};
 use crate::abuse::lists::Terms;
 use crate::config::model::{List, ListSource};
+use crate::dial::Url;
 use crate::feeds::fetch::{self, BYTES_MAX, Fetched, Source, Version};
-use crate::feeds::schedule;
+use crate::feeds::parse::Outcome;
+use crate::feeds::{decisions, schedule};
 use crate::gateway::chain;
 use crate::observe::random;
 
@@ -34,6 +39,10 @@ enum Failure {
     Fetch(#[from] fetch::Error),
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    #[error(transparent)]
+    Decisions(#[from] decisions::Unusable),
+    #[error("the list has ended meanwhile, so it is read anew")]
+    Ended,
     #[error("what was kept of it cannot be read, so it is fetched again")]
     Kept(#[source] io::Error),
     #[error("the kernel did not take all of it: {0}")]
@@ -77,6 +86,8 @@ struct Task {
     /// What the server called what it gave last; nothing if that could not be kept.
     version: Version,
     look: Look,
+    /// What stands in a list that is told by its changes, once it was read.
+    stream: Option<Stream>,
     /// When what was told ends.
     until: Option<Instant>,
 }
@@ -87,7 +98,8 @@ impl Task {
         let known = known.into_iter().find(|known| known.name == list.name && !known.is_over);
         let left = known.as_ref().and_then(|known| known.terms.lease);
         let until = left.and_then(|left| Instant::now().checked_add(left));
-        let mut task = Task { list, teller, version: Version::default(), look: Look::default(), until };
+        let (version, look) = (Version::default(), Look::default());
+        let mut task = Task { list, teller, version, look, stream: None, until };
         if let Some(known) = known {
             task.conform(known).await;
         }
@@ -134,30 +146,18 @@ impl Task {
                     Some(self.look.read(path).map_err(failed)?)
                 }
             }
-            ListSource::Url { url, headers, ca } => {
-                let field = |(name, value): &(crate::header::Name, crate::header::Value)| {
-                    let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
-                    Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
-                };
-                let headers: HeaderMap = headers.iter().filter_map(field).collect();
-                let url = url.to_string();
-                let source = Source {
-                    url: &url,
-                    headers: &headers,
-                    ca: ca.as_deref(),
-                    deadline: DEADLINE,
-                    bytes_max: BYTES_MAX,
-                };
-                match fetch::get(&source, &self.version).await? {
-                    Fetched::Unchanged => None,
-                    Fetched::List(bytes, version) => {
-                        // Taken over only once the list is: what is refused is asked for again.
-                        let told = self.take(bytes).await?;
-                        self.version = if told.is_kept { version } else { Version::default() };
-                        return Ok(());
-                    }
-                }
+            ListSource::Url { url, .. } if decisions::follows(self.list.format, url) => {
+                return self.pull(&url.clone()).await;
             }
+            ListSource::Url { url, .. } => match self.fetch(url, &self.version).await? {
+                Fetched::Unchanged => None,
+                Fetched::List(bytes, version) => {
+                    // Taken over only once the list is: what is refused is asked for again.
+                    let told = self.take(bytes).await?;
+                    self.version = if told.is_kept { version } else { Version::default() };
+                    return Ok(());
+                }
+            },
         };
         match bytes {
             Some(bytes) => {
@@ -169,20 +169,37 @@ impl Task {
         }
     }
 
+    /// Asks a server, as the list's table says.
+    async fn fetch(&self, url: &Url, known: &Version) -> Result<Fetched, fetch::Error> {
+        let ListSource::Url { headers, ca, .. } = &self.list.source else { return Ok(Fetched::Unchanged) };
+        let field = |(name, value): &(crate::header::Name, crate::header::Value)| {
+            let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+            Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+        };
+        let headers: HeaderMap = headers.iter().filter_map(field).collect();
+        let (url, ca) = (&url.to_string(), ca.as_deref());
+        fetch::get(&Source { url, headers: &headers, ca, deadline: DEADLINE, bytes_max: BYTES_MAX }, known)
+            .await
+    }
+
     async fn take(&mut self, bytes: Vec<u8>) -> Result<Told, Failure> {
         let read = Read::of(&bytes, self.list.format, self.list.entries_max)?;
         // It may be long until it is this list's turn.
         drop(bytes);
         let terms = self.terms(read.outcome.format.name());
-        for bad in &read.outcome.first_bad {
-            tracing::debug!(list = %self.list.name, place = %bad.place, text = ?bad.text, "an entry of a list is skipped");
-        }
+        self.say_skipped(&read.outcome);
         let told = self.teller.tell(&self.list.name, terms, read, false, None).await?;
         self.until = told.lease_end;
         // Whatever it was, it may be over when it is tried again.
         match told.outside {
             Some(error) => Err(Failure::Outside(error)),
             None => Ok(told),
+        }
+    }
+
+    fn say_skipped(&self, outcome: &Outcome) {
+        for bad in &outcome.first_bad {
+            tracing::debug!(list = %self.list.name, place = %bad.place, text = ?bad.text, "an entry of a list is skipped");
         }
     }
 
@@ -221,7 +238,7 @@ impl Task {
     /// Until that time, or until the file has changed.
     async fn wait(&mut self, next: Instant) {
         let ListSource::File(path) = &self.list.source else {
-            return tokio::time::sleep_until(next.into()).await;
+            return self.wait_for_ends(next).await;
         };
         loop {
             let look = (Instant::now() + LOOK_EVERY).min(next);
@@ -284,37 +301,4 @@ impl Look {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_read_when_another_takes_its_place_or_when_it_is_quiet_again() {
-        let folder = std::env::temp_dir().join(format!("portcullis-look-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("list");
-        let mut look = Look::default();
-        assert!(!look.wants_reading(&path), "there is nothing to read");
-        assert!(look.read(&path).is_err() && !look.is_as_read(&path));
-        fs::write(&path, "1.2.3.4\n").unwrap();
-        assert!(look.wants_reading(&path));
-        assert_eq!(look.read(&path).unwrap(), b"1.2.3.4\n");
-        assert!(!look.is_as_read(&path), "it was no list, as far as anybody knows");
-        look.is_taken = true;
-        assert!(look.is_as_read(&path) && !look.wants_reading(&path));
-        fs::write(&path, "1.2.3.4\n1.2.3").unwrap();
-        assert!(!look.wants_reading(&path), "somebody may be writing to it");
-        fs::write(&path, "1.2.3.4\n1.2.3.5\n").unwrap();
-        assert!(!look.wants_reading(&path), "and still is");
-        assert!(look.wants_reading(&path));
-        assert_eq!(look.read(&path).unwrap().len(), 16);
-        fs::write(folder.join("new"), "1.2.3.6\n").unwrap();
-        fs::rename(folder.join("new"), &path).unwrap();
-        assert!(look.wants_reading(&path), "another file is whole");
-        look.read(&path).unwrap();
-        fs::remove_file(&path).unwrap();
-        assert!(!look.wants_reading(&path) && !look.is_as_read(&path));
-        assert!(look.read(&folder).unwrap_err().to_string().contains("not a file"));
-        fs::remove_dir_all(&folder).unwrap();
-    }
-}
+mod tests;

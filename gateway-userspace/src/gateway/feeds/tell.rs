@@ -1,5 +1,7 @@
 //! From what was read to what is in force: guarded, told to the keeper in pieces, and kept.
 
+mod change;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -60,6 +62,8 @@ impl Read {
 /// What came of telling a list.
 #[derive(Debug, Clone)]
 pub struct Told {
+    /// What the guard left of it, in order.
+    pub prefixes: Vec<IpNet>,
     /// Its size.
     pub counts: Counts,
     /// The first of what the guard kept out, with why.
@@ -100,13 +104,13 @@ impl Teller {
     ) -> Result<Told, Fault> {
         let (prefixes, counts, guarded) = self.sift(read, force, own).await?;
         let _turn = self.turn.lock().await;
-        self.bring(name, terms, &prefixes, counts, guarded, true).await
+        self.bring(name, terms, prefixes, counts, guarded, true).await
     }
 
     /// What [`Teller::tell`] would do.
     pub async fn weigh(&self, read: Read, force: bool, own: Option<IpAddr>) -> Result<Told, Fault> {
-        let (_, counts, guarded) = self.sift(read, force, own).await?;
-        Ok(Told { counts, guarded, outside: None, lease_end: None, is_kept: false })
+        let (prefixes, counts, guarded) = self.sift(read, force, own).await?;
+        Ok(Told { prefixes, counts, guarded, outside: None, lease_end: None, is_kept: false })
     }
 
     async fn sift(
@@ -133,7 +137,7 @@ impl Teller {
         guarded: Arc<[String]>,
     ) -> Result<Told, Fault> {
         let _turn = self.turn.lock().await;
-        self.bring(name, terms, &prefixes, counts, guarded, false).await
+        self.bring(name, terms, prefixes, counts, guarded, false).await
     }
 
     /// Tells everything again, for all of it only counts from now on, or no longer.
@@ -148,7 +152,7 @@ impl Teller {
                 Ok(prefixes) => {
                     let Known { name, terms, counts, guarded, .. } = &known;
                     let (terms, guarded) = (terms.clone(), guarded.clone());
-                    let result = self.bring(name, terms, &prefixes, *counts, guarded, false).await;
+                    let result = self.bring(name, terms, prefixes, *counts, guarded, false).await;
                     result.map(drop).map_err(|fault| fault.to_string())
                 }
                 Err(error) => Err(error.to_string()),
@@ -165,7 +169,7 @@ impl Teller {
         &self,
         name: &Arc<str>,
         terms: Terms,
-        prefixes: &[IpNet],
+        prefixes: Vec<IpNet>,
         counts: Counts,
         guarded: Arc<[String]>,
         is_fresh: bool,
@@ -176,13 +180,13 @@ impl Teller {
         };
         let (id, begun) = self.keeper.ask(begin).await??;
         let kernel = match begun {
-            Ok(()) => self.pieces(name, id, prefixes).await?,
+            Ok(()) => self.pieces(name, id, &prefixes).await?,
             Err(error) => Err(error),
         };
         let kernel = kernel.map_err(Box::<str>::from);
         let counts = Counts { entries: prefixes.len(), without_room: 0, ..counts };
         let settled = Settled {
-            ranges: Arc::new(Ranges::of(prefixes)),
+            ranges: Arc::new(Ranges::of(&prefixes)),
             counts,
             guarded: guarded.clone(),
             kernel: kernel.clone(),
@@ -198,8 +202,8 @@ impl Teller {
             Some(end) => drop(self.ends.borrow_mut().insert(name.clone(), end)),
             None => drop(self.ends.borrow_mut().remove(name)),
         }
-        let is_kept = !is_fresh || self.keep(name, prefixes);
-        Ok(Told { counts, guarded, outside: kernel.err(), lease_end, is_kept })
+        let is_kept = !is_fresh || self.keep(name, &prefixes);
+        Ok(Told { prefixes, counts, guarded, outside: kernel.err(), lease_end, is_kept })
     }
 
     fn keep(&self, name: &str, prefixes: &[IpNet]) -> bool {

@@ -16,15 +16,9 @@ use crate::stack::first_line;
 /// How often the bouncer asks, which is its own default and Debian's.
 pub const ASKS_EVERY: Duration = Duration::from_secs(10);
 
-/// Where the packages lie.
+/// Where the packages lie, the bouncer's too.
 fn root() -> Option<PathBuf> {
-    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/crowdsec");
-    let complete = |root: &PathBuf| {
-        ["crowdsec", "cscli", "crowdsec-firewall-bouncer"]
-            .iter()
-            .all(|name| root.join("usr/bin").join(name).exists())
-    };
-    [unpacked, PathBuf::from("/")].into_iter().find(complete)
+    tests::crowdsec::root().filter(|root| root.join("usr/bin/crowdsec-firewall-bouncer").exists())
 }
 
 fn program(name: &str) -> Result<Command> {

@@ -204,3 +204,49 @@ fn there_are_so_many_lists_and_no_more() {
     bench.owner().list_failed(&"one-more".into(), &terms(None), "no room");
     assert_eq!(bench.owner().lists().lists.len(), LISTS_MAX);
 }
+
+impl Bench {
+    /// As the thread of lists does it; none: the list is not in force.
+    fn change(&mut self, name: &str, gone: &[&str], new: &[&str], all: &[&str]) -> Option<Counts> {
+        let nets = |texts: &[&str]| texts.iter().map(|text| net(text)).collect::<Vec<_>>();
+        let kernel = self.owner().list_change(name, &nets(gone), &nets(new))?;
+        let changed = Changed {
+            ranges: Arc::new(Ranges::of(&nets(all))),
+            counts: Counts { entries: all.len(), expected: all.len(), ..Counts::default() },
+            guarded: Arc::from([]),
+            kernel: kernel.map(Some).map_err(Into::into),
+            added: new.len(),
+            removed: gone.len(),
+        };
+        Some(self.owner().list_changed(&name.into(), changed)?.1)
+    }
+}
+
+#[test]
+fn changes_of_a_list_are_in_force_at_once_and_leave_its_lease_as_it_is() {
+    let mut bench = Bench::new("lists-change");
+    assert!(bench.change("drop", &[], &["192.0.2.1"], &["192.0.2.1"]).is_none(), "there is none");
+    let id = bench.tell("drop", &terms(Some(DAY)), &["198.51.100.7", "198.51.100.8"]);
+    bench.pass(MINUTE);
+    let all = ["198.51.100.8", "203.0.113.0/24"];
+    let counts = bench.change("drop", &["198.51.100.7"], &["203.0.113.0/24"], &all).unwrap();
+    assert_eq!((counts.entries, counts.without_room), (2, 0));
+    assert_eq!(bench.held(id).unwrap(), ["198.51.100.8/32", "203.0.113.0/24"]);
+    let refused = ["198.51.100.7", "198.51.100.8", ABUSER].map(|address| bench.refused_by(address));
+    assert_eq!(refused, [None, Some(id), Some(id)]);
+    assert_eq!(bench.listed(), [("drop".into(), id, 2, Some(86_340))]);
+    bench.maps.0.lock().unwrap().room = Some(2);
+    let more = ["198.51.100.8", "203.0.113.0/24", "192.0.2.1"];
+    let counts = bench.change("drop", &[], &["192.0.2.1"], &more).unwrap();
+    assert_eq!((counts.entries, counts.without_room), (2, 1));
+    assert_eq!(bench.refused_by("192.0.2.1"), Some(id), "at layer 7 all the same");
+    bench.maps.0.lock().unwrap().broken = true;
+    bench.change("drop", &["192.0.2.1"], &[], &all).unwrap();
+    let outside = bench.owner().lists().lists[0].outside.clone();
+    assert!(outside.is_some_and(|why| why.contains("no space left")));
+    bench.maps.0.lock().unwrap().broken = false;
+    bench.pass(DAY);
+    assert!(bench.change("drop", &[], &["192.0.2.1"], &more).is_none(), "its time is over");
+    bench.restart();
+    assert!(bench.change("drop", &[], &["192.0.2.1"], &more).is_none(), "it was not told yet");
+}

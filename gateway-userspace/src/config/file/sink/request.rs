@@ -23,6 +23,9 @@ const OWN_HEADERS: [&str; 9] = [
     "upgrade",
 ];
 
+/// Stands for a secret that is not read now, and so not used either.
+pub const UNREAD: &str = "unread";
+
 /// Where a receiver is.
 pub const URL: Type<Url> = Type { describe: "an http or https URL", decode: url };
 /// A text that nobody else should know, as the value of a header field.
@@ -84,8 +87,7 @@ fn field_value(d: &mut Decoder<'_>, node: &Node, is_secret: bool) -> Option<Head
     let text = match secret::reference(d, text) {
         Some(path) => match secret::read(d, path, place.clone())? {
             Content::Text(text) => text,
-            // Not read now, and so not used either.
-            Content::Unread => String::from("unread"),
+            Content::Unread => String::from(UNREAD),
         },
         None => {
             d.conceal(node);
