@@ -5,7 +5,7 @@
 //! Memory: about 270 bytes for each ban in force, of which there are at most twice `capacity`, and [`ENDED_MAX`]
 //! that are over.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -168,7 +168,7 @@ impl Terms {
 /// All bans.
 #[derive(Debug)]
 pub struct Ledger {
-    active: HashMap<u32, Ban>,
+    active: BTreeMap<u32, Ban>,
     by_prefix: PrefixMap<u32>,
     /// Those that hold for one client at layer 7, from these addresses or from everywhere.
     by_client: HashMap<Subject, Vec<(Option<IpNet>, u32)>>,
@@ -183,7 +183,7 @@ impl Ledger {
     /// Empty; `capacity` is what the kernel has room for. As many again may be in force at layer 7.
     pub fn new(capacity: usize) -> Ledger {
         Ledger {
-            active: HashMap::new(),
+            active: BTreeMap::new(),
             by_prefix: PrefixMap::default(),
             by_client: HashMap::new(),
             leases: BTreeSet::new(),
@@ -331,14 +331,24 @@ impl Ledger {
         self.active.get(&id).or_else(|| self.ended.iter().rev().find(|ban| ban.id == id))
     }
 
+    /// Whether a ban of this id is in force.
+    pub fn is_active(&self, id: u32) -> bool {
+        self.active.contains_key(&id)
+    }
+
     /// The bans in force that took the place of this one.
     pub fn derived_from(&self, id: u32) -> impl Iterator<Item = &Ban> {
         self.active.values().filter(move |ban| ban.derived_from.contains(&id))
     }
 
-    /// The bans in force, in no order.
-    pub fn active(&self) -> impl Iterator<Item = &Ban> {
+    /// The bans in force, in the order of their ids.
+    pub fn active(&self) -> impl DoubleEndedIterator<Item = &Ban> {
         self.active.values()
+    }
+
+    /// Those of them whose ids are not below this one.
+    pub fn active_from(&self, id: u32) -> impl Iterator<Item = &Ban> {
+        self.active.range(id..).map(|(_, ban)| ban)
     }
 
     /// A ban in force, to note where it holds. Target, id and lease must stay as they are.

@@ -44,7 +44,7 @@ impl Owner {
                 self.by_ticket(request.ticket.as_deref().unwrap_or_default())?
             }
             None if request.ended => self.ledger.active().chain(self.ledger.ended()).cloned().collect(),
-            None => self.ledger.active().cloned().collect(),
+            None => self.ledger.active().rev().take(LISTED_MAX).cloned().collect(),
         };
         bans.sort_unstable_by_key(|ban| std::cmp::Reverse(ban.id));
         bans.truncate(LISTED_MAX);
