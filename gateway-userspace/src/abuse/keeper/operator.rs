@@ -233,6 +233,7 @@ impl Owner {
     pub(super) fn replace(&mut self, now: Now, id: u32) {
         let Some(before) = self.ledger.get(id).cloned() else { return };
         self.unwatch(id);
+        self.outside.remove(&id);
         let drops = self.enforcer.drops(id);
         self.saved.add(&before, drops);
         let Drops { packets, bytes, syns } = drops;

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::owner::Owner;
 use super::refusal::Refusal;
 use super::{Handle, Stopped};
-use crate::abuse::ban::{Ban, Enforced};
+use crate::abuse::ban::Ban;
 use crate::abuse::enforcer::{Entry, Held};
 use crate::abuse::source;
 use crate::abuse::state::{Error, Outline, Reread, Upto, to_ms};
@@ -232,6 +232,8 @@ impl Run {
         for entry in &held.entries {
             let target = Target::Prefix(source::canonical(entry.prefix));
             match owner.ledger.exact(&target) {
+                // What stands there is of before, and the kernel takes no other.
+                Some(ban) if owner.outside.contains(&ban.id) => {}
                 Some(ban) if !is_of(owner, entry, ban, now.instant) => {
                     self.in_kernel.ban("entry-differs-from-ban", ban);
                 }
@@ -247,7 +249,7 @@ impl Run {
         let bans: Vec<&Ban> = owner.ledger.active_from(from).take(PIECE).collect();
         let next = after(bans.last().map(|ban| ban.id).filter(|_| bans.len() == PIECE));
         // Those that the kernel had no room for are not there.
-        let prefixes = bans.iter().filter(|ban| ban.enforced != Enforced::Gateway);
+        let prefixes = bans.iter().filter(|ban| !owner.outside.contains(&ban.id));
         let (ids, prefixes): (Vec<u32>, Vec<IpNet>) =
             prefixes.filter_map(|ban| Some((ban.id, ban.target.prefix()?))).unzip();
         let held = owner.enforcer.holds(&prefixes).map_err(Refusal::Unread)?;

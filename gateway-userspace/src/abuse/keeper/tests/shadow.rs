@@ -87,6 +87,38 @@ fn a_shield_that_is_armed_leaves_shadow_bans_as_they_are() {
 }
 
 #[test]
+fn shadow_bans_without_room_in_the_kernel_hold_at_layer_7_once_they_are_armed_and_move_when_there_is() {
+    let mut bench = Bench::new("arming-full");
+    let enforcing = bench.settings.clone();
+    bench.settings.enforce = false;
+    bench.restart();
+    bench.maps.0.lock().unwrap().room = Some(1);
+    bench.ban("203.0.113.1").unwrap();
+    bench.deny(ABUSER, 20);
+    bench.observe("203.0.113.7").unwrap();
+    assert_eq!(bench.maps.denied(), ["203.0.113.1/32"]);
+    assert_eq!(bench.differences(), [""; 0], "the kernel had no room for the others");
+    bench.owner().configure(enforcing);
+    assert!(bench.refused_at_layer_7(ABUSER) && !bench.refused_at_layer_7("203.0.113.7"));
+    assert_eq!(bench.differences(), [""; 0]);
+    let promoted = bench.owner().promote(&api::Promote { id: 3, force: false, dry_run: false }).unwrap();
+    assert!(promoted.changes[2].starts_with("refused by the gateway only, until the kernel"), "{promoted:?}");
+    assert!(bench.refused_at_layer_7("203.0.113.7"));
+    let enforced = |bench: &mut Bench| -> Vec<String> {
+        bench.bans(false).into_iter().rev().map(|ban| ban.enforced).collect()
+    };
+    assert_eq!(enforced(&mut bench), ["kernel", "gateway", "gateway"]);
+    bench.observe("203.0.113.8").unwrap();
+    bench.maps.0.lock().unwrap().room = None;
+    bench.owner().tick();
+    assert_eq!(enforced(&mut bench), ["kernel", "kernel", "kernel", "observed"]);
+    assert_eq!(bench.maps.entry(ABUSER), Some((Some(2), Some(10 * MINUTE), false)));
+    assert_eq!(bench.maps.entry("203.0.113.8").map(|entry| entry.2), Some(true), "it counts there from here on");
+    assert!(bench.owner().outside.is_empty());
+    assert_eq!(bench.differences(), [""; 0]);
+}
+
+#[test]
 fn an_entry_that_counted_is_taken_over_as_one_that_counts() {
     let mut bench = Bench::new("adopt-shadow");
     let entry = (Some(77), Some(5 * MINUTE), true);
