@@ -4,6 +4,16 @@ use std::sync::Arc;
 
 use super::shadow::Shadow;
 
+/// The right of one connection to come through although a ban keeps its client out. Another connection that gets it ends
+/// this one's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// The ban.
+    pub ban: u32,
+    /// Which turn of it.
+    pub number: u64,
+}
+
 /// What bans say about a request's client.
 #[derive(Debug, Clone)]
 pub enum Standing {
@@ -12,7 +22,7 @@ pub enum Standing {
     /// One covers it that only counts, and none that holds.
     Observed(Arc<Shadow>),
     /// This one keeps it out and lets it through now, to be judged.
-    Paroled(u32),
+    Paroled(Turn),
     /// This one keeps it out.
     Banned(u32),
 }
