@@ -251,8 +251,7 @@ impl List {
         }
     }
 
-    /// A ban that holds goes before one that lets somebody through, and that before one that counts. The narrower of
-    /// two that count is asked, as in the kernel.
+    /// A ban that holds goes before one that lets somebody through, and that before those that count, of which all do.
     fn standing(
         &self,
         client: IpAddr,
@@ -263,17 +262,16 @@ impl List {
         let mut gate: Option<&Arc<Gate>> = None;
         let mut standing = Standing::Free;
         for (_, entry) in self.banned.covering(host).filter(|(_, entry)| entry.is_in_force()) {
-            match (&entry.hold, &standing) {
-                (Hold::Refuse(Some(own)), _) if is_peer && gate.is_none() => {
+            match &entry.hold {
+                Hold::Refuse(Some(own)) if is_peer && gate.is_none() => {
                     gate = Some(own);
                     standing = Standing::Paroled(Turn { ban: entry.ban, number: 0 });
                 }
-                (Hold::Refuse(_), _) => {
+                Hold::Refuse(_) => {
                     standing = Standing::Banned(entry.ban);
                     break;
                 }
-                (Hold::Count(shadow), Standing::Free) => standing = Standing::Observed(shadow.clone()),
-                (Hold::Count(_), _) => {}
+                Hold::Count(shadow) => standing.observe(shadow),
             }
         }
         // Whoever is on a list is not let through by the parole of a ban.
@@ -298,10 +296,9 @@ impl List {
             if !entry.is_in_force() || !ranges.contains(client) {
                 continue;
             }
-            match (&entry.hold, &standing) {
-                (Hold::Refuse(_), _) => return Standing::Banned(entry.ban),
-                (Hold::Count(shadow), Standing::Free) => standing = Standing::Observed(shadow.clone()),
-                (Hold::Count(_), _) => {}
+            match &entry.hold {
+                Hold::Refuse(_) => return Standing::Banned(entry.ban),
+                Hold::Count(shadow) => standing.observe(shadow),
             }
         }
         standing
@@ -315,10 +312,9 @@ impl List {
             if !here || !ban.entry.is_in_force() {
                 continue;
             }
-            match (&ban.entry.hold, &standing) {
-                (Hold::Refuse(_), _) => return Standing::Banned(ban.entry.ban),
-                (Hold::Count(shadow), Standing::Free) => standing = Standing::Observed(shadow.clone()),
-                (Hold::Count(_), _) => {}
+            match &ban.entry.hold {
+                Hold::Refuse(_) => return Standing::Banned(ban.entry.ban),
+                Hold::Count(shadow) => standing.observe(shadow),
             }
         }
         standing
@@ -366,7 +362,7 @@ mod tests {
 
     fn observed_by(reader: &Reader, address: &str) -> Option<u32> {
         match reader.standing(ip(address), ip(address)) {
-            Standing::Observed(shadow) => Some(shadow.ban),
+            Standing::Observed(shadows) => Some(shadows.ban()),
             _ => None,
         }
     }
@@ -419,7 +415,7 @@ mod tests {
         assert!(!banned("users", "alice", "203.0.113.9"));
         shared.ban(&here, count(7));
         let counted = standing("users", "alice", "203.0.113.9");
-        assert!(matches!(counted, Standing::Observed(shadow) if shadow.ban == 7));
+        assert!(matches!(counted, Standing::Observed(shadows) if shadows.ban() == 7));
         assert!(matches!(standing("users", "alice", "203.0.113.8"), Standing::Free));
         shared.lift(&here);
         assert!(shared.state().list.clients.is_empty());

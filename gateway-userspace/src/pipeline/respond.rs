@@ -46,7 +46,7 @@ pub fn stand(connection: &Connection, record: &mut Record) -> Result<(), Rejecti
     let peer = context.peer.socket_address();
     match record.worker().deny.standing_on(context.client, peer, connection.turn()) {
         Standing::Free => {}
-        Standing::Observed(shadow) => record.context.shadow = Some(shadow),
+        Standing::Observed(shadows) => record.context.shadow = Some(shadows),
         Standing::Paroled(turn) => {
             let begin = || Visit::new(turn, record.worker().reporter.paroles());
             record.context.parole = Some(connection.visit(turn, begin));
@@ -130,9 +130,10 @@ fn act(
                 record.context.banned = Some(ban);
                 return Err(Rejection::Banned);
             }
-            Standing::Observed(shadow) if record.context.shadow.is_none() => {
-                record.context.shadow = Some(shadow);
-            }
+            Standing::Observed(shadows) => match &mut record.context.shadow {
+                Some(known) => known.extend(shadows),
+                none => *none = Some(shadows),
+            },
             _ => {}
         }
     }
