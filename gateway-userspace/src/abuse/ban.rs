@@ -170,6 +170,8 @@ impl Terms {
 pub struct Ledger {
     active: BTreeMap<u32, Ban>,
     by_prefix: PrefixMap<u32>,
+    /// The same in order, so that those of a network stand together.
+    networks: BTreeMap<IpNet, u32>,
     /// Those that hold for one client at layer 7, from these addresses or from everywhere.
     by_client: HashMap<Subject, Vec<(Option<IpNet>, u32)>>,
     leases: BTreeSet<(Instant, u32)>,
@@ -185,6 +187,7 @@ impl Ledger {
         Ledger {
             active: BTreeMap::new(),
             by_prefix: PrefixMap::default(),
+            networks: BTreeMap::new(),
             by_client: HashMap::new(),
             leases: BTreeSet::new(),
             ended: VecDeque::new(),
@@ -238,6 +241,7 @@ impl Ledger {
         match &ban.target {
             Target::Prefix(prefix) => {
                 self.by_prefix.insert(*prefix, ban.id);
+                self.networks.insert(*prefix, ban.id);
             }
             Target::Subject { who, at } => {
                 self.by_client.entry(who.clone()).or_default().push((*at, ban.id));
@@ -256,6 +260,7 @@ impl Ledger {
         match &ban.target {
             Target::Prefix(prefix) => {
                 self.by_prefix.remove(prefix);
+                self.networks.remove(prefix);
             }
             Target::Subject { who, .. } => {
                 if let Some(bans) = self.by_client.get_mut(who) {
@@ -303,9 +308,11 @@ impl Ledger {
         self.by_prefix.covering(prefix).filter_map(|(_, id)| self.active.get(id))
     }
 
-    /// The bans in force that lie in the prefix.
+    /// The bans in force that lie in the prefix, in the order of their addresses. Looks at no others.
     pub fn inside(&self, prefix: IpNet) -> impl Iterator<Item = &Ban> {
-        self.by_prefix.inside(prefix).filter_map(|(_, id)| self.active.get(id))
+        // What is wider begins before it.
+        let inside = self.networks.range(prefix..).take_while(move |(network, _)| prefix.contains(*network));
+        inside.filter_map(|(_, id)| self.active.get(id))
     }
 
     /// The ban in force for exactly this target.
