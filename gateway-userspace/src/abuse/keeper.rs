@@ -12,6 +12,7 @@ mod owner;
 mod parole;
 mod promote;
 mod refusal;
+mod report;
 mod restore;
 mod shadow;
 mod suppression;
@@ -95,6 +96,8 @@ pub struct Handle {
     deny: Arc<deny::Shared>,
     /// Whether ledger, kernel and file are being compared.
     verifying: Arc<AtomicBool>,
+    /// Whoever sums shadow bans up.
+    reporting: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The running thread.
@@ -116,7 +119,7 @@ impl Keeper {
         let owner = Owner::open(options, enforcer)?;
         let (sender, receiver) = mpsc::channel();
         let (counters, deny) = (owner.counters.clone(), owner.deny.clone());
-        let handle = Handle { sender, counters, deny, verifying: Arc::default() };
+        let handle = Handle { sender, counters, deny, verifying: Arc::default(), reporting: Arc::default() };
         let thread = std::thread::Builder::new()
             .name("keeper".into())
             .spawn(move || run(owner, &receiver))
@@ -222,11 +225,6 @@ impl Handle {
     /// `portcullis bans`
     pub async fn bans(&self, request: api::ListBans) -> Result<api::Bans, Refusal> {
         self.ask(move |owner| owner.list(&request)).await?
-    }
-
-    /// `portcullis bans --shadow`
-    pub async fn shadows(&self) -> Result<api::Shadows, Refusal> {
-        Ok(self.ask(|owner| owner.shadows()).await?)
     }
 
     /// `portcullis ban`

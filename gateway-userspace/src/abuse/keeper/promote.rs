@@ -83,9 +83,8 @@ impl Owner {
         if !found.observe {
             return Err(Refusal::RuleEnforces(rule.into()));
         }
-        let rules = self.shadows().rules;
-        let harm =
-            rules.iter().find(|shadow| shadow.rule == rule).map(|shadow| shadow.harm).unwrap_or_default();
+        self.expire();
+        let harm = self.harm_of_rule(rule);
         if harm.good + harm.logins > 0 && !force {
             return Err(Refusal::RuleHarm { rule: rule.into(), harm });
         }

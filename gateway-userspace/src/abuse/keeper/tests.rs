@@ -43,6 +43,8 @@ struct Inner {
     allow: BTreeSet<IpNet>,
     lists: BTreeMap<u32, HeldList>,
     broken: bool,
+    /// How often it was asked for the counters of a ban.
+    asked: usize,
     /// Entries that there is room for, if that is limited.
     room: Option<usize>,
 }
@@ -90,6 +92,7 @@ impl Enforcer for Maps {
         self.0.lock().unwrap().allow.iter().copied().collect()
     }
     fn drops(&mut self, ban_id: u32) -> Drops {
+        self.0.lock().unwrap().asked += 1;
         let packets = u64::from(ban_id) * 10;
         Drops { packets, bytes: packets * 60, syns: packets }
     }
