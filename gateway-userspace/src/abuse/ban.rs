@@ -5,7 +5,7 @@
 //! Memory: about 270 bytes for each ban in force, of which there are at most twice `capacity`, and [`ENDED_MAX`]
 //! that are over.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -168,8 +168,10 @@ impl Terms {
 /// All bans.
 #[derive(Debug)]
 pub struct Ledger {
-    active: HashMap<u32, Ban>,
+    active: BTreeMap<u32, Ban>,
     by_prefix: PrefixMap<u32>,
+    /// The same in order, so that those of a network stand together.
+    networks: BTreeMap<IpNet, u32>,
     /// Those that hold for one client at layer 7, from these addresses or from everywhere.
     by_client: HashMap<Subject, Vec<(Option<IpNet>, u32)>>,
     leases: BTreeSet<(Instant, u32)>,
@@ -183,8 +185,9 @@ impl Ledger {
     /// Empty; `capacity` is what the kernel has room for. As many again may be in force at layer 7.
     pub fn new(capacity: usize) -> Ledger {
         Ledger {
-            active: HashMap::new(),
+            active: BTreeMap::new(),
             by_prefix: PrefixMap::default(),
+            networks: BTreeMap::new(),
             by_client: HashMap::new(),
             leases: BTreeSet::new(),
             ended: VecDeque::new(),
@@ -238,6 +241,7 @@ impl Ledger {
         match &ban.target {
             Target::Prefix(prefix) => {
                 self.by_prefix.insert(*prefix, ban.id);
+                self.networks.insert(*prefix, ban.id);
             }
             Target::Subject { who, at } => {
                 self.by_client.entry(who.clone()).or_default().push((*at, ban.id));
@@ -256,6 +260,7 @@ impl Ledger {
         match &ban.target {
             Target::Prefix(prefix) => {
                 self.by_prefix.remove(prefix);
+                self.networks.remove(prefix);
             }
             Target::Subject { who, .. } => {
                 if let Some(bans) = self.by_client.get_mut(who) {
@@ -303,9 +308,11 @@ impl Ledger {
         self.by_prefix.covering(prefix).filter_map(|(_, id)| self.active.get(id))
     }
 
-    /// The bans in force that lie in the prefix.
+    /// The bans in force that lie in the prefix, in the order of their addresses. Looks at no others.
     pub fn inside(&self, prefix: IpNet) -> impl Iterator<Item = &Ban> {
-        self.by_prefix.inside(prefix).filter_map(|(_, id)| self.active.get(id))
+        // What is wider begins before it.
+        let inside = self.networks.range(prefix..).take_while(move |(network, _)| prefix.contains(*network));
+        inside.filter_map(|(_, id)| self.active.get(id))
     }
 
     /// The ban in force for exactly this target.
@@ -331,14 +338,24 @@ impl Ledger {
         self.active.get(&id).or_else(|| self.ended.iter().rev().find(|ban| ban.id == id))
     }
 
+    /// Whether a ban of this id is in force.
+    pub fn is_active(&self, id: u32) -> bool {
+        self.active.contains_key(&id)
+    }
+
     /// The bans in force that took the place of this one.
     pub fn derived_from(&self, id: u32) -> impl Iterator<Item = &Ban> {
         self.active.values().filter(move |ban| ban.derived_from.contains(&id))
     }
 
-    /// The bans in force, in no order.
-    pub fn active(&self) -> impl Iterator<Item = &Ban> {
+    /// The bans in force, in the order of their ids.
+    pub fn active(&self) -> impl DoubleEndedIterator<Item = &Ban> {
         self.active.values()
+    }
+
+    /// Those of them whose ids are not below this one.
+    pub fn active_from(&self, id: u32) -> impl Iterator<Item = &Ban> {
+        self.active.range(id..).map(|(_, ban)| ban)
     }
 
     /// A ban in force, to note where it holds. Target, id and lease must stay as they are.

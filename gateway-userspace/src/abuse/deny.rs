@@ -23,7 +23,7 @@ use super::prefix_map::PrefixMap;
 use super::ranges::Ranges;
 use super::shadow::Shadow;
 use super::source;
-use super::standing::Standing;
+use super::standing::{Standing, Turn};
 use super::target::Target;
 
 /// Changes that the log holds; a worker that is further behind copies the whole list.
@@ -162,10 +162,31 @@ impl Reader {
     /// binary search. A worker that has to
     /// catch up takes the lock for at most [`LOG_MAX`] changes or one copy of the list.
     pub fn standing(&self, client: IpAddr, peer: IpAddr) -> Standing {
+        self.standing_on(client, peer, None)
+    }
+
+    /// The same on a connection that has a turn, or had one.
+    pub fn standing_on(&self, client: IpAddr, peer: IpAddr, held: Option<Turn>) -> Standing {
+        self.stand(client, peer, |ban, gate| {
+            gate.admits(Instant::now(), held.filter(|turn| turn.ban == ban).map(|turn| turn.number))
+        })
+    }
+
+    /// The same without taking a turn: whoever may have one is on parole.
+    pub fn glance(&self, client: IpAddr, peer: IpAddr) -> Standing {
+        self.stand(client, peer, |_, gate| gate.is_open(Instant::now()).then_some(0))
+    }
+
+    fn stand(
+        &self,
+        client: IpAddr,
+        peer: IpAddr,
+        admits: impl FnOnce(u32, &Gate) -> Option<u64>,
+    ) -> Standing {
         let list = self.current();
         match list.banned.is_empty() && list.lists.is_empty() {
             true => Standing::Free,
-            false => list.standing(client, client == peer),
+            false => list.standing(client, client == peer, admits),
         }
     }
 
@@ -230,24 +251,27 @@ impl List {
         }
     }
 
-    /// A ban that holds goes before one that lets somebody through, and that before one that counts. The narrower of
-    /// two that count is asked, as in the kernel.
-    fn standing(&self, client: IpAddr, is_peer: bool) -> Standing {
+    /// A ban that holds goes before one that lets somebody through, and that before those that count, of which all do.
+    fn standing(
+        &self,
+        client: IpAddr,
+        is_peer: bool,
+        admits: impl FnOnce(u32, &Gate) -> Option<u64>,
+    ) -> Standing {
         let host = source::canonical(client.into());
-        let mut gate = None;
+        let mut gate: Option<&Arc<Gate>> = None;
         let mut standing = Standing::Free;
         for (_, entry) in self.banned.covering(host).filter(|(_, entry)| entry.is_in_force()) {
-            match (&entry.hold, &standing) {
-                (Hold::Refuse(Some(own)), _) if is_peer && gate.is_none() => {
+            match &entry.hold {
+                Hold::Refuse(Some(own)) if is_peer && gate.is_none() => {
                     gate = Some(own);
-                    standing = Standing::Paroled(entry.ban);
+                    standing = Standing::Paroled(Turn { ban: entry.ban, number: 0 });
                 }
-                (Hold::Refuse(_), _) => {
+                Hold::Refuse(_) => {
                     standing = Standing::Banned(entry.ban);
                     break;
                 }
-                (Hold::Count(shadow), Standing::Free) => standing = Standing::Observed(shadow.clone()),
-                (Hold::Count(_), _) => {}
+                Hold::Count(shadow) => standing.observe(shadow),
             }
         }
         // Whoever is on a list is not let through by the parole of a ban.
@@ -258,9 +282,10 @@ impl List {
         match standing {
             Standing::Free => Standing::Free,
             _ if exempt() => Standing::Free,
-            Standing::Paroled(ban) if !gate.is_some_and(|gate| gate.admits(Instant::now())) => {
-                Standing::Banned(ban)
-            }
+            Standing::Paroled(Turn { ban, .. }) => match gate.and_then(|gate| admits(ban, gate)) {
+                Some(number) => Standing::Paroled(Turn { ban, number }),
+                None => Standing::Banned(ban),
+            },
             standing => standing,
         }
     }
@@ -271,10 +296,9 @@ impl List {
             if !entry.is_in_force() || !ranges.contains(client) {
                 continue;
             }
-            match (&entry.hold, &standing) {
-                (Hold::Refuse(_), _) => return Standing::Banned(entry.ban),
-                (Hold::Count(shadow), Standing::Free) => standing = Standing::Observed(shadow.clone()),
-                (Hold::Count(_), _) => {}
+            match &entry.hold {
+                Hold::Refuse(_) => return Standing::Banned(entry.ban),
+                Hold::Count(shadow) => standing.observe(shadow),
             }
         }
         standing
@@ -288,10 +312,9 @@ impl List {
             if !here || !ban.entry.is_in_force() {
                 continue;
             }
-            match (&ban.entry.hold, &standing) {
-                (Hold::Refuse(_), _) => return Standing::Banned(ban.entry.ban),
-                (Hold::Count(shadow), Standing::Free) => standing = Standing::Observed(shadow.clone()),
-                (Hold::Count(_), _) => {}
+            match &ban.entry.hold {
+                Hold::Refuse(_) => return Standing::Banned(ban.entry.ban),
+                Hold::Count(shadow) => standing.observe(shadow),
             }
         }
         standing
@@ -339,7 +362,7 @@ mod tests {
 
     fn observed_by(reader: &Reader, address: &str) -> Option<u32> {
         match reader.standing(ip(address), ip(address)) {
-            Standing::Observed(shadow) => Some(shadow.ban),
+            Standing::Observed(shadows) => Some(shadows.ban()),
             _ => None,
         }
     }
@@ -392,7 +415,7 @@ mod tests {
         assert!(!banned("users", "alice", "203.0.113.9"));
         shared.ban(&here, count(7));
         let counted = standing("users", "alice", "203.0.113.9");
-        assert!(matches!(counted, Standing::Observed(shadow) if shadow.ban == 7));
+        assert!(matches!(counted, Standing::Observed(shadows) if shadows.ban() == 7));
         assert!(matches!(standing("users", "alice", "203.0.113.8"), Standing::Free));
         shared.lift(&here);
         assert!(shared.state().list.clients.is_empty());
@@ -436,7 +459,7 @@ mod tests {
         let gate = |by_kernel| Some(Arc::new(Gate::new(Instant::now(), hour, by_kernel)));
         let entry = |gate| Entry { ban: 7, lease_end: None, hold: Hold::Refuse(gate) };
         let standing = |reader: &Reader, peer| match reader.standing(ip("203.0.113.9"), ip(peer)) {
-            Standing::Paroled(7) => "paroled",
+            Standing::Paroled(Turn { ban: 7, .. }) => "paroled",
             Standing::Banned(7) => "banned",
             Standing::Banned(8) => "banned by the wider one",
             other => panic!("{other:?}"),
@@ -447,7 +470,14 @@ mod tests {
         let asked = [standing(&one, own), standing(&one, own), standing(&other, own)];
         assert_eq!(asked, ["paroled", "banned", "banned"], "all workers have one gate");
         shared.ban(&target("203.0.113.9/32"), entry(gate(true)));
-        assert_eq!([standing(&one, own), standing(&other, own)], ["paroled", "paroled"]);
+        let glance = || matches!(other.glance(ip(own), ip(own)), Standing::Paroled(_));
+        assert!(glance(), "and takes nobody's turn");
+        let Standing::Paroled(turn) = one.standing(ip(own), ip(own)) else { panic!("it is the first") };
+        assert_eq!([standing(&one, own), standing(&other, own)], ["banned", "banned"], "other connections");
+        let again = |held| one.standing_on(ip(own), ip(own), Some(held));
+        assert!(matches!(again(turn), Standing::Paroled(same) if same == turn), "its next request");
+        assert!(matches!(again(Turn { ban: 6, ..turn }), Standing::Banned(7)), "of another ban");
+        assert!(glance());
         shared.ban(&target("203.0.113.0/24"), Entry { ban: 8, ..refuse(None) });
         assert_eq!(standing(&one, own), "banned by the wider one");
     }

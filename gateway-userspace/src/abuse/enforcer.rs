@@ -73,12 +73,12 @@ pub struct Drops {
     pub syns: u64,
 }
 
-/// Everything that the kernel holds, read anew.
+/// A piece of what the kernel holds, read anew.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Held {
     /// Entries of bans, those that are over included until they are swept.
     pub entries: Vec<Entry>,
-    /// How many entries of lists there are beside them.
+    /// How many entries of lists are beside them.
     pub of_lists: usize,
     /// How many allowed prefixes were compared.
     pub allowed: usize,
@@ -130,9 +130,13 @@ pub trait Enforcer: Send {
     fn lists(&mut self) -> Vec<u32> {
         Vec::new()
     }
-    /// Reads everything back that the kernel holds and compares it with what was written, without repairing anything;
-    /// none without a kernel stage.
-    fn verify(&mut self) -> Result<Option<Held>, String>;
+    /// Begins to read back everything that the kernel holds, and to compare it with what was written, without repairing
+    /// anything; whether there is a kernel stage.
+    fn verify_begin(&mut self) -> bool;
+    /// The next piece, so small that a ban may wait for it; none after the last one.
+    fn verify_next(&mut self) -> Result<Option<Held>, String>;
+    /// Whether the kernel has an entry for each of these prefixes of bans.
+    fn holds(&mut self, prefixes: &[IpNet]) -> Result<Vec<bool>, String>;
     /// Sweeps what has expired and looks for drift; called about every second.
     fn tick(&mut self);
     /// The sources that the packet budgets shed most, for `portcullis top`.
@@ -183,8 +187,16 @@ impl Enforcer for NoKernel {
         Vec::new()
     }
 
-    fn verify(&mut self) -> Result<Option<Held>, String> {
+    fn verify_begin(&mut self) -> bool {
+        false
+    }
+
+    fn verify_next(&mut self) -> Result<Option<Held>, String> {
         Ok(None)
+    }
+
+    fn holds(&mut self, prefixes: &[IpNet]) -> Result<Vec<bool>, String> {
+        Ok(vec![false; prefixes.len()])
     }
 
     fn tick(&mut self) {}

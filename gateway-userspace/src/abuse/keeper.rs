@@ -12,6 +12,7 @@ mod owner;
 mod parole;
 mod promote;
 mod refusal;
+mod report;
 mod restore;
 mod shadow;
 mod suppression;
@@ -23,6 +24,7 @@ mod widening;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -92,6 +94,10 @@ pub struct Handle {
     sender: mpsc::Sender<Message>,
     counters: Arc<Counters>,
     deny: Arc<deny::Shared>,
+    /// Whether ledger, kernel and file are being compared.
+    verifying: Arc<AtomicBool>,
+    /// Whoever sums shadow bans up.
+    reporting: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The running thread.
@@ -112,7 +118,8 @@ impl Keeper {
     pub fn spawn(options: Options, enforcer: Box<dyn Enforcer>) -> Result<Keeper, state::Error> {
         let owner = Owner::open(options, enforcer)?;
         let (sender, receiver) = mpsc::channel();
-        let handle = Handle { sender, counters: owner.counters.clone(), deny: owner.deny.clone() };
+        let (counters, deny) = (owner.counters.clone(), owner.deny.clone());
+        let handle = Handle { sender, counters, deny, verifying: Arc::default(), reporting: Arc::default() };
         let thread = std::thread::Builder::new()
             .name("keeper".into())
             .spawn(move || run(owner, &receiver))
@@ -218,16 +225,6 @@ impl Handle {
     /// `portcullis bans`
     pub async fn bans(&self, request: api::ListBans) -> Result<api::Bans, Refusal> {
         self.ask(move |owner| owner.list(&request)).await?
-    }
-
-    /// `portcullis bans --verify`
-    pub async fn verify(&self) -> Result<api::Verification, Refusal> {
-        self.ask(Owner::verify).await?
-    }
-
-    /// `portcullis bans --shadow`
-    pub async fn shadows(&self) -> Result<api::Shadows, Refusal> {
-        Ok(self.ask(|owner| owner.shadows()).await?)
     }
 
     /// `portcullis ban`

@@ -1,8 +1,10 @@
 //! Parole: in the last third of a ban somebody comes through now and then, and is judged.
 //!
 //! A ban is as long as past offences say, and its client may have been put right long before. So from some moment on one
-//! connection in an interval is let through: the kernel picks it by its SYN. Without a kernel stage it is one request,
-//! which [`Gate`] picks. Whoever is refused again in a way that counts makes the ban longer; whoever behaves ends it.
+//! connection in an interval is let through: the kernel picks it by its SYN, and as not every connection comes past the
+//! kernel stage (a management port, another interface), [`Gate`] lets one through in an interval too. Without a kernel
+//! stage it is one request, which [`Gate`] picks. Whoever is refused again in a way that counts makes the ban longer;
+//! whoever behaves ends it.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::reporter::Paroles;
+use super::standing::Turn;
 
 /// When a ban lets somebody through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +61,9 @@ fn millis(time: Duration) -> u64 {
 pub struct Gate {
     begins: Instant,
     every: Duration,
-    /// Whether the kernel picks who comes through; then whoever is here has been picked.
+    /// Whether the kernel picks connections too, and not layer 7 requests.
     by_kernel: bool,
-    /// When the next one may pass, milliseconds after `begins`.
+    /// When the next one may pass, milliseconds after `begins`. It is the number of the last one's turn.
     next_ms: AtomicU64,
 }
 
@@ -70,15 +73,34 @@ impl Gate {
         Gate { begins, every, by_kernel, next_ms: AtomicU64::new(0) }
     }
 
-    /// Whether a request may pass that comes now. Of those that come at once to several workers, one may.
-    pub fn admits(&self, now: Instant) -> bool {
-        let Some(since) = now.checked_duration_since(self.begins) else { return false };
-        if self.by_kernel {
-            return true;
+    /// The number of the turn in which a request passes that comes now, if it may. `held` is that of its connection, which
+    /// it keeps until another connection gets one. Of those that come at once to several workers, one may pass.
+    ///
+    /// What the kernel has picked may take half an interval longer from its SYN to its request than the next one: it is
+    /// not refused for coming too early, and there are no more of them in the long run.
+    pub fn admits(&self, now: Instant, held: Option<u64>) -> Option<u64> {
+        let now_ms = self.since_ms(now)?;
+        let (next_ms, every_ms) = (self.next_ms.load(Relaxed), millis(self.every));
+        let early_ms = if self.by_kernel { every_ms / 2 } else { 0 };
+        if self.by_kernel && held == Some(next_ms) {
+            return held;
         }
-        let (now_ms, next_ms) = (millis(since), self.next_ms.load(Relaxed));
-        let then_ms = now_ms.saturating_add(millis(self.every));
-        now_ms >= next_ms && self.next_ms.compare_exchange(next_ms, then_ms, Relaxed, Relaxed).is_ok()
+        if now_ms.saturating_add(early_ms) < next_ms {
+            return None;
+        }
+        // Each turn has a number of its own.
+        let then_ms = now_ms.max(next_ms).saturating_add(every_ms.max(1));
+        let taken = self.next_ms.compare_exchange(next_ms, then_ms, Relaxed, Relaxed);
+        taken.is_ok().then_some(then_ms)
+    }
+
+    /// Whether somebody may pass in its turn.
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.since_ms(now).is_some()
+    }
+
+    fn since_ms(&self, now: Instant) -> Option<u64> {
+        now.checked_duration_since(self.begins).map(millis)
     }
 }
 
@@ -87,6 +109,8 @@ impl Gate {
 pub struct Visit {
     /// The ban.
     pub ban: u32,
+    /// The number of its turn.
+    turn: Cell<u64>,
     paroles: Paroles,
     behaved: Cell<bool>,
     refused: Cell<bool>,
@@ -94,8 +118,19 @@ pub struct Visit {
 
 impl Visit {
     /// Nothing has been asked for yet.
-    pub fn new(ban: u32, paroles: Paroles) -> Visit {
-        Visit { ban, paroles, behaved: Cell::new(false), refused: Cell::new(false) }
+    pub fn new(turn: Turn, paroles: Paroles) -> Visit {
+        let Turn { ban, number } = turn;
+        Visit { ban, turn: Cell::new(number), paroles, behaved: Cell::new(false), refused: Cell::new(false) }
+    }
+
+    /// The turn that its connection has, or had.
+    pub fn turn(&self) -> Turn {
+        Turn { ban: self.ban, number: self.turn.get() }
+    }
+
+    /// Its connection has got another turn.
+    pub fn take(&self, turn: Turn) {
+        self.turn.set(turn.number);
     }
 
     /// Notes how a request went. An authenticated one that is served ends the ban at once; one of a stranger may be
@@ -139,7 +174,7 @@ mod tests {
     fn without_a_kernel_one_request_passes_in_each_interval() {
         let start = Instant::now();
         let gate = Gate::new(start + Duration::from_secs(10), Duration::from_secs(30), false);
-        let admits = |ms: u64| gate.admits(start + Duration::from_millis(ms));
+        let admits = |ms: u64| gate.admits(start + Duration::from_millis(ms), None).is_some();
         assert_eq!([0, 9_999].map(admits), [false; 2]);
         assert_eq!([10_000, 10_000, 39_999, 40_000, 40_001].map(admits), [true, false, false, true, false]);
         assert_eq!([200_000, 229_999, 230_000].map(admits), [true, false, true]);
@@ -148,7 +183,7 @@ mod tests {
     #[test]
     fn of_requests_that_come_at_once_to_several_workers_one_passes() {
         let gate = Gate::new(Instant::now(), Duration::from_secs(3_600), false);
-        let ask = || (0..1_000).filter(|_| gate.admits(Instant::now())).count();
+        let ask = || (0..1_000).filter_map(|_| gate.admits(Instant::now(), None)).count();
         let admitted: usize = std::thread::scope(|scope| {
             let askers: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
             askers.into_iter().map(|asker| asker.join().unwrap()).sum()
@@ -157,13 +192,22 @@ mod tests {
     }
 
     #[test]
-    fn whoever_passed_the_kernel_in_a_parole_is_on_parole() {
+    fn beside_a_kernel_one_connection_passes_in_each_interval_and_all_of_its_requests() {
         let start = Instant::now();
         let gate = Gate::new(start + Duration::from_secs(10), Duration::from_secs(30), true);
-        assert_eq!(
-            [9, 10, 10, 11].map(|s| gate.admits(start + Duration::from_secs(s))),
-            [false, true, true, true]
-        );
+        let admits = |ms: u64, held| gate.admits(start + Duration::from_millis(ms), held);
+        assert_eq!(admits(9_999, None), None);
+        let first = admits(10_000, None);
+        assert_eq!([10_000, 10_001, 24_999].map(|ms| admits(ms, None)), [None; 3], "others");
+        assert_eq!([10_000, 24_999, 100_000].map(|ms| admits(ms, first)), [first; 3], "the same one");
+        // Half an interval early, for the kernel has picked by the SYN …
+        let second = admits(25_000, None);
+        assert!(first.is_some() && second.is_some() && first != second);
+        assert_eq!(admits(25_000, first), None, "there is one at a time");
+        // … and no more of them for that.
+        let later = [54_999, 55_000, 84_999, 85_000].map(|ms| admits(ms, None).is_some());
+        assert_eq!(later, [false, true, false, true]);
+        assert_eq!(admits(85_001, second), None);
     }
 
     /// Status, authenticated, refused; and how often the keeper hears of it, by the end of each and of the connection.
@@ -182,7 +226,8 @@ mod tests {
         ];
         for (requests, expected) in cases {
             let (sender, receiver) = mpsc::channel();
-            let visit = Visit::new(7, Reporter::new(sender, Arc::default()).paroles());
+            let turn = Turn { ban: 7, number: 1 };
+            let visit = Visit::new(turn, Reporter::new(sender, Arc::default()).paroles());
             let heard =
                 || receiver.try_iter().filter(|message| matches!(message, Message::Behaved(_))).count();
             let mut told = Vec::new();

@@ -67,16 +67,6 @@ impl<V> PrefixMap<V> {
         })
     }
 
-    /// Every entry that lies in the prefix, itself included, in no order. Looks at all entries.
-    pub fn inside(&self, prefix: IpNet) -> impl Iterator<Item = (IpNet, &V)> {
-        self.iter().filter(move |(entry, _)| prefix.contains(entry))
-    }
-
-    /// Every entry, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (IpNet, &V)> {
-        self.entries.iter().map(|(prefix, value)| (*prefix, value))
-    }
-
     fn length_count(&mut self, prefix: IpNet) -> &mut u32 {
         let length = usize::from(prefix.prefix_len());
         match prefix {
@@ -117,14 +107,5 @@ mod tests {
         assert_eq!(map.covering(net("10.0.0.1/32")).count(), 0);
         assert!(map.is_empty());
         assert_eq!(map.v4_lengths, [0; 33]);
-    }
-
-    #[test]
-    fn inside_finds_narrower_prefixes_only() {
-        let mut map = PrefixMap::default();
-        for prefix in ["10.0.0.0/8", "10.1.2.3/32", "11.0.0.0/8"] {
-            map.insert(net(prefix), ());
-        }
-        assert_eq!(map.inside(net("10.0.0.0/9")).map(|(p, _)| p).collect::<Vec<_>>(), [net("10.1.2.3/32")]);
     }
 }

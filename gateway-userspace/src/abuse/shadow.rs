@@ -65,10 +65,67 @@ impl Shadow {
     pub fn new(ban: u32, all: Arc<Tally>) -> Shadow {
         Shadow { ban, requests: Tally::default(), all }
     }
+}
 
-    /// Counts a request that is over: two relaxed additions.
+/// Shadow bans that a request counts for at most.
+const COVERING_MAX: usize = 16;
+
+/// The shadow bans that would have kept a request out, the narrowest first.
+#[derive(Debug, Clone)]
+pub struct Shadows {
+    first: Arc<Shadow>,
+    /// As a rule there are none, and no memory is taken.
+    others: Vec<Arc<Shadow>>,
+}
+
+impl Shadows {
+    /// One of them.
+    pub fn of(first: Arc<Shadow>) -> Shadows {
+        Shadows { first, others: Vec::new() }
+    }
+
+    /// Another one, which is wider. Beyond sixteen they are left out.
+    pub fn add(&mut self, wider: Arc<Shadow>) {
+        if self.others.len() + 1 < COVERING_MAX {
+            self.others.push(wider);
+        }
+    }
+
+    /// All of these too.
+    pub fn extend(&mut self, wider: Shadows) {
+        self.add(wider.first);
+        wider.others.into_iter().for_each(|other| self.add(other));
+    }
+
+    /// The narrowest ban.
+    pub fn ban(&self) -> u32 {
+        self.first.ban
+    }
+
+    /// Counts a request that is over for each of them, for each of them alone would have kept it out, and once for all:
+    /// a relaxed addition each.
     pub fn count(&self, outcome: Outcome) {
-        self.requests.add(outcome);
-        self.all.add(outcome);
+        self.first.all.add(outcome);
+        self.first.requests.add(outcome);
+        self.others.iter().for_each(|other| other.requests.add(outcome));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_counts_for_sixteen_bans_and_once_for_all() {
+        let all = Arc::new(Tally::default());
+        let bans: Vec<Arc<Shadow>> = (1..=20).map(|ban| Arc::new(Shadow::new(ban, all.clone()))).collect();
+        let mut covering = Shadows::of(bans[0].clone());
+        let mut wider = Shadows::of(bans[1].clone());
+        bans[2..].iter().for_each(|ban| wider.add(ban.clone()));
+        covering.extend(wider);
+        covering.count(Outcome::Good);
+        assert_eq!((covering.ban(), all.of(Outcome::Good)), (1, 1));
+        let counted: Vec<u64> = bans.iter().map(|ban| ban.requests.of(Outcome::Good)).collect();
+        assert_eq!(counted, [[1; COVERING_MAX].as_slice(), &[0; 4]].concat());
     }
 }

@@ -10,6 +10,7 @@
 //! a reboot. A lock on the file keeps a second gateway away from it.
 
 mod outline;
+mod reread;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
@@ -31,6 +32,7 @@ use super::signal::Evidence;
 use super::target::Target;
 
 pub use outline::{Outline, Written};
+pub use reread::{Reread, Upto};
 
 /// Longest line: a ban with its evidence needs about 45 KiB with the longest texts.
 const LINE_BYTES_MAX: usize = 256 << 10;
@@ -198,6 +200,8 @@ pub struct Journal {
     length: u64,
     compacted_length: u64,
     unsynced: bool,
+    /// How often another file has taken its place.
+    rewritten: u64,
 }
 
 impl Journal {
@@ -219,7 +223,8 @@ impl Journal {
         if let Some(found) = records.iter().find_map(too_new) {
             return Err(Error::TooNew { path, found });
         }
-        let mut journal = Journal { path: path.clone(), file, length, compacted_length: 0, unsynced: false };
+        let mut journal =
+            Journal { path: path.clone(), file, length, compacted_length: 0, unsynced: false, rewritten: 0 };
         if damage.any() {
             let beside = path.with_extension("log.damaged");
             std::fs::copy(&path, &beside).map_err(failed("keep a copy of"))?;
@@ -243,11 +248,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Reads what stands in the file now, by its name, without touching it.
-    pub fn read_again(&self) -> Result<(Vec<Record>, Damage), Error> {
-        let (records, _, damage) =
-            File::open(&self.path).and_then(|file| read(&file)).map_err(self.failed("read"))?;
-        Ok((records, damage))
+    /// Opens the file by its name once more, for whoever reads beside this one what stands in it.
+    pub fn reread(&self) -> Result<Reread, Error> {
+        let file = File::open(&self.path).map_err(self.failed("read"))?;
+        Ok(Reread::new(file, self.path.clone(), self.rewritten))
     }
 
     /// Brings what was written to the disk.
@@ -292,6 +296,7 @@ impl Journal {
         let (fresh, length) = write().map_err(self.failed("rewrite"))?;
         // From the rename on this is the file: a line added to the old one would be lost with it.
         (self.file, self.length, self.compacted_length, self.unsynced) = (fresh, length, length, false);
+        self.rewritten += 1;
         let Some(folder) = self.path.parent() else { return Ok(()) };
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(self.failed("flush the folder of"))
     }

@@ -37,11 +37,16 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Lists are large, so one is taken at a time.
 static LIST_TURN: Semaphore = Semaphore::const_new(1);
+/// They are in memory as a whole too until an answer has gone out: one for viewers, and one for whoever may do more.
+static EXPORT_TURNS: [Semaphore; 2] = [const { Semaphore::const_new(1) }; 2];
 const STRANGER_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A request that is being carried out. Whoever asked may go away: it is done, and told in the audit log, all the same.
 type Work<'w> = RefCell<Option<Pin<Box<dyn Future<Output = Result<Answer, Problem>> + 'w>>>>;
+
+/// The right to have a list given out, until the answer has gone.
+type Turn = RefCell<Option<SemaphorePermit<'static>>>;
 
 /// Serves the one request of a connection; without a role, with a refusal.
 pub async fn serve<B: Backend>(
@@ -54,8 +59,8 @@ pub async fn serve<B: Backend>(
         None => (STRANGER_TIMEOUT, STRANGER_TIMEOUT),
         Some(_) => (REQUEST_TIMEOUT, CONNECTION_TIMEOUT),
     };
-    let work = Work::default();
-    let service = service_fn(|request| answer(backend, caller, role, request, &work));
+    let (work, turn) = (Work::default(), Turn::default());
+    let service = service_fn(|request| answer(backend, caller, role, request, &work, &turn));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head)
@@ -76,6 +81,7 @@ async fn answer<'w, B: Backend>(
     role: Option<Role>,
     request: http::Request<Incoming>,
     work: &Work<'w>,
+    turn: &Turn,
 ) -> Result<http::Response<Full<Bytes>>, Infallible> {
     let result = match role {
         None => {
@@ -84,7 +90,7 @@ async fn answer<'w, B: Backend>(
             Err(Problem::forbidden(path, caller, role, Role::Viewer))
         }
         Some(_) if is_of_other_origin(&request) => Err(Problem::other_origin()),
-        Some(role) => respond(backend, caller, role, request, work).await,
+        Some(role) => respond(backend, caller, role, request, work, turn).await,
     };
     Ok(match result {
         Ok(Answer { status, etag, content_type, body }) => {
@@ -114,6 +120,7 @@ async fn respond<'w, B: Backend>(
     role: Role,
     request: http::Request<Incoming>,
     work: &Work<'w>,
+    exporting: &Turn,
 ) -> Result<Answer, Problem> {
     let (head, body) = request.into_parts();
     let takes_files = role == Role::Admin && head.uri.path() == "/v1/apply";
@@ -146,6 +153,13 @@ async fn respond<'w, B: Backend>(
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let call = resource::parse(head.method.as_str(), target, &head.headers, &body)?;
     drop(body);
+    if is_export(&head) {
+        let turns = &EXPORT_TURNS[usize::from(role >= Role::Operator)];
+        match timeout(REQUEST_TIMEOUT, turns.acquire()).await {
+            Ok(turn) => drop(exporting.replace(turn.ok())),
+            Err(_) => return Err(Problem::unavailable("another list is being exported; ask again")),
+        }
+    }
     work.replace(Some(Box::pin(async move {
         let _turn = turn;
         handlers::run(backend, caller, role, call).await
@@ -164,6 +178,13 @@ fn is_list(head: &http::request::Parts) -> bool {
     match head.uri.path() {
         "/v1/deny-import" => true,
         path => head.method == http::Method::PUT && path.starts_with("/v1/deny/"),
+    }
+}
+
+fn is_export(head: &http::request::Parts) -> bool {
+    match head.uri.path() {
+        "/v1/deny-export" => true,
+        path => head.method == http::Method::GET && path.starts_with("/v1/deny/"),
     }
 }
 

@@ -183,7 +183,8 @@ impl From<Refusal> for Problem {
             | Refusal::Full(_)
             | Refusal::AllowedFull(_)
             | Refusal::ListsFull(_)
-            | Refusal::NotByCommand { .. } => Problem::conflict(detail),
+            | Refusal::NotByCommand { .. }
+            | Refusal::Verifying => Problem::conflict(detail),
             Refusal::Kernel(_) | Refusal::Unread(_) => Problem::internal(detail),
             Refusal::Stopped(_) => Problem::unavailable(detail),
         }

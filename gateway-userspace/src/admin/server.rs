@@ -1,7 +1,7 @@
 //! The admin API's server on its Unix socket: HTTP/1.1 with JSON, on the control thread.
 //!
 //! Limits: one request on each connection, a body of at most 1 MiB (24 MiB of an `apply`) that comes within 5 s (64 MiB within a
-//! minute of a list, one at a time), 32
+//! minute of a list, one at a time; one given out at a time to viewers, and one to others), 32
 //! connections at once (more wait in the kernel's queue) of which callers below the admin role may hold 24 and strangers
 //! 4, and two minutes for everything,
 //! so that a client that does not read its answer does not hold a place for ever.

@@ -31,7 +31,7 @@ use std::{
 use gateway_common::denylist::{DenyValue, FLAG_APART, FLAG_OBSERVE, FOREVER};
 use ipnet::IpNet;
 
-pub use self::compare::Compared;
+pub use self::compare::{Compared, Progress};
 pub use self::lists::{ListLease, Listed};
 use self::{
     bans::Bans,

@@ -7,6 +7,7 @@
 //!
 //! Costs 512 KiB for the counts, and some 15 bytes per entry.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use gateway_common::filter::{ENTRIES_PER_LINE, Line, Marks, Pattern, WIDE_BITS, WIDE_WORDS, wide6};
@@ -208,17 +209,29 @@ impl Filter {
         words
     }
 
-    /// How many words there are in use, and how many of them are not what they must be. None is changed.
-    pub fn compare(&self) -> (usize, usize) {
-        let wide = (0..WIDE_WORDS).map(|word| (&self.wide, word as usize, self.wide_word(word)));
-        let lines = (0..self.groups.len()).flat_map(|slot| {
-            let words = self.line(slot).words.into_iter().enumerate();
-            words.map(move |(offset, bits)| (&self.lines, slot * WORDS_PER_LINE + offset, bits))
-        });
-        let differ = wide.chain(lines).filter(|(map, word, bits)| {
-            map.words().get(*word).is_none_or(|found| found.load(Ordering::Relaxed) != *bits)
-        });
-        (WIDE_WORDS as usize + self.groups.len() * WORDS_PER_LINE, differ.count())
+    /// Groups of words in use: of wide ones, then lines.
+    pub fn groups(&self) -> usize {
+        WIDE_WORDS as usize / WORDS_PER_LINE + self.groups.len()
+    }
+
+    /// How many words there are in some groups, and how many of them are not what they must be. None is changed.
+    pub fn compare(&self, groups: Range<usize>) -> (usize, usize) {
+        let wide = WIDE_WORDS as usize / WORDS_PER_LINE;
+        let (mut words, mut differ) = (0, 0);
+        for group in groups.start..groups.end.min(self.groups()) {
+            let (map, first, bits) = match group.checked_sub(wide) {
+                Some(slot) => (&self.lines, slot * WORDS_PER_LINE, self.line(slot).words),
+                None => {
+                    let first = group * WORDS_PER_LINE;
+                    (&self.wide, first, std::array::from_fn(|word| self.wide_word((first + word) as u32)))
+                }
+            };
+            let found = map.words().get(first..first + WORDS_PER_LINE).unwrap_or_default().iter();
+            let same = found.zip(bits).filter(|(found, bits)| found.load(Ordering::Relaxed) == *bits).count();
+            words += WORDS_PER_LINE;
+            differ += WORDS_PER_LINE - same;
+        }
+        (words, differ)
     }
 
     fn note(&mut self, marks: &Marks) {

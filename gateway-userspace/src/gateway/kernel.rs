@@ -11,8 +11,8 @@ use crate::abuse::enforcer::{Drops, Enforcer, Entry, Held, Lease, ListLease, Lis
 use crate::admin::api::{self, KernelStatus, ShedSource};
 use crate::config::model::{Attach, Budget, Shield};
 use crate::dataplane::{
-    self, AttachMode, Budgets, Changes, Claim, Dataplane, DenyEntry, Drift, Error, Mode, Options, Parole,
-    Room, clock,
+    self, AttachMode, Budgets, Changes, Claim, Comparison, Dataplane, DenyEntry, Drift, Error, Mode, Options,
+    Parole, Room, clock,
 };
 use crate::observe::readiness::{self, Readiness};
 
@@ -159,6 +159,7 @@ impl Kernel {
                 full: None,
                 shed: Shed::new(Instant::now()),
                 pressure: Watch::new(pressure.clone(), Instant::now()),
+                comparison: Comparison::default(),
             }),
             Kernel::Off { because, .. } => Box::new(NoKernel { because: because.to_string() }),
         }
@@ -208,6 +209,8 @@ struct KernelEnforcer {
     full: Option<Vec<String>>,
     shed: Shed,
     pressure: Watch,
+    /// How far the kernel has been compared with what was written there.
+    comparison: Comparison,
 }
 
 impl Enforcer for KernelEnforcer {
@@ -266,8 +269,14 @@ impl Enforcer for KernelEnforcer {
         live.map(|(prefix, entry)| entry_of(prefix, &entry, now_ns)).collect()
     }
 
-    fn verify(&mut self) -> Result<Option<Held>, String> {
-        let verified = lock(&self.dataplane).verify().map_err(told)?;
+    fn verify_begin(&mut self) -> bool {
+        self.comparison = Comparison::default();
+        true
+    }
+
+    fn verify_next(&mut self) -> Result<Option<Held>, String> {
+        let next = lock(&self.dataplane).verify_next(&mut self.comparison);
+        let Some(verified) = next.map_err(told)? else { return Ok(None) };
         let now_ns = clock::monotonic_ns();
         let entries = verified.entries.iter().map(|(prefix, entry)| entry_of(*prefix, entry, now_ns));
         let differences = verified.drifted.iter().map(|drift| (Drift::KINDS[drift.kind()], drift.prefix()));
@@ -278,6 +287,11 @@ impl Enforcer for KernelEnforcer {
             filter_words: verified.filter_words,
             differences: differences.collect(),
         }))
+    }
+
+    fn holds(&mut self, prefixes: &[IpNet]) -> Result<Vec<bool>, String> {
+        let dataplane = lock(&self.dataplane);
+        prefixes.iter().map(|prefix| dataplane.holds(*prefix).map_err(told)).collect()
     }
 
     fn list_begin(&mut self, lease: &ListLease) -> Result<(), String> {

@@ -36,6 +36,7 @@ use super::incoming::Incoming;
 use super::rejection::Rejection;
 use crate::abuse::parole::Visit;
 use crate::abuse::signal;
+use crate::abuse::standing::Turn;
 use crate::header::Value;
 use crate::listener::{Accepted, Settings};
 use crate::request::Peer;
@@ -148,13 +149,21 @@ impl Connection {
         &self.settings
     }
 
-    /// The visit of a peer on parole from this ban: one for the whole connection.
-    pub fn visit(&self, ban: u32, begin: impl FnOnce() -> Visit) -> Rc<Visit> {
+    /// The visit of a peer on parole from a ban: one for the whole connection.
+    pub fn visit(&self, turn: Turn, begin: impl FnOnce() -> Visit) -> Rc<Visit> {
         let mut visit = self.visit.borrow_mut();
         match &*visit {
-            Some(visit) if visit.ban == ban => visit.clone(),
+            Some(visit) if visit.ban == turn.ban => {
+                visit.take(turn);
+                visit.clone()
+            }
             _ => visit.insert(Rc::new(begin())).clone(),
         }
+    }
+
+    /// The turn of its visit, if it was let through on parole.
+    pub fn turn(&self) -> Option<Turn> {
+        self.visit.borrow().as_ref().map(|visit| visit.turn())
     }
 
     /// CPU time that opening it took, the TLS handshake above all; whoever asks first takes it into account.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::abuse::shadow::Outcome;
+use crate::abuse::shadow::{Outcome, Shadows};
 use crate::abuse::signal::{Evidence, Kinds, Signal};
 use crate::action::Error;
 use crate::action::forward::UpstreamTiming;
@@ -201,8 +201,8 @@ impl Record {
             duration,
             rejection: reason,
         });
-        if let Some(shadow) = &context.shadow {
-            shadow.count(self.outcome(status));
+        if let Some(shadows) = &context.shadow {
+            shadows.count(self.outcome(status));
         }
         if let Some(visit) = &context.parole {
             visit.judge(status, context.identity.is_some(), self.denied);
@@ -260,7 +260,7 @@ impl Record {
                 .as_ref()
                 .map(|(address, to_head)| Upstream { address: address.as_str(), duration: Some(*to_head) }),
             limit: context.limit.as_ref().map(|state| &*state.limit),
-            shadow: context.shadow.as_ref().map(|shadow| shadow.ban),
+            shadow: context.shadow.as_ref().map(Shadows::ban),
             ban: context.banned,
             reason,
             detail: if self.broken { Some("response-incomplete") } else { self.detail },

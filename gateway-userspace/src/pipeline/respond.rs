@@ -43,12 +43,13 @@ pub enum Step<F> {
 /// What the bans in force say about the client: it is kept out, or the request carries what covers it.
 pub fn stand(connection: &Connection, record: &mut Record) -> Result<(), Rejection> {
     let context = &record.context;
-    match record.worker().deny.standing(context.client, context.peer.socket_address()) {
+    let peer = context.peer.socket_address();
+    match record.worker().deny.standing_on(context.client, peer, connection.turn()) {
         Standing::Free => {}
-        Standing::Observed(shadow) => record.context.shadow = Some(shadow),
-        Standing::Paroled(ban) => {
-            let begin = || Visit::new(ban, record.worker().reporter.paroles());
-            record.context.parole = Some(connection.visit(ban, begin));
+        Standing::Observed(shadows) => record.context.shadow = Some(shadows),
+        Standing::Paroled(turn) => {
+            let begin = || Visit::new(turn, record.worker().reporter.paroles());
+            record.context.parole = Some(connection.visit(turn, begin));
         }
         Standing::Banned(ban) => {
             record.context.banned = Some(ban);
@@ -129,9 +130,10 @@ fn act(
                 record.context.banned = Some(ban);
                 return Err(Rejection::Banned);
             }
-            Standing::Observed(shadow) if record.context.shadow.is_none() => {
-                record.context.shadow = Some(shadow);
-            }
+            Standing::Observed(shadows) => match &mut record.context.shadow {
+                Some(known) => known.extend(shadows),
+                none => *none = Some(shadows),
+            },
             _ => {}
         }
     }

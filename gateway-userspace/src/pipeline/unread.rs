@@ -29,11 +29,11 @@ pub fn refuse(worker: &Worker, peer: &Peer, rejection: &Rejection) -> (response:
     view.shared.headers.apply(&mut head);
     head.fields.set(X_REQUEST_ID, id.0.clone());
     if !is_written {
-        match worker.deny.standing(peer.source.ip().to_canonical(), peer.socket_address()) {
+        match worker.deny.glance(peer.source.ip().to_canonical(), peer.socket_address()) {
             Standing::Free | Standing::Paroled(_) => log(worker, peer, rejection, &id, now, body.len(), None),
-            Standing::Observed(shadow) => {
-                shadow.count(Outcome::Refused);
-                log(worker, peer, rejection, &id, now, body.len(), Some(shadow.ban));
+            Standing::Observed(shadows) => {
+                shadows.count(Outcome::Refused);
+                log(worker, peer, rejection, &id, now, body.len(), Some(shadows.ban()));
             }
             // A banned client's bytes are not worth a line each.
             Standing::Banned(_) => {}

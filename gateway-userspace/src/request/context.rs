@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use super::{Identity, Peer};
 use crate::abuse::parole::Visit;
-use crate::abuse::shadow::Shadow;
+use crate::abuse::shadow::Shadows;
 use crate::header::Value;
 
 /// The id of a request: a UUIDv7, or what a trusted proxy sent in `X-Request-Id`.
@@ -52,8 +52,8 @@ pub struct Context {
     pub parameters: Vec<Parameter>,
     /// Who the client is, once authenticated.
     pub identity: Option<Arc<Identity>>,
-    /// The shadow ban that would have kept it out.
-    pub shadow: Option<Arc<Shadow>>,
+    /// The shadow bans that would have kept it out.
+    pub shadow: Option<Shadows>,
     /// The ban, or the list that others keep, by which it is refused.
     pub banned: Option<u32>,
     /// The connection's visit, where its peer was let through on parole.

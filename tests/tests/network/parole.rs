@@ -105,6 +105,36 @@ fn who_only_knocks_gets_one_connection_through_in_each_interval() {
 }
 
 #[test]
+fn by_a_management_port_one_connection_comes_through_in_each_interval_too() {
+    if Kernel::load().is_none() {
+        return;
+    }
+    const MANAGEMENT: u16 = 18_240;
+    let shield = format!("{SHIELD}\nmanagement-ports = [22, {MANAGEMENT}]");
+    let rest = format!(
+        "[listen.management]\naddress = \"0.0.0.0:{MANAGEMENT}\"\n{ROUTES}\
+         [route.gone]\nmatch = \"/gone\"\nrespond = {{ status = 410 }}\n"
+    );
+    let stage = Stage::new(240, 1, &shield, &rest);
+    let start = banned(&stage, 0);
+    let host = &stage.hosts[0];
+    let url = format!("http://{}:{MANAGEMENT}/gone", host.gateway);
+    let (mut through, mut refused) = (0, 0);
+    // The ban cannot end before this, for it began after `start`. What is answered with 410 neither behaves nor not.
+    while start.elapsed() < Duration::from_secs(18) {
+        let mut command = std::process::Command::new("ip");
+        match curl_by(command.args(["netns", "exec", &host.name, "curl"]), &[&url]).status {
+            410 => through += 1,
+            403 => refused += 1,
+            other => panic!("{other}"),
+        }
+    }
+    // The first may come half an interval early, and the last one when the ban is over.
+    assert!((1..=WINDOW_S + 3).contains(&through), "{through} connections in {WINDOW_S} intervals");
+    assert!(refused > through, "{refused} were refused");
+}
+
+#[test]
 fn without_a_kernel_stage_one_request_comes_through_and_is_judged() {
     if Kernel::load().is_none() {
         return;

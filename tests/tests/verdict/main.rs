@@ -6,6 +6,7 @@
 mod attachment;
 mod budgets;
 mod capacity;
+mod comparison;
 mod exemptions;
 mod leases;
 mod list_changes;

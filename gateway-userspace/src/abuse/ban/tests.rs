@@ -145,3 +145,34 @@ fn it_is_full_at_twice_its_capacity() {
     ledger.end(id, now.wall, State::Expired, Drops::default());
     assert!(!ledger.is_full());
 }
+
+#[test]
+fn the_bans_of_a_network_are_found_in_order_without_looking_at_others() {
+    const SITES: u32 = 50_000;
+    let now = Now::system();
+    let mut ledger = Ledger::new(SITES as usize);
+    let site = |n: u32| format!("2001:{:x}:{:x}", n >> 16, n & 0xffff);
+    let mut ids = Vec::new();
+    for n in 0..SITES {
+        ids.push(ban(&mut ledger, &format!("{}:7::/64", site(n)), now, 1, TEN_MINUTES));
+    }
+    for prefix in ["2001:0:5::/48", "2001:0:5:100::/56", "2001::/32", "198.51.100.0/24"] {
+        ban(&mut ledger, prefix, now, 0, TEN_MINUTES);
+    }
+    let inside = |network: &str| -> Vec<String> {
+        ledger.inside(net(network)).map(|ban| ban.target.to_string()).collect()
+    };
+    assert_eq!(inside("2001:0:5::/48"), ["2001:0:5::/48", "2001:0:5:7::/64", "2001:0:5:100::/56"]);
+    assert_eq!(inside("2001:0:5::/56"), ["2001:0:5:7::/64"]);
+    assert_eq!(inside("2001:0:5:7::/64"), ["2001:0:5:7::/64"]);
+    assert_eq!(inside("::/0").len(), SITES as usize + 3);
+    assert_eq!(inside("0.0.0.0/0"), ["198.51.100.0/24"]);
+    // Each looks at one: with a look at all of them this takes an hour.
+    for (n, id) in (0..SITES).zip(&ids).filter(|(n, _)| *n != 5) {
+        let found: Vec<u32> = ledger.inside(net(&format!("{}::/48", site(n)))).map(|ban| ban.id).collect();
+        assert_eq!(found, [*id]);
+    }
+    ledger.end(ids[5], now.wall, State::Expired, Drops::default());
+    let left: Vec<String> = ledger.inside(net("2001:0:5::/48")).map(|ban| ban.target.to_string()).collect();
+    assert_eq!(left, ["2001:0:5::/48", "2001:0:5:100::/56"]);
+}

@@ -44,7 +44,7 @@ impl Owner {
                 self.by_ticket(request.ticket.as_deref().unwrap_or_default())?
             }
             None if request.ended => self.ledger.active().chain(self.ledger.ended()).cloned().collect(),
-            None => self.ledger.active().cloned().collect(),
+            None => self.ledger.active().rev().take(LISTED_MAX).cloned().collect(),
         };
         bans.sort_unstable_by_key(|ban| std::cmp::Reverse(ban.id));
         bans.truncate(LISTED_MAX);
@@ -233,6 +233,7 @@ impl Owner {
     pub(super) fn replace(&mut self, now: Now, id: u32) {
         let Some(before) = self.ledger.get(id).cloned() else { return };
         self.unwatch(id);
+        self.outside.remove(&id);
         let drops = self.enforcer.drops(id);
         self.saved.add(&before, drops);
         let Drops { packets, bytes, syns } = drops;

@@ -1,6 +1,6 @@
 //! What the keeper's thread owns, and what it does with a signal and with time.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -50,8 +50,8 @@ pub struct Owner {
     pub(super) enforcer: Box<dyn Enforcer>,
     /// What the kernel's allowlist was told.
     pub(super) in_allowlist: BTreeSet<IpNet>,
-    /// Bans that the kernel had no room for.
-    pub(super) outside: VecDeque<u32>,
+    /// Bans that the kernel has refused, those included that only count.
+    pub(super) outside: BTreeSet<u32>,
     pub(super) deny: Arc<deny::Shared>,
     pub(super) watches: Watches,
     pub(super) counters: Arc<Counters>,
@@ -157,7 +157,8 @@ impl Owner {
         self.enact(ban);
     }
 
-    /// Puts a target into the kernel's denylist, if it is one for the kernel, and says where the ban holds now.
+    /// Puts a target into the kernel's denylist, if it is one for the kernel, and says where the ban holds now. What the
+    /// kernel refuses is tried again.
     pub(super) fn install(
         &mut self,
         target: &Target,
@@ -178,8 +179,10 @@ impl Owner {
             })
         {
             self.counters.enforcer_failures.fetch_add(1, Relaxed);
+            self.note_outside(ban_id);
             return Err(error);
         }
+        self.outside.remove(&ban_id);
         Ok(match (observe, in_kernel) {
             (true, _) => Enforced::Observed,
             (false, true) => Enforced::Kernel,
@@ -195,9 +198,8 @@ impl Owner {
     /// Everything that a new ban means outside the kernel.
     pub(super) fn enact(&mut self, ban: Ban) {
         self.tell_layer_7(&ban, false);
-        let (record, id) = (self.record_of(&ban), ban.id);
+        let record = self.record_of(&ban);
         self.ledger.enact(ban);
-        self.note_outside(id);
         self.count_active();
         self.write(&record);
     }
@@ -209,6 +211,7 @@ impl Owner {
             return Ok(());
         };
         self.unwatch(id);
+        self.outside.remove(&id);
         let now = self.now();
         let drops = self.enforcer.drops(id);
         if let Some(ban) = self.ledger.get(id) {
@@ -335,7 +338,10 @@ impl Owner {
             let left = ban.lease_end.map(|end| end.saturating_duration_since(now.instant));
             match self.install(&ban.target, left, id, ban.observed, ban.parole) {
                 Ok(enforced) => self.moved(id, enforced),
-                Err(error) => self.complain(now, &format!("cannot change ban {id} in the kernel: {error}")),
+                Err(error) => {
+                    self.moved(id, self.without_kernel(ban.observed));
+                    self.complain(now, &format!("cannot change ban {id} in the kernel: {error}"));
+                }
             }
         }
     }

@@ -47,12 +47,20 @@ impl Owner {
             let changes = vec![format!("would ban {} {lasts} (ban {id})", ban.target), counted];
             return Ok(api::Changed { changes, undo: None });
         }
-        let enforced = self.install(&ban.target, left, id, false, ban.parole).map_err(Refusal::Kernel)?;
+        let had_no_room = self.outside.contains(&id);
+        let (enforced, refused) = match self.install(&ban.target, left, id, false, ban.parole) {
+            Ok(enforced) => (enforced, None),
+            Err(error) if had_no_room => (self.without_kernel(false), Some(error)),
+            // Its entry goes on counting.
+            Err(error) => return Err(Refusal::Kernel(error)),
+        };
         self.ledger.arm(id);
         self.moved(id, enforced);
         self.flush();
         let mut changes = vec![format!("banned {} {lasts} (ban {id})", ban.target), counted];
-        if enforced == Enforced::Gateway {
+        if let Some(error) = refused {
+            changes.push(format!("refused by the gateway only, until the kernel takes it: {error}"));
+        } else if enforced == Enforced::Gateway {
             changes.push("refused by the gateway only: the kernel stage is off".into());
         }
         Ok(api::Changed { changes, undo: Some(format!("portcullis unban {id}")) })
@@ -75,9 +83,8 @@ impl Owner {
         if !found.observe {
             return Err(Refusal::RuleEnforces(rule.into()));
         }
-        let rules = self.shadows().rules;
-        let harm =
-            rules.iter().find(|shadow| shadow.rule == rule).map(|shadow| shadow.harm).unwrap_or_default();
+        self.expire();
+        let harm = self.harm_of_rule(rule);
         if harm.good + harm.logins > 0 && !force {
             return Err(Refusal::RuleHarm { rule: rule.into(), harm });
         }

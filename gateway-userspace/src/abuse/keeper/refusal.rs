@@ -119,6 +119,9 @@ pub enum Refusal {
     /// What was to be compared.
     #[error("it cannot be read: {0}")]
     Unread(String),
+    /// One comparison at a time.
+    #[error("bans, kernel and state file are being compared already; ask again when that is through")]
+    Verifying,
     /// The keeper has stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),

@@ -5,7 +5,7 @@
 //! were lost). An entry that only the kernel knows is adopted as a ban that can be seen and lifted (the file was lost,
 //! or the process died between the two). An entry whose ban the file calls over is removed.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ impl Owner {
             journal,
             enforcer,
             in_allowlist: BTreeSet::new(),
-            outside: VecDeque::new(),
+            outside: BTreeSet::new(),
             deny: Arc::default(),
             watches: Watches::new(now.wall),
             counters: Arc::default(),
@@ -234,7 +234,6 @@ impl Owner {
             Ok(enforced) => self.moved(ban.id, enforced),
             Err(error) => {
                 self.moved(ban.id, self.without_kernel(ban.observed));
-                self.note_outside(ban.id);
                 self.complain(now, &format!("ban {} is not in the kernel: {error}", ban.id));
             }
         }

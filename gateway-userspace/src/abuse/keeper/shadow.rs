@@ -5,7 +5,7 @@
 //! state file when the hour is over, when the ban ends and when the process does, so a crash loses at most an hour of
 //! requests, and no packets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,20 +20,16 @@ use crate::abuse::parole::Gate;
 use crate::abuse::shadow::{Outcome, Shadow, Tally};
 use crate::abuse::state::{Record, to_ms};
 use crate::abuse::target::Target;
-use crate::admin::api;
-use crate::observe::timestamp;
 
 /// Hours that all bans together remember apart; above that a ban's new hours are added to its last one.
 const HOURS_MAX: usize = 65_536;
 /// Rules whose bans that are over are remembered apart; those of others count as made by hand. Reloads bring new names.
 const PAST_RULES_MAX: usize = 64;
-/// Bans that one answer lists at most, the newest.
-const LISTED_MAX: usize = 10_000;
 
 /// The shadow bans in force, and what those that are over would have done.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
-    by_ban: HashMap<u32, Watch>,
+    by_ban: BTreeMap<u32, Watch>,
     /// Of bans that are over, or drop by now: by their rule, or by hand.
     past: BTreeMap<Option<Arc<str>>, Hours>,
     /// The hour that what is counted now belongs to.
@@ -225,54 +221,24 @@ impl Owner {
     /// The shadow bans that a rule has made, the oldest first.
     pub(super) fn watched_of(&self, rule: &str) -> Vec<u32> {
         let by_it = |id: &u32| self.ledger.get(*id).and_then(rule_of).is_some_and(|name| *name == *rule);
-        let mut ids: Vec<u32> = self.watches.by_ban.keys().copied().filter(by_it).collect();
-        ids.sort_unstable();
-        ids
+        self.watches.by_ban.keys().copied().filter(by_it).collect()
     }
 
-    /// `portcullis bans --shadow`. Asks the kernel for the counters of every one.
-    pub fn shadows(&mut self) -> api::Shadows {
-        self.expire();
-        let now = self.now();
-        let mut ids: Vec<u32> = self.watches.by_ban.keys().copied().collect();
-        ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
-        let mut total = Harm::default();
-        let mut by_rule: BTreeMap<Arc<str>, Harm> = BTreeMap::new();
-        let mut shadows = Vec::new();
-        for id in ids {
-            let Some(harm) = self.harm_of(id) else { continue };
-            total += harm;
-            let (Some(ban), Some(watch)) = (self.ledger.get(id), self.watches.by_ban.get(&id)) else {
-                continue;
-            };
-            if let Some(rule) = rule_of(ban) {
-                *by_rule.entry(rule).or_default() += harm;
-            }
-            if shadows.len() < LISTED_MAX {
-                shadows.push(api::Shadow {
-                    id,
-                    target: ban.target.to_string(),
-                    by: ban.by.to_string(),
-                    reason: ban.reason.to_string(),
-                    since: timestamp::format(watch.since),
-                    left_s: ban.lease_end.map(|end| end.saturating_duration_since(now.instant).as_secs()),
-                    harm,
-                    arm: ban.observed.then(|| format!("portcullis promote {id}")),
-                });
-            }
-        }
+    /// The newest shadow bans with lower ids than this one.
+    pub(super) fn watched_below(&self, id: u32, count: usize) -> Vec<u32> {
+        self.watches.by_ban.range(..id).rev().take(count).map(|(id, _)| *id).collect()
+    }
+
+    /// Since when a shadow ban is one.
+    pub(super) fn watched_since(&self, ban: u32) -> Option<SystemTime> {
+        self.watches.by_ban.get(&ban).map(|watch| watch.since)
+    }
+
+    /// What the bans that are over, or drop by now, would have done in the last 24 hours, by their rule.
+    pub(super) fn past_harm(&mut self) -> Vec<(Option<Arc<str>>, Harm)> {
         self.turn_hour();
-        let mut over = Harm::default();
-        for (rule, past) in &self.watches.past {
-            let harm = past.sum(self.watches.hour);
-            over += harm;
-            if let Some(rule) = rule {
-                *by_rule.entry(rule.clone()).or_default() += harm;
-            }
-        }
-        total += over;
-        let rules = by_rule.into_iter().map(|(rule, harm)| api::ShadowRule { rule: rule.to_string(), harm });
-        api::Shadows { shadows, rules: rules.collect(), over, total }
+        let Watches { past, hour, .. } = &self.watches;
+        past.iter().map(|(rule, past)| (rule.clone(), past.sum(*hour))).collect()
     }
 
     // === impl Owner: over a restart ===
@@ -338,7 +304,7 @@ impl Owner {
 }
 
 /// The rule that made a ban; none: an operator did, or nobody knows.
-fn rule_of(ban: &Ban) -> Option<Arc<str>> {
+pub(super) fn rule_of(ban: &Ban) -> Option<Arc<str>> {
     ban.rule.as_deref().map(|rule| rule.name.clone())
 }
 

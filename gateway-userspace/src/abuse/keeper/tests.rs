@@ -30,7 +30,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The kernel's maps as far as the keeper can see them; they outlive an owner as pinned maps do.
 #[derive(Clone, Default)]
-struct Maps(Arc<Mutex<Inner>>, Passed);
+struct Maps(Arc<Mutex<Inner>>, Passed, Vec<Entry>);
 
 /// Time since the test began.
 type Passed = Arc<Mutex<Duration>>;
@@ -43,6 +43,8 @@ struct Inner {
     allow: BTreeSet<IpNet>,
     lists: BTreeMap<u32, HeldList>,
     broken: bool,
+    /// How often it was asked for the counters of a ban.
+    asked: usize,
     /// Entries that there is room for, if that is limited.
     room: Option<usize>,
 }
@@ -90,6 +92,7 @@ impl Enforcer for Maps {
         self.0.lock().unwrap().allow.iter().copied().collect()
     }
     fn drops(&mut self, ban_id: u32) -> Drops {
+        self.0.lock().unwrap().asked += 1;
         let packets = u64::from(ban_id) * 10;
         Drops { packets, bytes: packets * 60, syns: packets }
     }
@@ -155,9 +158,19 @@ impl Enforcer for Maps {
     fn lists(&mut self) -> Vec<u32> {
         self.0.lock().unwrap().lists.keys().copied().collect()
     }
-    fn verify(&mut self) -> Result<Option<Held>, String> {
-        let entries = self.entries();
+    fn verify_begin(&mut self) -> bool {
+        self.2 = self.entries();
+        true
+    }
+    /// One entry at a time, as far as it is still there.
+    fn verify_next(&mut self) -> Result<Option<Held>, String> {
+        let Some(Entry { prefix, .. }) = self.2.pop() else { return Ok(None) };
+        let entries = self.entries().into_iter().filter(|entry| entry.prefix == prefix).collect();
         Ok(Some(Held { entries, ..Held::default() }))
+    }
+    fn holds(&mut self, prefixes: &[IpNet]) -> Result<Vec<bool>, String> {
+        let maps = self.0.lock().unwrap();
+        Ok(prefixes.iter().map(|prefix| maps.deny.contains_key(prefix)).collect())
     }
     fn tick(&mut self) {}
     fn status(&mut self) -> api::KernelStatus {
@@ -208,7 +221,7 @@ impl Bench {
         };
         let start = Now::system();
         let offset = Passed::default();
-        let maps = Maps(Arc::default(), offset.clone());
+        let maps = Maps(Arc::default(), offset.clone(), Vec::new());
         let mut bench = Bench { owner: None, maps, offset, start, folder, settings };
         bench.start();
         bench
@@ -223,7 +236,7 @@ impl Bench {
     /// As after a reboot: only the file stays.
     fn reboot(&mut self) {
         self.owner = None;
-        self.maps = Maps(Arc::default(), self.offset.clone());
+        self.maps = Maps(Arc::default(), self.offset.clone(), Vec::new());
         self.start();
     }
 

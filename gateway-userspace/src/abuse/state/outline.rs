@@ -15,6 +15,7 @@ pub struct Outline {
     pub bans: BTreeMap<u32, Written>,
     /// What operators have allowed.
     pub allowed: BTreeSet<IpNet>,
+    by_target: HashMap<Target, u32>,
 }
 
 /// A ban as it is written.
@@ -29,47 +30,42 @@ pub struct Written {
 }
 
 impl Outline {
-    /// Of all lines, in their order.
-    pub fn of(records: &[Record]) -> Outline {
-        let mut outline = Outline::default();
-        let mut by_target: HashMap<Target, u32> = HashMap::new();
-        for record in records {
-            match record {
-                Record::Ban(ban) => {
-                    let target = ban.target.clone().canonical();
-                    // The line of the first one's end is lost.
-                    if let Some(before) = by_target.insert(target.clone(), ban.id) {
-                        outline.bans.remove(&before);
-                    }
-                    let written = Written { target, until_ms: ban.until_ms, observed: ban.observed };
-                    outline.bans.insert(ban.id, written);
+    /// Takes note of the next line.
+    pub fn add(&mut self, record: Record) {
+        match record {
+            Record::Ban(ban) => {
+                let target = ban.target.canonical();
+                // The line of the first one's end is lost.
+                if let Some(before) = self.by_target.insert(target.clone(), ban.id) {
+                    self.bans.remove(&before);
                 }
-                Record::End { id, .. } => {
-                    if let Some(ended) = outline.bans.remove(id) {
-                        by_target.remove(&ended.target);
-                    }
-                }
-                Record::Renew { id, until_ms, .. } => {
-                    if let Some(ban) = outline.bans.get_mut(id) {
-                        ban.until_ms = Some(*until_ms);
-                    }
-                }
-                Record::Promoted { id } => {
-                    if let Some(ban) = outline.bans.get_mut(id) {
-                        ban.observed = false;
-                    }
-                }
-                Record::Allow { prefix } => drop(outline.allowed.insert(source::canonical(*prefix))),
-                Record::Disallow { prefix } => drop(outline.allowed.remove(&source::canonical(*prefix))),
-                Record::Begin { .. }
-                | Record::Harm { .. }
-                | Record::Suppress { .. }
-                | Record::Unsuppress { .. }
-                | Record::List(_)
-                | Record::Unlist { .. }
-                | Record::Offender { .. } => {}
+                let written = Written { target, until_ms: ban.until_ms, observed: ban.observed };
+                self.bans.insert(ban.id, written);
             }
+            Record::End { id, .. } => {
+                if let Some(ended) = self.bans.remove(&id) {
+                    self.by_target.remove(&ended.target);
+                }
+            }
+            Record::Renew { id, until_ms, .. } => {
+                if let Some(ban) = self.bans.get_mut(&id) {
+                    ban.until_ms = Some(until_ms);
+                }
+            }
+            Record::Promoted { id } => {
+                if let Some(ban) = self.bans.get_mut(&id) {
+                    ban.observed = false;
+                }
+            }
+            Record::Allow { prefix } => drop(self.allowed.insert(source::canonical(prefix))),
+            Record::Disallow { prefix } => drop(self.allowed.remove(&source::canonical(prefix))),
+            Record::Begin { .. }
+            | Record::Harm { .. }
+            | Record::Suppress { .. }
+            | Record::Unsuppress { .. }
+            | Record::List(_)
+            | Record::Unlist { .. }
+            | Record::Offender { .. } => {}
         }
-        outline
     }
 }

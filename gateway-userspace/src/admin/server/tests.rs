@@ -72,8 +72,9 @@ impl Backend for Part {
     async fn import_deny(&self, request: api::ImportDeny, _: &Caller) -> Result<api::DenyImported, Problem> {
         Err(Problem::unavailable(format!("{} bytes for {}", request.list.len(), request.name)))
     }
-    async fn export_deny(&self, _: api::ExportDeny) -> Result<api::DenyExported, Problem> {
-        Ok(api::DenyExported { list: "192.0.2.1\n".into(), entries: 1, covered: 0 })
+    async fn export_deny(&self, request: api::ExportDeny) -> Result<api::DenyExported, Problem> {
+        let entries = if request.name == "long" { 1 << 20 } else { 1 };
+        Ok(api::DenyExported { list: "192.0.2.1\n".repeat(entries), entries: entries as u64, covered: 0 })
     }
     async fn remove_deny(&self, _: api::RemoveDeny) -> Result<api::Changed, Problem> {
         Err(Problem::unavailable("no gateway here"))
@@ -193,7 +194,7 @@ fn what_is_too_large_or_garbage_is_refused_and_the_next_request_is_served() {
 }
 
 #[test]
-fn a_list_may_be_larger_than_other_requests_and_comes_as_it_is() {
+fn a_list_may_be_larger_than_other_requests_and_comes_as_it_is_one_at_a_time() {
     with_server(vec![], |socket| {
         let list = "192.0.2.1\n".repeat(400_000);
         let (status, body) = ask(socket, "PUT", "/v1/deny/drop?format=text", &list);
@@ -204,14 +205,27 @@ fn a_list_may_be_larger_than_other_requests_and_comes_as_it_is() {
         let head = "PUT /v1/deny/drop HTTP/1.1\r\nHost: x\r\nContent-Length: 67108865\r\n\r\n192.0.2.1\n";
         let mut client = Client::connect(socket).unwrap();
         client.write_all(head.as_bytes()).unwrap();
-        let mut answer = [0; 12];
-        client.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 413", "before it has come");
+        let mut answer_begins = [0; 12];
+        client.read_exact(&mut answer_begins).unwrap();
+        assert_eq!(&answer_begins, b"HTTP/1.1 413", "before it has come");
         assert_eq!(ask(socket, "POST", "/v1/deny/drop", &list).0, 413, "only a list may be so large");
         let answer = raw(socket, b"GET /v1/deny/drop HTTP/1.1\r\nHost: x\r\n\r\n");
         assert!(answer.contains("content-type: text/plain"), "{answer}");
         assert!(answer.ends_with("\r\n\r\n192.0.2.1\n"), "{answer}");
         assert_eq!(ask(socket, "GET", "/v1/deny", ""), (200, "{\"lists\":[]}\n".into()));
+
+        let mut slow = Client::connect(socket).unwrap();
+        slow.write_all(b"GET /v1/deny/long HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        slow.read_exact(&mut answer_begins).unwrap();
+        assert_eq!(&answer_begins, b"HTTP/1.1 200");
+        for (method, target, body) in
+            [("GET", "/v1/deny/drop", ""), ("POST", "/v1/deny-export", r#"{"name":"drop"}"#)]
+        {
+            let (status, body) = ask(socket, method, target, body);
+            assert!(status == 503 && body.contains("another list is being exported"), "{status} {body}");
+        }
+        drop(slow);
+        assert_eq!(ask(socket, "GET", "/v1/deny/drop", ""), (200, "192.0.2.1\n".into()));
     });
 }
 

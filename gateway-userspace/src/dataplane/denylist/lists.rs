@@ -242,13 +242,6 @@ impl Generation {
         sources.chain(self.prefixes.iter().map(Member::marks))
     }
 
-    /// Each member.
-    pub fn members(&self) -> impl Iterator<Item = IpNet> + '_ {
-        let sources =
-            self.sources4.iter().map(Member::prefix).chain(self.sources6.iter().map(Member::prefix));
-        sources.chain(self.prefixes.iter().map(Member::prefix))
-    }
-
     /// Whether it may go whatever else becomes of its list.
     fn is_over(&self, now_ns: u64) -> bool {
         self.stage == Stage::Abandoned || self.lease.until_ns.is_some_and(|until_ns| until_ns <= now_ns)

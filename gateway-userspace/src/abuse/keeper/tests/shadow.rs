@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::abuse::harm::Harm;
+use crate::abuse::keeper::report::{PIECE, Report};
 use crate::abuse::shadow::Outcome;
 use crate::abuse::target::Target;
 
@@ -87,6 +88,42 @@ fn a_shield_that_is_armed_leaves_shadow_bans_as_they_are() {
 }
 
 #[test]
+fn shadow_bans_without_room_in_the_kernel_hold_at_layer_7_once_they_are_armed_and_move_when_there_is() {
+    let mut bench = Bench::new("arming-full");
+    let enforcing = bench.settings.clone();
+    bench.settings.enforce = false;
+    bench.restart();
+    bench.maps.0.lock().unwrap().room = Some(1);
+    bench.ban("203.0.113.1").unwrap();
+    bench.deny(ABUSER, 20);
+    bench.observe("203.0.113.7").unwrap();
+    assert_eq!(bench.maps.denied(), ["203.0.113.1/32"]);
+    assert_eq!(bench.differences(), [""; 0], "the kernel had no room for the others");
+    bench.owner().configure(enforcing);
+    assert!(bench.refused_at_layer_7(ABUSER) && !bench.refused_at_layer_7("203.0.113.7"));
+    assert_eq!(bench.differences(), [""; 0]);
+    let promoted = bench.owner().promote(&api::Promote { id: 3, force: false, dry_run: false }).unwrap();
+    assert!(promoted.changes[2].starts_with("refused by the gateway only, until the kernel"), "{promoted:?}");
+    assert!(bench.refused_at_layer_7("203.0.113.7"));
+    let enforced = |bench: &mut Bench| -> Vec<String> {
+        bench.bans(false).into_iter().rev().map(|ban| ban.enforced).collect()
+    };
+    assert_eq!(enforced(&mut bench), ["kernel", "gateway", "gateway"]);
+    bench.observe("203.0.113.8").unwrap();
+    bench.maps.0.lock().unwrap().room = None;
+    bench.owner().tick();
+    assert_eq!(enforced(&mut bench), ["kernel", "kernel", "kernel", "observed"]);
+    assert_eq!(bench.maps.entry(ABUSER), Some((Some(2), Some(10 * MINUTE), false)));
+    assert_eq!(
+        bench.maps.entry("203.0.113.8").map(|entry| entry.2),
+        Some(true),
+        "it counts there from here on"
+    );
+    assert!(bench.owner().outside.is_empty());
+    assert_eq!(bench.differences(), [""; 0]);
+}
+
+#[test]
 fn an_entry_that_counted_is_taken_over_as_one_that_counts() {
     let mut bench = Bench::new("adopt-shadow");
     let entry = (Some(77), Some(5 * MINUTE), true);
@@ -106,11 +143,19 @@ fn a_shadow_ban_that_ends_does_not_forgive_what_the_rule_has_counted() {
     assert_eq!(bench.maps.entry(ABUSER), Some((Some(2), Some(10 * MINUTE), false)));
 }
 
-/// Requests that came through under the ban that covers the address.
+/// Requests that came through under the bans that cover the address.
 fn came_through(bench: &mut Bench, address: &str, outcomes: &[(Outcome, usize)]) {
-    let Standing::Observed(shadow) = bench.standing(address) else { panic!("{address} is observed") };
+    let Standing::Observed(shadows) = bench.standing(address) else { panic!("{address} is observed") };
     for (outcome, count) in outcomes {
-        (0..*count).for_each(|_| shadow.count(*outcome));
+        (0..*count).for_each(|_| shadows.count(*outcome));
+    }
+}
+
+impl Bench {
+    fn shadows(&mut self) -> api::Shadows {
+        let mut report = Report::default();
+        while !report.step(self.owner()) {}
+        report.end()
     }
 }
 
@@ -128,27 +173,27 @@ fn the_report_says_what_each_would_have_dropped_and_a_restart_keeps_it() {
     bench.observe("198.51.100.0/24").unwrap();
     bench.observe("198.51.100.7").unwrap();
     came_through(&mut bench, "198.51.100.7", MIX);
-    let report = bench.owner().shadows();
+    let report = bench.shadows();
     let rows: Vec<_> = report.shadows.iter().map(|shadow| (shadow.id, counts(&shadow.harm))).collect();
-    assert_eq!(rows, [(2, (3, 1, 9, 15, 20)), (1, (0, 0, 0, 0, 10))], "the narrower one is charged");
-    assert_eq!(counts(&report.total), (3, 1, 9, 15, 30));
-    assert_eq!(counts(&bench.owner().shadows().total), (3, 1, 9, 15, 30), "looking changes nothing");
+    assert_eq!(rows, [(2, (3, 1, 9, 15, 20)), (1, (3, 1, 9, 15, 10))], "each alone would have kept them out");
+    assert_eq!(counts(&report.total), (6, 2, 18, 30, 30));
+    assert_eq!(counts(&bench.shadows().total), (6, 2, 18, 30, 30), "looking changes nothing");
     let all = bench.owner().counters.shadow.clone();
     assert_eq!(Outcome::ALL.map(|outcome| all.of(outcome)), [1, 3, 9, 2]);
 
     bench.owner().close();
     bench.restart();
     came_through(&mut bench, "198.51.100.7", &[(Outcome::Good, 1)]);
-    assert_eq!(counts(&bench.owner().shadows().total), (4, 1, 9, 16, 30), "the kernel's counters went on");
+    assert_eq!(counts(&bench.shadows().total), (8, 2, 18, 32, 30), "the kernel's counters went on");
     bench.unban(None, Some(2)).unwrap();
-    let report = bench.owner().shadows();
+    let report = bench.shadows();
     assert_eq!((counts(&report.over), report.shadows.len()), ((4, 1, 9, 16, 20), 1));
     for compact in [false, true] {
         if compact {
             bench.owner().compact();
         }
         bench.restart();
-        assert_eq!(counts(&bench.owner().shadows().over), (4, 1, 9, 16, 20));
+        assert_eq!(counts(&bench.shadows().over), (4, 1, 9, 16, 20));
     }
 }
 
@@ -172,15 +217,15 @@ fn what_is_more_than_a_day_old_is_not_reported_and_a_crash_loses_at_most_an_hour
     bench.owner().tick();
     came_through(&mut bench, "198.51.100.7", &[(Outcome::Good, 2)]);
     bench.restart();
-    assert_eq!(bench.owner().shadows().total.good, 5, "of the hour that was over");
+    assert_eq!(bench.shadows().total.good, 5, "of the hour that was over");
     came_through(&mut bench, "198.51.100.7", &[(Outcome::Login, 1)]);
     bench.pass(22 * 60 * MINUTE);
     bench.owner().tick();
-    assert_eq!(counts(&bench.owner().shadows().total), (5, 1, 0, 6, 20));
+    assert_eq!(counts(&bench.shadows().total), (5, 1, 0, 6, 20));
     bench.pass(60 * MINUTE);
-    assert_eq!(counts(&bench.owner().shadows().total), (0, 1, 0, 1, 0));
+    assert_eq!(counts(&bench.shadows().total), (0, 1, 0, 1, 0));
     bench.pass(60 * MINUTE);
-    assert_eq!(counts(&bench.owner().shadows().total), (0, 0, 0, 0, 0));
+    assert_eq!(counts(&bench.shadows().total), (0, 0, 0, 0, 0));
 }
 
 #[test]
@@ -191,13 +236,13 @@ fn while_the_shield_observes_every_ban_is_reported_until_it_drops() {
     bench.restart();
     bench.deny(ABUSER, 20);
     came_through(&mut bench, ABUSER, MIX);
-    let report = bench.owner().shadows();
+    let report = bench.shadows();
     assert_eq!((counts(&report.shadows[0].harm), &report.shadows[0].arm), ((3, 1, 9, 15, 10), &None));
     bench.owner().configure(enforcing.clone());
     bench.settings = enforcing;
     for _ in 0..2 {
         assert!(bench.refused_at_layer_7(ABUSER));
-        let report = bench.owner().shadows();
+        let report = bench.shadows();
         assert_eq!((report.shadows.len(), counts(&report.over)), (0, (3, 1, 9, 15, 10)));
         bench.restart();
     }
@@ -219,7 +264,7 @@ fn a_rule_that_observes_is_reported_over_all_its_bans() {
     bench.unban(None, Some(2)).unwrap();
     bench.owner().close();
     for _ in 0..3 {
-        let report = bench.owner().shadows();
+        let report = bench.shadows();
         let rules: Vec<_> = report.rules.iter().map(|rule| (&*rule.rule, counts(&rule.harm))).collect();
         assert_eq!(rules, [("scan", (6, 2, 18, 30, 50))]);
         assert_eq!((counts(&report.over), report.total.requests), ((3, 1, 9, 15, 20), 45));
@@ -261,7 +306,7 @@ fn a_shadow_ban_is_promoted_for_the_time_it_has_left_unless_it_would_have_done_h
             assert!(bench.refused_at_layer_7(address));
         }
         assert!(bench.bans(false).iter().all(|ban| !ban.observed && ban.enforced == "kernel"));
-        assert_eq!(bench.owner().shadows().over.requests, 27);
+        assert_eq!(bench.shadows().over.requests, 27);
         bench.restart();
     }
     bench.pass(10 * MINUTE);
@@ -292,10 +337,10 @@ fn what_was_dropped_before_the_shield_observed_is_not_reported() {
     let settings = bench.settings.clone();
     bench.owner().configure(settings);
     came_through(&mut bench, ABUSER, &[(Outcome::Good, 1)]);
-    assert_eq!(counts(&bench.owner().shadows().total), (1, 0, 0, 1, 0));
+    assert_eq!(counts(&bench.shadows().total), (1, 0, 0, 1, 0));
     bench.owner().close();
     bench.restart();
-    assert_eq!(counts(&bench.owner().shadows().total), (1, 0, 0, 1, 0));
+    assert_eq!(counts(&bench.shadows().total), (1, 0, 0, 1, 0));
 }
 
 #[test]
@@ -381,4 +426,36 @@ fn a_rule_is_armed_with_its_bans_unless_they_would_have_done_harm() {
     assert_eq!(bench.owner().arm("scan", true), ["bans of it that drop from now on: 1"]);
     assert_eq!(bench.maps.entry(ABUSER).map(|entry| entry.2), Some(false));
     assert_eq!(bench.maps.entry("198.51.100.7").map(|entry| entry.2), Some(true), "by hand, not by the rule");
+}
+
+#[test]
+fn the_kernel_is_asked_for_a_piece_of_the_shadow_bans_at_a_time() {
+    let mut bench = Bench::new("report-pieces");
+    let mut settings = bench.settings.clone();
+    settings.capacity = 4 * PIECE;
+    bench.owner().configure(settings);
+    // Each would be brought to the disk.
+    bench.owner().journal = None;
+    let count = 2 * PIECE + 7;
+    for n in 0..count {
+        bench.observe(&format!("100.{}.{}.7", 64 + n / 256, n % 256)).unwrap();
+    }
+    let (mut report, mut steps) = (Report::default(), 0_u32);
+    loop {
+        let before = bench.maps.0.lock().unwrap().asked;
+        let done = report.step(bench.owner());
+        steps += 1;
+        assert!(bench.maps.0.lock().unwrap().asked - before <= PIECE);
+        if done {
+            break;
+        }
+        // A ban comes in between, and a shadow ban that is to be summed up ends.
+        bench.deny(&format!("203.0.113.{steps}"), 20);
+        assert!(bench.refused_at_layer_7(&format!("203.0.113.{steps}")));
+        bench.unban(None, Some(steps)).unwrap();
+    }
+    let report = report.end();
+    let packets = |ids: std::ops::RangeInclusive<u64>| ids.map(|id| 10 * id).sum::<u64>();
+    assert_eq!((steps, report.shadows.len()), (3, count - 2));
+    assert_eq!((report.total.packets, report.over.packets), (packets(1..=count as u64), packets(1..=2)));
 }

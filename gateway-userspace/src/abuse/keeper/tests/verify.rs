@@ -1,12 +1,28 @@
 //! Whether the ledger, the kernel and the state file agree.
 
-use super::*;
 use std::io::Write;
 
+use super::*;
+use crate::abuse::keeper::verify::{Next, PIECE, Run};
+
 impl Bench {
+    /// Compares everything; `meanwhile` happens before each step, whose number it is told.
+    fn compare(&mut self, mut meanwhile: impl FnMut(&mut Bench, usize)) -> api::Verification {
+        let mut run = Run::default();
+        for step in 0..10_000 {
+            meanwhile(self, step);
+            match run.step(self.owner()).expect("all can be read") {
+                Next::Step => {}
+                Next::Read => run.read().expect("the file can be read"),
+                Next::Done => return run.end(),
+            }
+        }
+        panic!("it does not end");
+    }
+
     /// `KIND TARGET BAN` of each difference.
-    fn differences(&mut self) -> Vec<String> {
-        let found = self.owner().verify().expect("all can be read");
+    pub(super) fn differences(&mut self) -> Vec<String> {
+        let found = self.compare(|_, _| ());
         assert_eq!(found.differing.values().sum::<u64>(), found.differences.len() as u64);
         let text = |difference: &api::Difference| {
             let target = difference.target.clone().unwrap_or_default();
@@ -33,7 +49,7 @@ fn bench(name: &str) -> Bench {
 #[test]
 fn what_agrees_has_no_differences_also_after_a_restart_and_a_reboot() {
     let mut bench = bench("verify-agrees");
-    let found = bench.owner().verify().unwrap();
+    let found = bench.compare(|_, _| ());
     assert_eq!(found.differing, BTreeMap::new());
     assert_eq!((found.compared.bans, found.compared.entries, found.state_file), (3, 3, true));
     assert!(found.compared.state_lines >= 6 && found.kernel_off.is_none(), "{found:?}");
@@ -107,8 +123,103 @@ fn without_a_kernel_stage_or_a_room_in_it_the_rest_is_compared() {
     let settings = bench.settings.clone();
     let options = Options { settings, state: None };
     let off = Box::new(NoKernel { because: "it is a test".into() });
-    let mut owner = Owner::open_with(options, off, Box::new(Now::system), Vec::new).unwrap();
-    let found = owner.verify().unwrap();
+    bench.owner = Some(Owner::open_with(options, off, Box::new(Now::system), Vec::new).unwrap());
+    let found = bench.compare(|_, _| ());
     assert_eq!((found.kernel_off.as_deref(), found.state_file), (Some("it is a test"), false));
     assert_eq!(found.differing, BTreeMap::new());
+}
+
+#[test]
+fn bans_that_are_made_renewed_and_lifted_between_two_pieces_are_no_difference() {
+    let mut bench = bench("verify-churn");
+    let settings = Settings { rules: vec![rule("shield", 1)], ..bench.settings.clone() };
+    bench.owner().configure(settings);
+    for n in 0..PIECE {
+        bench.deny(&format!("100.{}.{}.7", 64 + n / 256, n % 256), 1);
+    }
+    let mut made = 0;
+    let found = bench.compare(|bench, step| {
+        // The kernel's list alone takes a thousand steps.
+        if step % 16 == 0 || step > PIECE {
+            made += 1;
+            bench.ban(&format!("198.18.{}.{}", made / 256, made % 256)).unwrap();
+            bench.allow(&format!("198.19.{}.{}", made / 256, made % 256), false).unwrap();
+            bench.unban(None, Some(made + 10)).unwrap();
+            bench.pass(Duration::from_millis(500));
+        }
+    });
+    assert_eq!(found.differing, BTreeMap::new());
+    assert!(made as usize > PIECE / 16 + 4 && found.compared.entries > 900, "{made} {found:?}");
+}
+
+#[test]
+fn a_state_file_that_is_written_anew_meanwhile_is_read_anew_and_not_for_ever() {
+    let mut bench = bench("verify-compact");
+    let mut left = 3;
+    let found = bench.compare(|bench, step| {
+        if step > 6 && left > 0 {
+            left -= 1;
+            bench.owner().compact();
+        }
+    });
+    assert_eq!((found.differing, left), (BTreeMap::new(), 0));
+    let mut run = Run::default();
+    let refused = (0..1_000).find_map(|_| {
+        bench.owner().compact();
+        run.step(bench.owner()).err()
+    });
+    assert!(matches!(refused, Some(Refusal::Unread(_))), "{refused:?}");
+}
+
+#[test]
+fn a_long_state_file_is_not_read_by_the_keeper() {
+    let mut bench = bench("verify-long");
+    let (mut run, mut reads) = (Run::default(), 0);
+    let path = bench.folder.join("bans.log");
+    let line = "{\"unsuppress\":{\"number\":4000000000}}\n";
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(line.repeat(10_000).as_bytes()).unwrap();
+    loop {
+        match run.step(bench.owner()).unwrap() {
+            Next::Step => {}
+            Next::Read => {
+                reads += 1;
+                run.read().unwrap();
+            }
+            Next::Done => break,
+        }
+    }
+    let found = run.end();
+    assert_eq!((found.differing, reads), (BTreeMap::new(), 1));
+    assert!(found.compared.state_lines > 10_000);
+}
+
+#[test]
+fn of_two_that_ask_at_once_one_is_refused_and_a_ban_is_made_meanwhile() {
+    let bench = bench("verify-thread");
+    let settings = Settings { capacity: 100_000, ..bench.settings.clone() };
+    let maps = bench.maps.clone();
+    drop(bench);
+    let keeper = Keeper::spawn(Options { settings, state: None }, Box::new(maps)).unwrap();
+    let handle = keeper.handle();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // The first waits behind this question, so it runs when the second asks.
+    let (go, wait) = mpsc::channel::<()>();
+    let (first, second) = runtime.block_on(async {
+        let held = handle.ask(move |_| wait.recv_timeout(MINUTE).is_ok());
+        let both = async {
+            tokio::join!(handle.verify(), async {
+                let second = handle.verify().await;
+                go.send(()).unwrap();
+                second
+            })
+        };
+        let (held, both) = tokio::join!(held, both);
+        assert_eq!(held, Ok(true));
+        both
+    });
+    assert_eq!(first.unwrap().differing, BTreeMap::new());
+    assert_eq!(second.unwrap_err(), Refusal::Verifying);
+    assert!(runtime.block_on(handle.verify()).is_ok(), "its turn is given back");
+    keeper.stop();
 }

@@ -66,8 +66,14 @@ impl Enforcer for Shared {
     fn entries(&mut self) -> Vec<Entry> {
         Vec::new()
     }
-    fn verify(&mut self) -> Result<Option<Held>, String> {
+    fn verify_begin(&mut self) -> bool {
+        false
+    }
+    fn verify_next(&mut self) -> Result<Option<Held>, String> {
         Ok(None)
+    }
+    fn holds(&mut self, _: &[IpNet]) -> Result<Vec<bool>, String> {
+        Ok(Vec::new())
     }
     fn tick(&mut self) {}
     fn status(&mut self) -> KernelStatus {
