@@ -14,6 +14,7 @@
 //! | `Transfer-Encoding` beside `Content-Length` | refused: that is how requests are smuggled (§6.3, §11.2) | refused |
 //! | several `Content-Length` | refused | accepted if all say the same (§6.3) |
 //! | `Content-Length` that is more than digits | refused, a sign included (RFC 9110 §8.6) | refused |
+//! | `Content-Length` of more than 2^63 - 1 | refused: others read it into a signed number | refused |
 //! | neither | no body | the body ends with the connection |
 //! | a body after the answer to HEAD, in 204 and 304 | | none is read; what follows closes the connection (§6.3) |
 //! | an answer that switches protocols (101) | | refused: nobody asked for it |

@@ -31,6 +31,8 @@ enum Target {
     Packet,
     /// The parser of lists of addresses
     List,
+    /// Our HTTP/1, held against hyper's
+    Http,
 }
 
 /// The verb itself.
@@ -41,6 +43,7 @@ pub fn main(arguments: &Arguments) -> Result<()> {
     command.arg(match arguments.target {
         Target::Packet => "packet",
         Target::List => "list",
+        Target::Http => "http",
     });
     command.arg("--folder").arg(paths::target().join("fuzz"));
     match &arguments.input {

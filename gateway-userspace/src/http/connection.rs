@@ -25,6 +25,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use drain::Drain;
 use drain::Entered;
@@ -252,6 +253,24 @@ pub async fn serve<H: Handler>(accepted: Accepted, handler: Rc<H>, drain: Drain)
         handler.broken(connection.peer(), why, connection.take_opening_cost());
     }
     drop(permit);
+}
+
+/// Speaks HTTP/1 on a stream that no listener has accepted, as [`serve`] does on a socket, and says what the client broke.
+/// For whoever holds our reading of bytes against another one.
+pub async fn converse<IO: AsyncRead + AsyncWrite + Unpin + 'static, H: Handler>(
+    io: IO,
+    peer: Peer,
+    settings: Arc<Settings>,
+    handler: &Rc<H>,
+    drain: &Drain,
+) -> Option<Broken> {
+    let clock = Rc::new(Clock::new(tokio::time::Instant::now(), &settings.limits));
+    clock.opened(false);
+    let connection = Rc::new(Connection::new(peer, settings, Duration::ZERO));
+    match http1::run(io, connection, clock, handler, &drain.enter()).await {
+        End::Broken(why) => Some(why),
+        End::Orderly => None,
+    }
 }
 
 /// The socket's two addresses.

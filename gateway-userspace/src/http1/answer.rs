@@ -106,6 +106,9 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nConnection: keep-alive, x\r\nConnection: close\r\n\r\n", false),
             ("HTTP/1.0 200 OK\r\n\r\n", false),
             ("HTTP/1.0 200 OK\r\nConnection: x, Keep-Alive\r\n\r\n", true),
+            ("HTTP/1.0 200 OK\r\nConnection: keep-alive;timeout=5\r\n\r\n", false),
+            ("HTTP/1.0 200 OK\r\nConnection: \u{e9}, keep-alive\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nConnection: \u{e9}, close;x\r\n\r\n", false),
         ] {
             let (head, _) = read(head.as_bytes()).unwrap().unwrap();
             assert_eq!(fields::persists(head.version, &head.fields), expected, "{head:?}");

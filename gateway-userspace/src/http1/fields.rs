@@ -60,10 +60,16 @@ pub fn keep(lines: &[httparse::Header<'_>], bytes: &Bytes) -> Option<HeaderMap> 
     Some(fields)
 }
 
-/// Whether the sender of these fields lets the connection be used again (RFC 9112 §9.3).
+/// Whether the sender of these fields lets the connection be used again (RFC 9112 §9.3). A word that is nearly `close` ends it,
+/// and only `keep-alive` itself keeps it.
 pub fn persists(version: Version, fields: &HeaderMap) -> bool {
-    !lists(fields, &CONNECTION, "close")
-        && (version == Version::HTTP_11 || lists(fields, &CONNECTION, "keep-alive"))
+    !lists(fields, &CONNECTION, "close") && (version == Version::HTTP_11 || keeps_alive(fields))
+}
+
+fn keeps_alive(fields: &HeaderMap) -> bool {
+    let values = fields.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let mut options = values.flat_map(|value| value.split(','));
+    options.any(|option| option.trim().eq_ignore_ascii_case("keep-alive"))
 }
 
 /// Whether a list field has this element, in any case and with whatever parameters (RFC 9110 §5.6.1, §5.6.6).

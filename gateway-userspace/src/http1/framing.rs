@@ -3,6 +3,9 @@
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
 
+/// Largest length: others read lengths into a signed number of 64 bits, and for them a larger one is negative or another.
+const LENGTH_MAX: u64 = i64::MAX as u64;
+
 /// How long a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
@@ -101,15 +104,16 @@ fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Ambiguous> {
     Ok(said)
 }
 
-/// Digits, and nothing else, that fit.
+/// Digits, and nothing else, of at most [`LENGTH_MAX`].
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u64, |number, digit| {
+    let number = digits.iter().try_fold(0_u64, |number, digit| {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
-    })
+    });
+    number.filter(|number| *number <= LENGTH_MAX)
 }
 
 #[cfg(test)]
@@ -138,7 +142,8 @@ mod tests {
         for (status, version, lines, expected) in [
             (200, now, &[][..], Ok(Length::UntilClose)),
             (200, now, &[(CL, "0")], Ok(Length::Known(0))),
-            (200, now, &[(CL, "18446744073709551615")], Ok(Length::Known(u64::MAX))),
+            (200, now, &[(CL, "9223372036854775807")], Ok(Length::Known(LENGTH_MAX))),
+            (200, now, &[(CL, "9223372036854775808")], Err(Ambiguous::Length)),
             (200, now, &[(CL, "5"), (CL, "5")], Ok(Length::Known(5))),
             (200, now, &[(CL, "5, 5")], Ok(Length::Known(5))),
             (200, now, &[(TE, "Chunked")], Ok(Length::Chunked)),
@@ -179,7 +184,7 @@ mod tests {
         assert_eq!(length(now, &[]), Ok(Length::Known(0)));
         assert_eq!(length(now, &[("content-length", "007")]), Ok(Length::Known(7)));
         assert_eq!(length(now, &[TE]), Ok(Length::Chunked));
-        for value in ["", "5, 5", "5 5", "+5", "5 ;", "18446744073709551616"] {
+        for value in ["", "5, 5", "5 5", "+5", "5 ;", "9223372036854775808", "18446744073709551616"] {
             assert_eq!(length(now, &[("content-length", value)]), Err(Ambiguous::Length), "{value}");
         }
         let twice = [("content-length", "5"), ("content-length", "5")];

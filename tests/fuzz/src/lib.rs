@@ -1,5 +1,5 @@
-//! Fuzzers for what parses bytes of strangers in the kernel stage: the packets that the kernel program sees, and the lists
-//! of addresses that it is fed from.
+//! Fuzzers for what parses bytes of strangers: the packets that the kernel program sees, the lists of addresses that it is fed
+//! from, and HTTP/1.
 //!
 //! There is one engine for all: [`mutate`] makes inputs out of seeds and out of those that showed something new, [`run`]
 //! tries them, [`record`] keeps the one that is tried on disk, so that it is still there when the process is not. A
@@ -7,6 +7,7 @@
 //! seed and an input by its file.
 
 pub mod guarded;
+pub mod http;
 pub mod list;
 pub mod mutate;
 pub mod packet;

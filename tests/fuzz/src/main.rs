@@ -1,4 +1,4 @@
-//! `fuzz packet|list`: runs a fuzzer, in a process of its own that may die of what it finds.
+//! `fuzz packet|list|http`: runs a fuzzer, in a process of its own that may die of what it finds.
 //!
 //! Exit codes: 0 nothing was wrong; 1 something was, and it is told with the seed and the file of the input; 2 the
 //! arguments are wrong.
@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
+use fuzz::http::Http;
 use fuzz::list::Lists;
 use fuzz::packet::Packets;
 use fuzz::record::Record;
 use fuzz::run::{self, Failure, HANG, Limit, TRIED, Target};
 
 #[derive(Parser, Debug)]
-#[command(name = "fuzz", about = "Fuzzes what parses bytes of strangers in the kernel stage")]
+#[command(name = "fuzz", about = "Fuzzes what parses bytes of strangers")]
 struct Arguments {
     /// What to fuzz
     #[arg(value_enum)]
@@ -47,6 +48,8 @@ enum Name {
     Packet,
     /// The parser and the writers of lists
     List,
+    /// Our HTTP/1 and hyper's
+    Http,
 }
 
 impl Name {
@@ -54,6 +57,7 @@ impl Name {
         Ok(match self {
             Name::Packet => Box::new(Packets::new()?),
             Name::List => Box::new(Lists),
+            Name::Http => Box::new(Http::new()?),
         })
     }
 
@@ -61,6 +65,7 @@ impl Name {
         match self {
             Name::Packet => "packet",
             Name::List => "list",
+            Name::Http => "http",
         }
     }
 }

@@ -20,6 +20,10 @@ pub const HANG: Duration = Duration::from_secs(60);
 pub trait Target {
     /// Inputs to begin with.
     fn seeds(&self) -> Vec<Vec<u8>>;
+    /// Now and then an input that owes nothing to those before it, for a target that can make one.
+    fn fresh(&self, _chance: &mut Chance) -> Option<Vec<u8>> {
+        None
+    }
     /// What inputs are made of.
     fn words(&self) -> &'static [&'static [u8]];
     /// The longest input.
@@ -75,16 +79,20 @@ pub fn run(
     let mut kept = target.seeds();
     let mut ways = HashSet::new();
     for input in &kept {
-        ways.insert(try_one(target, input, record)?);
+        let way = try_one(target, input, record);
+        ways.insert(way.map_err(|failure| shorten(target, failure, record))?);
     }
     let mut inputs = kept.len() as u64;
     while limit.inputs.is_none_or(|most| inputs < most) {
         if inputs.is_multiple_of(CLOCK_EVERY) && limit.time.is_some_and(|time| started.elapsed() >= time) {
             break;
         }
-        let mut input = chance.of(&kept).clone();
-        let other = chance.of(&kept);
-        mutate(&mut chance, &mut input, other, words, bytes_max);
+        let input = target.fresh(&mut chance).unwrap_or_else(|| {
+            let mut input = chance.of(&kept).clone();
+            let other = chance.of(&kept);
+            mutate(&mut chance, &mut input, other, words, bytes_max);
+            input
+        });
         inputs += 1;
         if ways.insert(try_one(target, &input, record).map_err(|failure| shorten(target, failure, record))?) {
             if kept.len() < KEPT_MAX {

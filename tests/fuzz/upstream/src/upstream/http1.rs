@@ -1,0 +1,1 @@
+../../../../../gateway-userspace/src/upstream/http1.rs
