@@ -103,17 +103,22 @@ impl Finding {
     }
 }
 
-/// Looks an IPv4 source up, given as it is in the packet, and remembers at `place` that it is listed itself.
+/// Looks an IPv4 source up, given as it is in the packet: what is remembered at `place`, else the maps. That it is
+/// listed itself is remembered there.
 #[inline(never)]
 pub fn find4(source: u32, now_ns: u64, place: u32) -> u64 {
-    let changes = remembered::changes();
+    let (number, changes) = (u64::from(u32::from_be(source)), remembered::changes());
+    let remembered = remembered::recall(place, number, false, changes, now_ns);
+    if Finding::is_some(remembered) {
+        return remembered;
+    }
     // SAFETY: the value is read once; a concurrent update of it gives the old or the new lease.
     let finding = match unsafe { DENY4.get(source.to_ne_bytes()) } {
         Some(value) => {
             let finding = Finding::of_source(value, now_ns);
             if Finding::is_certain(finding) {
-                let (source, until_ns) = (u32::from_be(source).into(), value.certain_until_ns());
-                let entry = Remembered::new(source, false, finding, until_ns, changes, now_ns);
+                let until_ns = value.certain_until_ns();
+                let entry = Remembered::new(number, false, finding, until_ns, changes, now_ns);
                 remembered::note(place, entry);
             }
             finding
@@ -139,22 +144,25 @@ pub fn prefixes4(source: u32, now_ns: u64, mut finding: u64) -> u64 {
     finding
 }
 
-/// Looks the source of an IPv6 packet up, and remembers at `place` that its /64 is listed itself.
+/// The same for the source of an IPv6 packet and its /64.
 #[inline(never)]
 pub fn find6(context: *mut xdp_md, header: u64, now_ns: u64, place: u32) -> u64 {
-    let changes = remembered::changes();
     let Some(address) = packet::source6(&packet::opaque(context), Header(header)) else {
         return Finding::NONE;
     };
     let [a, b, c, d, e, f, g, h, ..] = address;
+    let (number, changes) = (u64::from_be_bytes([a, b, c, d, e, f, g, h]), remembered::changes());
+    let remembered = remembered::recall(place, number, true, changes, now_ns);
+    if Finding::is_some(remembered) {
+        return remembered;
+    }
     // SAFETY: the value is read once; a concurrent update of it gives the old or the new lease.
     let finding = match unsafe { DENY6.get([a, b, c, d, e, f, g, h]) } {
         Some(value) => {
             let finding = Finding::of_source(value, now_ns);
             if Finding::is_certain(finding) {
-                let (source, until_ns) =
-                    (u64::from_be_bytes([a, b, c, d, e, f, g, h]), value.certain_until_ns());
-                let entry = Remembered::new(source, true, finding, until_ns, changes, now_ns);
+                let until_ns = value.certain_until_ns();
+                let entry = Remembered::new(number, true, finding, until_ns, changes, now_ns);
                 remembered::note(place, entry);
             }
             finding

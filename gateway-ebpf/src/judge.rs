@@ -58,11 +58,7 @@ fn source_of_packet(
 ) -> u32 {
     if filter::may_be_listed(settings, &probe) {
         let now_ns = monotonic_ns();
-        let place = remembered::place(&probe);
-        let mut finding = remembered::recall(place, source, header.is_v6(), now_ns);
-        if !Finding::is_some(finding) {
-            finding = find(now_ns, place);
-        }
+        let finding = find(now_ns, remembered::place(&probe));
         if Finding::is_some(finding) {
             let outcome = refusal::settle(context.ctx, header.0, finding, now_ns);
             if outcome != Outcome::GO_ON {

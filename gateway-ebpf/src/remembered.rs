@@ -19,9 +19,9 @@ pub fn place(probe: &Probe) -> u32 {
     remembered::place(probe.host)
 }
 
-/// What was found for a source, [`Finding::NONE`] if it has to be looked up.
+/// What was found for a source of a denylist that has changed so often, [`Finding::NONE`] if it has to be looked up.
 #[inline(always)]
-pub fn recall(place: u32, source: u64, is_v6: bool, now_ns: u64) -> u64 {
+pub fn recall(place: u32, source: u64, is_v6: bool, changes: u64, now_ns: u64) -> u64 {
     let Some(entry) = REMEMBERED.get_ptr_mut(place) else { return Finding::NONE };
     // SAFETY: the pointer is into the map's value. Reads of eight aligned bytes do not tear, and the sum tells
     // whether all four are of one writer.
@@ -33,7 +33,7 @@ pub fn recall(place: u32, source: u64, is_v6: bool, now_ns: u64) -> u64 {
             changes: (&raw const (*entry).changes).read_volatile(),
         }
     };
-    match entry.holds(source, is_v6, changes(), now_ns) {
+    match entry.holds(source, is_v6, changes, now_ns) {
         Some(finding) => finding,
         None => Finding::NONE,
     }
