@@ -86,9 +86,8 @@ pub const fn charge(cell: u32, now: u32, cost: u32, burst: u32) -> Option<u32> {
 
 /// Where a source is charged: a line of its class, from 0, and in it the picks of [`cell`].
 ///
-/// Two multiplications by secret odd numbers with a fold between them: a permutation of the sources that nobody
-/// can follow without the key. SipHash costs as much as all else that a packet needs, and would shield no more:
-/// the sender of a forged packet never learns where it was charged.
+/// Two multiplications by secret odd numbers with a fold between them. Not for whoever sees hashes; nobody does: the
+/// sender of a forged packet never learns where it was charged. SipHash costs as much as all else that a packet needs.
 #[inline(always)]
 pub const fn place(key: [u64; 2], word: u64) -> (u32, u32) {
     let mut hash = (word ^ key[0]).wrapping_mul(key[1] | 1);

@@ -4,6 +4,8 @@
 //! is there to remove it. An entry that is over, or only observes, hides no other: the next shorter prefix
 //! is tried, up to [`NESTED_PREFIXES_MAX`].
 
+use core::ptr;
+
 use aya_ebpf::{bindings::xdp_md, btf_maps::lpm_trie::Key};
 use gateway_common::{
     counters::BAN_SLOTS,
@@ -89,7 +91,7 @@ impl Finding {
         finding & Self::PAROLE != 0
     }
 
-    /// Whether every packet of the source drops for as long as the entry says so.
+    /// Whether no parole need be asked for as long as the entry says so.
     #[inline(always)]
     fn is_certain(finding: u64) -> bool {
         Self::drops(finding) && !Self::has_parole(finding)
@@ -112,14 +114,15 @@ pub fn find4(source: u32, now_ns: u64, place: u32) -> u64 {
     if Finding::is_some(remembered) {
         return remembered;
     }
-    // SAFETY: the value is read once; a concurrent update of it gives the old or the new lease.
-    let finding = match unsafe { DENY4.get(source.to_ne_bytes()) } {
+    // SAFETY: the value is copied once; a concurrent update of it gives the old or the new lease.
+    let finding = match unsafe { DENY4.get(source.to_ne_bytes()).map(|value| ptr::read_volatile(value)) } {
         Some(value) => {
+            let value = &value;
             let finding = Finding::of_source(value, now_ns);
             if Finding::is_certain(finding) {
                 let until_ns = value.certain_until_ns();
                 let entry = Remembered::new(number, false, finding, until_ns, changes, now_ns);
-                remembered::note(place, entry);
+                remembered::note(place, entry, now_ns);
             }
             finding
         }
@@ -156,14 +159,16 @@ pub fn find6(context: *mut xdp_md, header: u64, now_ns: u64, place: u32) -> u64 
     if Finding::is_some(remembered) {
         return remembered;
     }
-    // SAFETY: the value is read once; a concurrent update of it gives the old or the new lease.
-    let finding = match unsafe { DENY6.get([a, b, c, d, e, f, g, h]) } {
+    // SAFETY: the value is copied once; a concurrent update of it gives the old or the new lease.
+    let found = unsafe { DENY6.get([a, b, c, d, e, f, g, h]).map(|value| ptr::read_volatile(value)) };
+    let finding = match found {
         Some(value) => {
+            let value = &value;
             let finding = Finding::of_source(value, now_ns);
             if Finding::is_certain(finding) {
                 let until_ns = value.certain_until_ns();
                 let entry = Remembered::new(number, true, finding, until_ns, changes, now_ns);
-                remembered::note(place, entry);
+                remembered::note(place, entry, now_ns);
             }
             finding
         }

@@ -49,10 +49,17 @@ pub fn changes() -> u64 {
     }
 }
 
-/// Remembers a finding.
+/// Remembers a finding, unless another one holds its place: sources that share it must not make each other write.
 #[inline(always)]
-pub fn note(place: u32, entry: Remembered) {
+pub fn note(place: u32, entry: Remembered, now_ns: u64) {
     let Some(place) = REMEMBERED.get_ptr_mut(place) else { return };
+    // SAFETY: as above.
+    let (until_ns, changes) = unsafe {
+        ((&raw const (*place).until_ns).read_volatile(), (&raw const (*place).changes).read_volatile())
+    };
+    if changes == entry.changes && until_ns > now_ns {
+        return;
+    }
     // SAFETY: the pointer is into the map's value. Writes of eight aligned bytes do not tear, and an entry of two
     // writers is told by its sum.
     unsafe {

@@ -163,6 +163,8 @@ impl Dataplane {
     /// [`Error::NoInterface`], [`Error::Occupied`], [`Error::CannotShare`], [`Error::Attach`], [`Error::Refused`], [`Error::Pin`].
     pub fn attach(&mut self) -> Result<(), Error> {
         self.links.attach_all(&self.program)?;
+        // The program before may have noted what its own maps held.
+        self.denylist.forget_findings();
         if let Some(change) = self.change.take() {
             let Counted { reasons, bans } = change.finish()?;
             self.counters.carry(reasons);

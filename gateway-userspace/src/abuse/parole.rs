@@ -129,7 +129,7 @@ impl Visit {
     }
 
     /// Its connection has got another turn.
-    pub fn take(&self, turn: Turn) {
+    pub fn set_turn(&self, turn: Turn) {
         self.turn.set(turn.number);
     }
 

@@ -70,7 +70,7 @@ impl Shadow {
 /// Shadow bans that a request counts for at most.
 const COVERING_MAX: usize = 16;
 
-/// The shadow bans that would have kept a request out, the narrowest first.
+/// The shadow bans that would have kept a request out: those of prefixes, the narrowest first, then the others.
 #[derive(Debug, Clone)]
 pub struct Shadows {
     first: Arc<Shadow>,
@@ -84,7 +84,7 @@ impl Shadows {
         Shadows { first, others: Vec::new() }
     }
 
-    /// Another one, which is wider. Beyond sixteen they are left out.
+    /// Another one. Beyond sixteen they are left out.
     pub fn add(&mut self, wider: Arc<Shadow>) {
         if self.others.len() + 1 < COVERING_MAX {
             self.others.push(wider);

@@ -150,7 +150,7 @@ impl Room {
     }
 }
 
-/// Entries that are written in one call.
+/// Entries that are told in one go.
 const BATCH: usize = 4096;
 
 /// Entries, filter and counters of the bans and lists.
@@ -231,6 +231,11 @@ impl Denylist {
         }
         self.remember(prefix, entry);
         self.bans.adopt(ban_id, value.slot, Some(prefix))
+    }
+
+    /// Has the program look up again what it has found before.
+    pub fn forget_findings(&self) {
+        self.tables.changed();
     }
 
     /// Adds or replaces an entry.

@@ -155,7 +155,7 @@ impl Connection {
         let mut visit = self.visit.borrow_mut();
         match &*visit {
             Some(visit) if visit.ban == turn.ban => {
-                visit.take(turn);
+                visit.set_turn(turn);
                 visit.clone()
             }
             _ => visit.insert(Rc::new(begin())).clone(),

@@ -1,6 +1,8 @@
 //! What all shadow bans would have done, summed up piece by piece: the kernel is asked for the counters of each, and bans
 //! do not wait for that.
 //!
+//! Whether a rule may be armed is found in one step, which asks for the counters of all its shadow bans.
+//!
 //! Limits: a ban that ends meanwhile may be in the sums twice, and one that is new in none.
 
 use std::collections::BTreeMap;

@@ -47,6 +47,8 @@ struct Inner {
     asked: usize,
     /// Entries that there is room for, if that is limited.
     room: Option<usize>,
+    /// The same for IPv6.
+    room6: Option<usize>,
 }
 
 /// A list in the maps.
@@ -69,8 +71,11 @@ impl Enforcer for Maps {
         if maps.broken {
             return Err("no space left on device".into());
         }
-        if !maps.deny.contains_key(&lease.prefix) && maps.room.is_some_and(|room| maps.deny.len() >= room) {
-            return Err("the denylist of IPv4 addresses is full".into());
+        let is_v4 = lease.prefix.addr().is_ipv4();
+        let room = if is_v4 { maps.room } else { maps.room6 };
+        let held = maps.deny.keys().filter(|prefix| prefix.addr().is_ipv4() == is_v4).count();
+        if !maps.deny.contains_key(&lease.prefix) && room.is_some_and(|room| held >= room) {
+            return Err("the denylist of this family is full".into());
         }
         maps.paroles.remove(&lease.prefix);
         maps.paroles.extend(lease.parole.map(|parole| (lease.prefix, parole)));

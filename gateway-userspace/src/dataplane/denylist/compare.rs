@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashSet,
+    io,
     ops::Bound::{Excluded, Unbounded},
 };
 
@@ -19,7 +20,7 @@ use crate::dataplane::{Drift, Error, allowlist::Allowlist, clock, prefix::Key, w
 
 /// Entries that are compared in one go, and lines of the filter: some milliseconds.
 const PIECE: usize = 4096;
-/// Entries of tries that are read at most: a walk that is thrown back again and again ends some time.
+/// Entries of tries that are read at most: a walk that is thrown back again and again ends some time, as an error.
 const TRIE_ROWS_MAX: usize = 8 * DENY_PREFIX_CAPACITY as usize;
 
 /// What a piece of the maps holds.
@@ -77,7 +78,14 @@ impl Denylist {
                     }
                     self.compare_row(allowlist, key, value, &mut compared)?;
                 }
-                (ended || *trie_rows > TRIE_ROWS_MAX).then_some(Stage::Bans(None))
+                if !ended && *trie_rows > TRIE_ROWS_MAX {
+                    return Err(Error::Map {
+                        doing: "read all of",
+                        map: "of the denied prefixes",
+                        source: io::Error::other("they change faster than they can be read"),
+                    });
+                }
+                ended.then_some(Stage::Bans(None))
             }
             Stage::Bans(after) => {
                 let rest = self.entries.range((after.map_or(Unbounded, Excluded), Unbounded));

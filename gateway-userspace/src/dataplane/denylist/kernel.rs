@@ -79,7 +79,7 @@ impl Tables {
     }
 
     /// To be called after each change: what the program has found before is looked up again.
-    fn changed(&self) {
+    pub fn changed(&self) {
         self.changes.words()[0].fetch_add(1, Release);
     }
 

@@ -151,6 +151,22 @@ fn what_has_no_room_in_the_kernel_holds_at_layer_7_and_moves_when_there_is() {
 }
 
 #[test]
+fn a_family_without_room_keeps_the_other_one_out_of_nothing() {
+    let mut bench = Bench::new("full-family");
+    {
+        let mut maps = bench.maps.0.lock().unwrap();
+        (maps.room, maps.room6) = (Some(0), Some(0));
+    }
+    bench.ban("2001:db8:5::/64").unwrap();
+    bench.ban("203.0.113.4").unwrap();
+    bench.owner().tick();
+    assert_eq!(bench.maps.denied(), [""; 0]);
+    bench.maps.0.lock().unwrap().room = Some(1);
+    bench.owner().tick();
+    assert_eq!(bench.maps.denied(), ["203.0.113.4/32"]);
+}
+
+#[test]
 fn what_is_only_observed_is_not_refused_where_the_kernel_has_no_room() {
     let mut bench = Bench::new("full-observed");
     bench.settings.enforce = false;
