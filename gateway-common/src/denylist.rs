@@ -110,13 +110,13 @@ impl DenyValue {
         self.parole_ns != 0 && (self.admitted != 0 || now_ns >= self.parole_ns)
     }
 
-    /// Until when an entry that is live and whose parole has not begun is sure to stay so, on `CLOCK_MONOTONIC` in
-    /// nanoseconds.
+    /// The last instant at which an entry that is live and whose parole has not begun is sure to be so, on
+    /// `CLOCK_MONOTONIC` in nanoseconds.
     #[inline(always)]
-    pub const fn certain_until_ns(&self) -> u64 {
+    pub const fn certain_through_ns(&self) -> u64 {
         // Both are 0 for "never", which is the latest of all.
         let (end, parole) = (self.until_ns.wrapping_sub(1), self.parole_ns.wrapping_sub(1));
-        if end < parole { end.saturating_add(1) } else { parole.saturating_add(1) }
+        if end < parole { end } else { parole }
     }
 
     /// Whether a TCP segment of this source is let through on parole.
@@ -169,14 +169,14 @@ mod tests {
 
     #[test]
     fn what_is_certain_ends_with_the_lease_or_the_beginning_of_the_parole() {
-        let until = |until_ns, parole_ns| {
-            DenyValue { parole_ns, ..DenyValue::new(until_ns, 7, 32) }.certain_until_ns()
+        let through = |until_ns, parole_ns| {
+            DenyValue { parole_ns, ..DenyValue::new(until_ns, 7, 32) }.certain_through_ns()
         };
-        assert_eq!(until(FOREVER, 0), u64::MAX);
-        assert_eq!(until(FOREVER, 30), 30);
-        assert_eq!(until(40, 0), 40);
-        assert_eq!(until(40, 30), 30);
-        assert_eq!(until(20, 30), 20);
+        assert_eq!(through(FOREVER, 0), u64::MAX);
+        assert_eq!(through(FOREVER, 30), 29);
+        assert_eq!(through(40, 0), 39);
+        assert_eq!(through(40, 30), 29);
+        assert_eq!(through(20, 30), 19);
     }
 
     #[test]

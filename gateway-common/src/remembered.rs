@@ -26,8 +26,8 @@ kernel_pod! {
         pub sum: u64,
         /// What was found, in the program's own form.
         pub finding: u64,
-        /// `CLOCK_MONOTONIC` in nanoseconds from which on it must be looked up again.
-        pub until_ns: u64,
+        /// The last instant at which it holds, on `CLOCK_MONOTONIC` in nanoseconds.
+        pub through_ns: u64,
         /// The changes of the denylist when it was looked up, and in the top bit the family.
         pub changes: u64,
     }
@@ -35,34 +35,38 @@ kernel_pod! {
 
 impl Remembered {
     /// What was found for a source (the IPv4 address or the IPv6 /64) of a denylist that had changed so often.
-    /// `until_ns` is the end of the lease.
+    /// `through_ns` is the last instant at which it is sure.
     #[inline(always)]
     pub const fn new(
         source: u64,
         is_v6: bool,
         finding: u64,
-        until_ns: u64,
+        through_ns: u64,
         changes: u64,
         now_ns: u64,
     ) -> Self {
-        let latest = now_ns.saturating_add(AGE_MAX_NS);
-        let until_ns = if until_ns < latest { until_ns } else { latest };
+        let latest = now_ns.wrapping_add(AGE_MAX_NS - 1);
+        let through_ns = if through_ns < latest { through_ns } else { latest };
         let changes = Self::stamp(changes, is_v6);
-        Self { sum: Self::sum(source, finding, until_ns, changes), finding, until_ns, changes }
+        Self { sum: Self::sum(source, finding, through_ns, changes), finding, through_ns, changes }
     }
 
-    /// The finding, if it is that of the source and still holds.
+    /// Whether it is the finding of the source and still holds.
+    ///
+    /// Without a branch between its conditions: the verifier would follow each way out through all that comes after.
     #[inline(always)]
-    pub const fn holds(&self, source: u64, is_v6: bool, changes: u64, now_ns: u64) -> Option<u64> {
-        let is_its = self.sum == Self::sum(source, self.finding, self.until_ns, self.changes);
-        let is_new = self.changes == Self::stamp(changes, is_v6) && self.until_ns > now_ns;
-        if is_its && is_new { Some(self.finding) } else { None }
+    pub const fn holds(&self, source: u64, is_v6: bool, changes: u64, now_ns: u64) -> bool {
+        let sum = Self::sum(source, self.finding, self.through_ns, self.changes);
+        let differs = (self.sum ^ sum) | (self.changes ^ Self::stamp(changes, is_v6));
+        // The sign of the difference: both are instants below 2^63.
+        let is_over = self.through_ns.wrapping_sub(now_ns) >> 63;
+        differs | is_over == 0
     }
 
     /// Words of two entries that were mixed up make no sum of an IPv4 address, and hardly of a /64.
     #[inline(always)]
-    const fn sum(source: u64, finding: u64, until_ns: u64, changes: u64) -> u64 {
-        source ^ (finding.wrapping_mul(SPREAD) ^ until_ns ^ changes).wrapping_mul(SPREAD)
+    const fn sum(source: u64, finding: u64, through_ns: u64, changes: u64) -> u64 {
+        source ^ (finding.wrapping_mul(SPREAD) ^ through_ns ^ changes).wrapping_mul(SPREAD)
     }
 
     #[inline(always)]
@@ -85,21 +89,21 @@ mod tests {
 
     #[test]
     fn it_holds_for_its_source_until_the_lease_ends_or_a_second_has_passed() {
-        for (until_ns, end_ns) in [(NOW_NS + 7, NOW_NS + 7), (u64::MAX, NOW_NS + AGE_MAX_NS)] {
-            let entry = Remembered::new(9, false, 77, until_ns, 4, NOW_NS);
-            assert_eq!(entry.holds(9, false, 4, NOW_NS), Some(77));
-            assert_eq!(entry.holds(9, false, 4, end_ns - 1), Some(77));
-            assert_eq!(entry.holds(9, false, 4, end_ns), None);
+        for (through_ns, end_ns) in [(NOW_NS + 6, NOW_NS + 7), (u64::MAX, NOW_NS + AGE_MAX_NS)] {
+            let entry = Remembered::new(9, false, 77, through_ns, 4, NOW_NS);
+            assert!(entry.holds(9, false, 4, NOW_NS));
+            assert!(entry.holds(9, false, 4, end_ns - 1));
+            assert!(!entry.holds(9, false, 4, end_ns));
         }
     }
 
     #[test]
     fn not_for_another_source_nor_family_nor_after_a_change() {
         let entry = Remembered::new(9, false, 77, u64::MAX, 4, NOW_NS);
-        assert_eq!(entry.holds(8, false, 4, NOW_NS), None);
-        assert_eq!(entry.holds(9, true, 4, NOW_NS), None);
-        assert_eq!(entry.holds(9, false, 5, NOW_NS), None);
-        assert_eq!(Remembered::new(9, true, 77, u64::MAX, 4, NOW_NS).holds(9, true, 4, NOW_NS), Some(77));
+        assert!(!entry.holds(8, false, 4, NOW_NS));
+        assert!(!entry.holds(9, true, 4, NOW_NS));
+        assert!(!entry.holds(9, false, 5, NOW_NS));
+        assert!(Remembered::new(9, true, 77, u64::MAX, 4, NOW_NS).holds(9, true, 4, NOW_NS));
     }
 
     #[test]
@@ -109,10 +113,10 @@ mod tests {
         for torn in [
             Remembered { sum: other.sum, ..entry },
             Remembered { finding: other.finding, ..entry },
-            Remembered { until_ns: other.until_ns, ..entry },
+            Remembered { through_ns: other.through_ns, ..entry },
         ] {
-            assert_eq!([9, 10].map(|source| torn.holds(source, false, 4, NOW_NS)), [None; 2]);
+            assert_eq!([9, 10].map(|source| torn.holds(source, false, 4, NOW_NS)), [false; 2]);
         }
-        assert_eq!(Remembered::default().holds(0, false, 0, 0), None);
+        assert!(!Remembered::default().holds(0, false, 0, 1));
     }
 }

@@ -120,8 +120,8 @@ pub fn find4(source: u32, now_ns: u64, place: u32) -> u64 {
             let value = &value;
             let finding = Finding::of_source(value, now_ns);
             if Finding::is_certain(finding) {
-                let until_ns = value.certain_until_ns();
-                let entry = Remembered::new(number, false, finding, until_ns, changes, now_ns);
+                let through_ns = value.certain_through_ns();
+                let entry = Remembered::new(number, false, finding, through_ns, changes, now_ns);
                 remembered::note(place, entry, now_ns);
             }
             finding
@@ -166,8 +166,8 @@ pub fn find6(context: *mut xdp_md, header: u64, now_ns: u64, place: u32) -> u64 
             let value = &value;
             let finding = Finding::of_source(value, now_ns);
             if Finding::is_certain(finding) {
-                let until_ns = value.certain_until_ns();
-                let entry = Remembered::new(number, true, finding, until_ns, changes, now_ns);
+                let through_ns = value.certain_through_ns();
+                let entry = Remembered::new(number, true, finding, through_ns, changes, now_ns);
                 remembered::note(place, entry, now_ns);
             }
             finding

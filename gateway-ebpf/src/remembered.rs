@@ -29,14 +29,11 @@ pub fn recall(place: u32, source: u64, is_v6: bool, changes: u64, now_ns: u64) -
         Remembered {
             sum: (&raw const (*entry).sum).read_volatile(),
             finding: (&raw const (*entry).finding).read_volatile(),
-            until_ns: (&raw const (*entry).until_ns).read_volatile(),
+            through_ns: (&raw const (*entry).through_ns).read_volatile(),
             changes: (&raw const (*entry).changes).read_volatile(),
         }
     };
-    match entry.holds(source, is_v6, changes, now_ns) {
-        Some(finding) => finding,
-        None => Finding::NONE,
-    }
+    if entry.holds(source, is_v6, changes, now_ns) { entry.finding } else { Finding::NONE }
 }
 
 /// How often the denylist has changed: to be asked before it is read.
@@ -54,10 +51,10 @@ pub fn changes() -> u64 {
 pub fn note(place: u32, entry: Remembered, now_ns: u64) {
     let Some(place) = REMEMBERED.get_ptr_mut(place) else { return };
     // SAFETY: as above.
-    let (until_ns, changes) = unsafe {
-        ((&raw const (*place).until_ns).read_volatile(), (&raw const (*place).changes).read_volatile())
+    let (through_ns, changes) = unsafe {
+        ((&raw const (*place).through_ns).read_volatile(), (&raw const (*place).changes).read_volatile())
     };
-    if changes == entry.changes && until_ns > now_ns {
+    if (changes == entry.changes) & (through_ns >= now_ns) {
         return;
     }
     // SAFETY: the pointer is into the map's value. Writes of eight aligned bytes do not tear, and an entry of two
@@ -65,7 +62,7 @@ pub fn note(place: u32, entry: Remembered, now_ns: u64) {
     unsafe {
         (&raw mut (*place).sum).write_volatile(entry.sum);
         (&raw mut (*place).finding).write_volatile(entry.finding);
-        (&raw mut (*place).until_ns).write_volatile(entry.until_ns);
+        (&raw mut (*place).through_ns).write_volatile(entry.through_ns);
         (&raw mut (*place).changes).write_volatile(entry.changes);
     }
 }

@@ -50,7 +50,9 @@ fn syns_are_charged_apart() {
     for source in ["192.0.2.1", "2001:db8::1"] {
         assert_eq!(dropped(&kernel, &syn(source), 60), 0);
         kernel.test_run(&syn(source), 10).unwrap();
-        kernel.expect("SYN", &syn(source), OverSyns);
+        // Another one, which cannot be known from a second before.
+        let other = Packet::from(source).tcp(443, SYN).sequence(7).build();
+        kernel.expect("SYN", &other, OverSyns);
         kernel.expect("no SYN", &ack(source), Clean);
         kernel.expect("SYN and ACK", &Packet::from(source).tcp(443, SYN | ACK).build(), Clean);
     }
