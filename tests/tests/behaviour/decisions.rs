@@ -220,7 +220,10 @@ fn a_decision_ends_in_time_although_nobody_can_be_asked_and_a_list_is_renewed_as
 #[test]
 fn the_local_api_of_crowdsec_is_followed() {
     let Some(mut crowdsec) = CrowdSec::start() else {
-        privilege::skip("the_local_api_of_crowdsec_is_followed", "CrowdSec is not to be had here");
+        privilege::skip_unavailable(
+            "the_local_api_of_crowdsec_is_followed",
+            "CrowdSec is not to be had here",
+        );
         return;
     };
     let add = |crowdsec: &CrowdSec, what: [&str; 2], rest: &[&str]| {
