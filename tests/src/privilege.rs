@@ -5,7 +5,8 @@
 //! is green proves nothing.
 //!
 //! What the kernel of this host refuses whatever the privilege is told as `SKIPPED-ON-KERNEL name: reason` and is never a
-//! failure here: the tier `boot` runs the same tests on kernels that do not refuse it.
+//! failure here: the tier `boot` runs the same tests on kernels that do not refuse it. Neither is `SKIPPED-UNAVAILABLE name:
+//! reason`, of a peer that this machine's archive does not have; where it could be had, `cargo xtask setup` misses it.
 
 use std::{
     env,
@@ -34,6 +35,11 @@ pub fn skip(test: &str, reason: &str) {
 /// package would change it, so it is never a failure.
 pub fn skip_on_kernel(test: &str, reason: &str) {
     tell(ON_KERNEL, test, reason);
+}
+
+/// Reports that a test is skipped because its peer is not to be had on this machine, so it is never a failure.
+pub fn skip_unavailable(test: &str, reason: &str) {
+    tell("SKIPPED-UNAVAILABLE", test, reason);
 }
 
 fn tell(word: &str, test: &str, reason: &str) {

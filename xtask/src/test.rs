@@ -3,7 +3,8 @@
 //! Steps go on after a failed one, so that one run reports all there is to mend. A test that cannot run prints a line
 //! that begins with `SKIPPED` and passes; here it is counted as skipped and shown again at the end, and with
 //! `--require-kernel` it makes the run fail, unless the line begins with `SKIPPED-ON-KERNEL`: what this host's kernel
-//! refuses to anybody is tested on the kernels of the tier `boot`. The last line is always `N passed, N failed, N skipped`.
+//! refuses to anybody is tested on the kernels of the tier `boot`; or with `SKIPPED-UNAVAILABLE`: a peer that is not to be had
+//! here, which `cargo xtask setup` has looked for. The last line is always `N passed, N failed, N skipped`.
 
 mod output;
 mod steps;
@@ -143,7 +144,7 @@ fn conclude(outcomes: &[Outcome], arguments: &Arguments) -> Result<()> {
     if arguments.filter.is_some() && total.all() == 0 && total.failed == 0 {
         println!("no test has a name that contains the filter");
     }
-    let skip_fails = arguments.require_kernel && total.skips.len() > total.refused;
+    let skip_fails = arguments.require_kernel && total.skips.len() > total.excused;
     if skip_fails {
         eprintln!("error: --require-kernel was given, so a skipped test is a failure");
     }

@@ -2,7 +2,10 @@
 //!
 //! A value may have several decisions, made by several scenarios. Each is known by its number, and the value stays until
 //! the last of them is deleted or over. The API tells decisions one by one only if it is asked to (`dedup=false`);
-//! otherwise it leaves those out behind which another one stands, and never says that they are gone.
+//! otherwise it leaves those out behind which another one stands, and never says that they are gone. Neither does it of
+//! decisions of the community's blocklist (`CAPI`) and of subscribed ones (`lists`): when it has fetched one anew, it makes
+//! decisions of other numbers and deletes those of the same origin about the same values (`UpdateCommunityBlocklist`). So
+//! one of these takes the place of those before it.
 //!
 //! Memory: 32 bytes for each decision, and as much again while they change; there are no more than a list may have
 //! entries. Pure: times come from the caller.
@@ -13,7 +16,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use super::format::Format;
-use super::parse::{self, Decided, NoStream, Outcome, TooMany};
+use super::parse::{self, Decided, Mark, NoStream, Origin, Outcome, TooMany};
 use crate::dial::Url;
 
 /// How the path ends at which the API gives its stream.
@@ -43,6 +46,9 @@ pub enum Unusable {
     /// There are more than are taken.
     #[error(transparent)]
     TooMany(#[from] TooMany),
+    /// Everything, of which nothing can be taken and so many decisions cannot be read.
+    #[error("nothing in it could be taken, and {0} of its decisions cannot be read")]
+    Unreadable(u64),
 }
 
 /// Those that are in force.
@@ -56,13 +62,14 @@ pub struct Decisions {
     skipped: u64,
 }
 
-/// Ordered by prefix and number.
+/// Ordered by prefix, origin and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Row {
     prefix: IpNet,
     number: i64,
     /// In seconds since the first was read, rounded up; [`NO_END`] for ever.
     ends_s: u32,
+    origin: Origin,
 }
 
 const _: () = assert!(size_of::<Row>() == 32);
@@ -70,8 +77,12 @@ const _: () = assert!(size_of::<Row>() == 32);
 const NO_END: u32 = u32::MAX;
 
 impl Row {
-    fn key(&self) -> (IpNet, i64) {
-        (self.prefix, self.number)
+    fn new(prefix: IpNet, mark: Mark, lasts: Option<Duration>) -> Row {
+        Row { prefix, number: mark.number, ends_s: ends_s(lasts), origin: mark.origin }
+    }
+
+    fn key(&self) -> (IpNet, Origin, i64) {
+        (self.prefix, self.origin, self.number)
     }
 }
 
@@ -79,16 +90,18 @@ impl Decisions {
     /// From an answer with everything, of at most `most` decisions, that came `now`; with what became of its decisions.
     pub fn begin(stream: &[u8], most: usize, now: Instant) -> Result<(Decisions, Outcome), Unusable> {
         let mut decisions = Decisions { rows: Vec::new(), begun: now, skipped: 0 };
-        let mut is_overfull = false;
-        let Decided { outcome, skipped_gone } = parse::decisions(stream, &mut |number, item| {
+        let decided = parse::decisions(stream, most, &mut |mark, item| {
             // Those that are gone are told for bouncers that were there before.
-            if !item.gone && !is_overfull {
-                is_overfull = decisions.rows.len() == most;
-                decisions.rows.push(Row { prefix: item.prefix, number, ends_s: ends_s(item.lasts) });
+            if !item.gone {
+                decisions.rows.push(Row::new(item.prefix, mark, item.lasts));
             }
         })?;
-        if is_overfull {
+        let Decided { outcome, skipped_gone, unreadable, is_new_overfull, .. } = decided;
+        if is_new_overfull {
             return Err(TooMany(most).into());
+        }
+        if decisions.rows.is_empty() && unreadable > 0 {
+            return Err(Unusable::Unreadable(unreadable));
         }
         decisions.rows.sort_unstable_by_key(order);
         decisions.rows.dedup_by_key(|row| row.key());
@@ -97,35 +110,34 @@ impl Decisions {
         Ok((decisions, outcome))
     }
 
-    /// Takes in what has changed, with whether any decision came or went. Should that be too much, what is new is left
-    /// out.
+    /// Takes in what has changed, with whether any decision came or went. Should that be too much, nothing changes.
     pub fn follow(&mut self, stream: &[u8], most: usize, now: Instant) -> Result<(bool, Outcome), Unusable> {
         let passed = now.saturating_duration_since(self.begun);
-        let (mut gone, mut new, mut is_overfull) = (Vec::new(), Vec::new(), false);
-        let Decided { outcome, skipped_gone } = parse::decisions(stream, &mut |number, item| {
-            is_overfull |= gone.len().max(new.len()) > most;
-            match item.gone {
-                _ if is_overfull => {}
-                true => gone.push((item.prefix, number)),
-                false => {
-                    let ends_s = ends_s(item.lasts.map(|lasts| lasts + passed));
-                    new.push(Row { prefix: item.prefix, number, ends_s });
-                }
-            }
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        let decided = parse::decisions(stream, most, &mut |mark, item| match item.gone {
+            true => gone.push((item.prefix, mark.number)),
+            false => new.push(Row::new(item.prefix, mark, item.lasts.map(|lasts| lasts + passed))),
         })?;
+        let Decided { outcome, skipped_gone, is_gone_overfull, is_new_overfull, .. } = decided;
+        let too_many = Err(TooMany(most).into());
+        if is_gone_overfull || is_new_overfull {
+            return too_many;
+        }
         gone.sort_unstable();
         new.sort_unstable_by_key(order);
         new.dedup_by_key(|row| row.key());
-        let before = (self.rows.len(), self.skipped);
         let passed_s = passed.as_secs();
-        self.rows.retain(|row| {
-            let is_told_again = new.binary_search_by_key(&row.key(), Row::key).is_ok();
-            !is_told_again && !row.is_over(passed_s) && gone.binary_search(&row.key()).is_err()
-        });
-        self.skipped = (self.skipped + outcome.skipped - skipped_gone).saturating_sub(skipped_gone);
-        if is_overfull || self.rows.len() + new.len() > most {
-            return Err(TooMany(most).into());
+        let stays = |row: &Row| {
+            let is_gone = || gone.binary_search(&(row.prefix, row.number)).is_ok();
+            !row.is_over(passed_s) && !is_gone() && !row.is_replaced(&new)
+        };
+        let is_room_for = |rows: usize| rows + new.len() <= most;
+        if !is_room_for(self.rows.len()) && !is_room_for(self.rows.iter().filter(|row| stays(row)).count()) {
+            return too_many;
         }
+        let before = (self.rows.len(), self.skipped);
+        self.rows.retain(stays);
+        self.skipped = (self.skipped + outcome.skipped - skipped_gone).saturating_sub(skipped_gone);
         let has_changed = !new.is_empty() || (self.rows.len(), self.skipped) != before;
         self.rows.extend(new);
         // Two sequences that are in order each: merged in linear time.
@@ -163,11 +175,22 @@ impl Row {
     fn is_over(&self, passed_s: u64) -> bool {
         self.ends_s != NO_END && u64::from(self.ends_s) <= passed_s
     }
+
+    /// Whether one of those that are new, in order, takes its place.
+    fn is_replaced(&self, new: &[Row]) -> bool {
+        let found = match self.origin {
+            Origin::Own => new.binary_search_by_key(&self.key(), Row::key),
+            Origin::Community | Origin::Lists => {
+                new.binary_search_by_key(&(self.prefix, self.origin), |row| (row.prefix, row.origin))
+            }
+        };
+        found.is_ok()
+    }
 }
 
 /// The one that ends last before others of the same number.
-fn order(row: &Row) -> (IpNet, i64, Reverse<u32>) {
-    (row.prefix, row.number, Reverse(row.ends_s))
+fn order(row: &Row) -> (IpNet, Origin, i64, Reverse<u32>) {
+    (row.prefix, row.origin, row.number, Reverse(row.ends_s))
 }
 
 /// The longest time that an entry has, and as much as a process may run, is less than that is for ever.
@@ -268,6 +291,65 @@ mod tests {
         let gone: Vec<(i64, &str)> = (10..=14).map(|number| (number, "192.0.2.1")).collect();
         assert_eq!(decisions.follow(&stream(&[], &gone), 3, now).unwrap_err(), too_many);
         assert_eq!(said(&decisions), ["192.0.2.1/32", "192.0.2.9/32"]);
+        // One that is told again stays, and so does one that goes, when there is no room for another one.
+        let again = [(9, "192.0.2.9", "1h"), (11, "192.0.2.11", "1h"), (12, "192.0.2.12", "1h")];
+        assert_eq!(decisions.follow(&stream(&again, &[(2, "192.0.2.1")]), 3, now).unwrap_err(), too_many);
+        assert_eq!(said(&decisions), ["192.0.2.1/32", "192.0.2.9/32"]);
+        assert!(decisions.follow(&stream(&again, &[(2, "192.0.2.1"), (3, "192.0.2.1")]), 3, now).unwrap().0);
+        assert_eq!(said(&decisions), ["192.0.2.9/32", "192.0.2.11/32", "192.0.2.12/32"]);
+        // How many are gone is nothing to who begins.
+        let (decisions, outcome) = Decisions::begin(&stream(&again, &gone), 3, now).unwrap();
+        assert_eq!((decisions.rows.len(), decisions.skipped()), (3, 0));
+        assert_eq!(outcome.taken, 7, "the fourth is too many, and it is not looked at the fifth");
+    }
+
+    #[test]
+    fn a_decision_of_a_blocklist_takes_the_place_of_those_before_it() {
+        let now = Instant::now();
+        let new = |decisions: &[(i64, &str, &str)]| {
+            let decisions = decisions.iter().map(|(number, value, origin)| {
+                decision(*number, value, "24h").replace("\"cscli\"", &format!("\"{origin}\""))
+            });
+            format!(r#"{{"new": [{}], "deleted": null}}"#, decisions.collect::<Vec<_>>().join(","))
+                .into_bytes()
+        };
+        for (origin, other) in [("CAPI", "lists"), ("lists", "CAPI")] {
+            let all = new(&[(1, "192.0.2.1", origin), (2, "192.0.2.2", origin), (3, "192.0.2.3", "cscli")]);
+            let (mut decisions, _) = Decisions::begin(&all, 9, now).unwrap();
+            let numbers =
+                |decisions: &Decisions| -> Vec<i64> { decisions.rows.iter().map(|row| row.number).collect() };
+            let more = [(4, "192.0.2.1", other), (5, "192.0.2.1", "crowdsec"), (6, "192.0.2.3", origin)];
+            decisions.follow(&new(&more), 9, now).unwrap();
+            let mut all = numbers(&decisions);
+            all.sort_unstable();
+            assert_eq!(all, [1, 2, 3, 4, 5, 6], "those of others leave each other alone");
+            // Fetched anew: one takes the place of another, and is deleted.
+            decisions.follow(&new(&[(7, "192.0.2.2", origin)]), 9, now).unwrap();
+            assert_eq!(numbers(&decisions).iter().filter(|number| [2, 7].contains(number)).count(), 1);
+            assert!(said(&decisions).contains(&"192.0.2.2/32".into()));
+            decisions.follow(&stream(&[], &[(7, "192.0.2.2")]), 9, now).unwrap();
+            assert_eq!(said(&decisions), ["192.0.2.1/32", "192.0.2.3/32"], "{origin}");
+            // There is room for as many as before.
+            decisions.follow(&new(&[(8, "192.0.2.1", origin), (9, "192.0.2.3", origin)]), 5, now).unwrap();
+            assert_eq!(said(&decisions), ["192.0.2.1/32", "192.0.2.3/32"]);
+        }
+    }
+
+    #[test]
+    fn everything_that_cannot_be_read_is_not_nothing() {
+        let now = Instant::now();
+        let begin = |new: &[&str]| {
+            let all = format!(r#"{{"new":[{}],"deleted":[7]}}"#, new.join(","));
+            Decisions::begin(all.as_bytes(), 9, now).map(|(decisions, _)| decisions.skipped())
+        };
+        let captcha = r#"{"id":5,"duration":"4h","scope":"Ip","type":"captcha","value":"192.0.2.5"}"#;
+        let (nobody, over) = (decision(1, "nobody", "4h"), decision(2, "192.0.2.1", "-1s"));
+        let endless = decision(3, "192.0.2.3", "long");
+        assert_eq!(begin(&["7", &nobody, &endless]).unwrap_err(), Unusable::Unreadable(3));
+        assert_eq!(begin(&[captcha, &nobody]).unwrap_err(), Unusable::Unreadable(1));
+        assert_eq!(begin(&[]).unwrap(), 0);
+        assert_eq!(begin(&[captcha, &over]).unwrap(), 2, "nobody is banned");
+        assert_eq!(begin(&["7", &decision(4, "192.0.2.4", "4h")]).unwrap(), 1);
     }
 
     #[test]

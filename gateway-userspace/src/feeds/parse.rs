@@ -110,7 +110,7 @@ fn parse_up_to(list: &[u8], format: Format, most: usize, take: &mut dyn FnMut(It
     };
     let outcome = Outcome { format, taken: 0, skipped: 0, first_bad: Vec::new() };
     let mut take = |_, item| take(item);
-    let mut sink = Sink { take: &mut take, outcome, skipped_gone: 0, room: most, is_overfull: false };
+    let mut sink = Sink::new(&mut take, outcome, most);
     match format {
         Format::Auto | Format::Text => text::parse(list, &mut sink),
         Format::CrowdSec => crowdsec::parse(list, &mut sink),
@@ -120,13 +120,40 @@ fn parse_up_to(list: &[u8], format: Format, most: usize, take: &mut dyn FnMut(It
     (sink.outcome, !sink.is_overfull)
 }
 
+/// How CrowdSec's API knows a decision.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Of its row in the database, 0 without one.
+    pub number: i64,
+    /// Who has made it.
+    pub origin: Origin,
+}
+
+/// Who has made a decision, as far as the API treats its decisions in a way of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Those of which each one that goes is told.
+    #[default]
+    Own,
+    /// `CAPI`, the community's blocklist.
+    Community,
+    /// `lists`, blocklists that are subscribed to.
+    Lists,
+}
+
 /// What became of the decisions of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
-    /// Of all of them.
+    /// Of all of them, but for those behind one that was too many.
     pub outcome: Outcome,
     /// How many of those that were skipped are gone.
     pub skipped_gone: u64,
+    /// How many of those that are new could not be read, while the others that were skipped are for others, or over.
+    pub unreadable: u64,
+    /// There are more that are gone than are taken.
+    pub is_gone_overfull: bool,
+    /// There are more that are new than are taken.
+    pub is_new_overfull: bool,
 }
 
 /// Not a stream of decisions, with what is wrong about it.
@@ -134,22 +161,30 @@ pub struct Decided {
 #[error("it is no stream of decisions: {0}")]
 pub struct NoStream(Box<str>);
 
-/// Reads a stream of CrowdSec's, and hands over its decisions with the numbers that they have there (0 without one), those
-/// that are gone first. It is taken as a whole or not at all, but for what was handed over already.
-pub fn decisions(stream: &[u8], take: &mut dyn FnMut(i64, Item)) -> Result<Decided, NoStream> {
+/// Reads a stream of CrowdSec's, and hands over its decisions, those that are gone first: at most `most` networks of these,
+/// and as many of those that are new. It is taken as a whole or not at all, but for what was handed over already.
+pub fn decisions(stream: &[u8], most: usize, take: &mut dyn FnMut(Mark, Item)) -> Result<Decided, NoStream> {
     let outcome = Outcome { format: Format::CrowdSec, taken: 0, skipped: 0, first_bad: Vec::new() };
-    let mut sink = Sink { take, outcome, skipped_gone: 0, room: usize::MAX, is_overfull: false };
-    crowdsec::stream(stream, &mut sink).map_err(|error| NoStream(error.into()))?;
-    Ok(Decided { outcome: sink.outcome, skipped_gone: sink.skipped_gone })
+    let mut sink = Sink::new(take, outcome, most);
+    let no_stream = |error: String| NoStream(error.into());
+    let halves = crowdsec::Halves::of(stream).map_err(no_stream)?;
+    halves.take_gone(&mut sink).map_err(no_stream)?;
+    let is_gone_overfull = std::mem::take(&mut sink.is_overfull);
+    sink.room = most;
+    halves.take_new(&mut sink).map_err(no_stream)?;
+    let Sink { outcome, skipped_gone, unreadable, is_overfull, .. } = sink;
+    Ok(Decided { outcome, skipped_gone, unreadable, is_gone_overfull, is_new_overfull: is_overfull })
 }
 
 /// Where entries go.
 struct Sink<'a> {
-    /// With the number of the entry, 0 in formats that have none.
-    take: &'a mut dyn FnMut(i64, Item),
+    /// With the mark of the entry, the default in formats that have none.
+    take: &'a mut dyn FnMut(Mark, Item),
     outcome: Outcome,
     /// Skipped entries that are gone.
     skipped_gone: u64,
+    /// Skipped decisions that are not gone and could not be read.
+    unreadable: u64,
     /// Items that are still taken.
     room: usize,
     /// There was one more.
@@ -157,11 +192,15 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn take(&mut self, span: Span, lasts: Option<Duration>, gone: bool) {
-        self.take_numbered(0, span, lasts, gone);
+    fn new(take: &mut dyn FnMut(Mark, Item), outcome: Outcome, room: usize) -> Sink<'_> {
+        Sink { take, outcome, skipped_gone: 0, unreadable: 0, room, is_overfull: false }
     }
 
-    fn take_numbered(&mut self, number: i64, span: Span, lasts: Option<Duration>, gone: bool) {
+    fn take(&mut self, span: Span, lasts: Option<Duration>, gone: bool) {
+        self.take_marked(Mark::default(), span, lasts, gone);
+    }
+
+    fn take_marked(&mut self, mark: Mark, span: Span, lasts: Option<Duration>, gone: bool) {
         if self.is_overfull {
             return;
         }
@@ -169,7 +208,7 @@ impl Sink<'_> {
         span.each(&mut |prefix| match self.room.checked_sub(1) {
             Some(room) => {
                 self.room = room;
-                (self.take)(number, Item { prefix, lasts, gone });
+                (self.take)(mark, Item { prefix, lasts, gone });
             }
             None => self.is_overfull = true,
         });

@@ -15,7 +15,7 @@ use tests::curl::{Answer, curl};
 use tests::gateway::Gateway;
 
 /// Longer than any of this takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn configuration(folder: &Path, port: u16, lists: &str) -> String {
     format!(
@@ -46,10 +46,14 @@ pub fn is_refused(gateway: &Gateway, client: &str) -> bool {
     answer.status == 403
 }
 
-pub fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, is: impl FnMut() -> bool) {
+    wait_within(PATIENCE, what, is);
+}
+
+pub fn wait_within(patience: Duration, what: &str, mut is: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is() {
-        assert!(started.elapsed() < PATIENCE, "{what}");
+        assert!(started.elapsed() < patience, "{what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! libtest knows no skipped tests. A test of ours that cannot run prints `SKIPPED reason` and returns, so libtest
 //! counts it as passed; [`Watcher`] moves it to the skipped ones. `SKIPPED-ON-KERNEL reason` says the same of a test that
-//! this host's kernel refuses to anybody, which must not fail a run that forbids skips. The output of tests that passed is asked for only
+//! this host's kernel refuses to anybody, and `SKIPPED-UNAVAILABLE reason` of one whose peer is not to be had on this
+//! machine: these must not fail a run that forbids skips. The output of tests that passed is asked for only
 //! to see those lines and is not shown.
 
 /// The sums of one or more test binaries.
@@ -12,8 +13,8 @@ pub struct Tally {
     pub failed: usize,
     /// One line for each skipped test: its name and the reason.
     pub skips: Vec<String>,
-    /// How many of those the kernel of this host refuses to anybody.
-    pub refused: usize,
+    /// How many of those nobody could run on this host.
+    pub excused: usize,
     /// The names of the failed tests.
     pub failures: Vec<String>,
 }
@@ -28,7 +29,7 @@ impl Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skips.extend(other.skips.iter().cloned());
-        self.refused += other.refused;
+        self.excused += other.excused;
         self.failures.extend(other.failures.iter().cloned());
     }
 
@@ -108,7 +109,7 @@ impl Watcher {
             |known: &String| self.test.as_ref().is_some_and(|test| known.starts_with(&format!("{test}: ")));
         if !self.skips.iter().any(|known| *known == line || same_test(known)) {
             self.skips.push(line);
-            self.total.refused += usize::from(why == Why::Kernel);
+            self.total.excused += usize::from(why == Why::Excused);
         }
     }
 
@@ -132,15 +133,16 @@ impl Watcher {
 enum Why {
     /// Something is missing that can be had.
     Missing,
-    /// The kernel of this host refuses it to anybody.
-    Kernel,
+    /// The kernel of this host refuses it to anybody, or its peer is not to be had here.
+    Excused,
 }
 
 /// What a line says about a skipped test.
 fn skip_in(line: &str) -> Option<(Why, &str)> {
     let rest = line.trim_start().strip_prefix("SKIPPED")?;
-    let (why, rest) = match rest.strip_prefix("-ON-KERNEL") {
-        Some(rest) => (Why::Kernel, rest),
+    let excused = ["-ON-KERNEL", "-UNAVAILABLE"].iter().find_map(|excuse| rest.strip_prefix(excuse));
+    let (why, rest) = match excused {
+        Some(rest) => (Why::Excused, rest),
         None => (Why::Missing, rest),
     };
     rest.starts_with([' ', ':']).then(|| (why, rest.trim_start_matches([' ', ':'])))
@@ -237,18 +239,25 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; fini
     }
 
     #[test]
-    fn a_test_that_the_kernel_refuses_is_skipped_and_told_apart() {
+    fn a_test_that_nobody_can_run_here_is_skipped_and_told_apart() {
         let mut watcher = Watcher::default();
         let mut shown = Vec::new();
-        for line in ["SKIPPED-ON-KERNEL a: no EXT", "SKIPPED b: no root", "test a ... ok", "test b ... ok"] {
+        for line in [
+            "SKIPPED-ON-KERNEL a: no EXT",
+            "SKIPPED b: no root",
+            "SKIPPED-UNAVAILABLE c: no CrowdSec",
+            "test a ... ok",
+            "test b ... ok",
+            "test c ... ok",
+        ] {
             shown.extend(watcher.take(line));
         }
-        watcher.take("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+        watcher.take("test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
         let tally = watcher.finish();
-        assert_eq!(tally.line(), "1 passed, 0 failed, 2 skipped");
+        assert_eq!(tally.line(), "1 passed, 0 failed, 3 skipped");
         assert_eq!(
-            (tally.skips.as_slice(), tally.refused),
-            (&["a: no EXT".into(), "b: no root".into()][..], 1)
+            (tally.skips.as_slice(), tally.excused),
+            (&["a: no EXT".into(), "b: no root".into(), "c: no CrowdSec".into()][..], 2)
         );
         assert_eq!(shown[0], "SKIPPED-ON-KERNEL a: no EXT");
         assert_eq!(skip_in("SKIPPED-ON-KERNELS a"), None);
@@ -264,8 +273,8 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; fini
     fn tallies_add_up() {
         let mut total = Tally { passed: 1, ..Tally::default() };
         let (skips, failures) = (vec!["x".into()], vec!["y".into()]);
-        total.add(&Tally { passed: 2, failed: 1, skips, refused: 1, failures });
+        total.add(&Tally { passed: 2, failed: 1, skips, excused: 1, failures });
         assert_eq!((total.line().as_str(), total.all()), ("3 passed, 1 failed, 1 skipped", 5));
-        assert_eq!(total.refused, 1);
+        assert_eq!(total.excused, 1);
     }
 }

@@ -13,11 +13,11 @@ use serde_json::value::RawValue;
 
 use super::address::Span;
 use super::duration::{self, Left};
-use super::{Sink, json};
+use super::{Mark, Origin, Sink, json};
 
-/// `Some` of a field that is there, if only as `null`.
+/// A stream. `Some` of a field that is there, if only as `null`.
 #[derive(Deserialize)]
-struct Stream<'a> {
+pub(super) struct Halves<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     new: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -41,6 +41,9 @@ struct Decision<'a> {
     scope: Cow<'a, str>,
     #[serde(borrow)]
     value: Cow<'a, str>,
+    /// `crowdsec`, `cscli`, `CAPI`, `lists`, …
+    #[serde(borrow)]
+    origin: Option<Cow<'a, str>>,
     /// As Go writes it, of a deleted one mostly negative.
     #[serde(borrow)]
     duration: Option<Cow<'a, str>>,
@@ -55,17 +58,31 @@ pub(super) fn parse(list: &[u8], sink: &mut Sink<'_>) {
 }
 
 /// Those that are gone first, wherever they stand.
-pub(super) fn stream(list: &[u8], sink: &mut Sink<'_>) -> Result<(), String> {
-    let stream: Stream = serde_json::from_str(text(list)?).map_err(told)?;
-    if stream.new.is_none() && stream.deleted.is_none() {
-        return Err("neither `new` nor `deleted`".into());
+fn stream(list: &[u8], sink: &mut Sink<'_>) -> Result<(), String> {
+    let halves = Halves::of(list)?;
+    halves.take_gone(sink)?;
+    halves.take_new(sink)
+}
+
+impl<'a> Halves<'a> {
+    pub(super) fn of(list: &'a [u8]) -> Result<Halves<'a>, String> {
+        let halves: Halves = serde_json::from_str(text(list)?).map_err(told)?;
+        let is_none = halves.new.is_none() && halves.deleted.is_none();
+        if is_none { Err("neither `new` nor `deleted`".into()) } else { Ok(halves) }
     }
-    for (decisions, gone) in [(stream.deleted, true), (stream.new, false)] {
-        if let Some(decisions) = decisions {
-            json::each(decisions.get(), &mut |text| decision(text, sink, gone)).map_err(told)?;
-        }
+
+    pub(super) fn take_gone(&self, sink: &mut Sink<'_>) -> Result<(), String> {
+        half(self.deleted, sink, true)
     }
-    Ok(())
+
+    pub(super) fn take_new(&self, sink: &mut Sink<'_>) -> Result<(), String> {
+        half(self.new, sink, false)
+    }
+}
+
+fn half(decisions: Option<&RawValue>, sink: &mut Sink<'_>, gone: bool) -> Result<(), String> {
+    let Some(decisions) = decisions else { return Ok(()) };
+    json::each(decisions.get(), &mut |text| decision(text, sink, gone)).map_err(told)
 }
 
 fn array(list: &[u8], sink: &mut Sink<'_>) -> Result<(), String> {
@@ -83,29 +100,41 @@ fn told(error: serde_json::Error) -> String {
     error.to_string()
 }
 
+/// Nothing more once there are too many.
 fn decision(text: &str, sink: &mut Sink<'_>, gone: bool) {
-    match taken(text, gone) {
-        Some((number, span, lasts)) => sink.take_numbered(number, span, lasts, gone),
-        None => {
+    if sink.is_overfull {
+        return;
+    }
+    let read = read(text, gone);
+    match read {
+        Some(Some((mark, span, lasts))) => sink.take_marked(mark, span, lasts, gone),
+        Some(None) | None => {
             sink.skipped_gone += u64::from(gone);
+            sink.unreadable += u64::from(read.is_none() && !gone);
             sink.skip_entry(text.as_bytes());
         }
     }
 }
 
-fn taken(text: &str, gone: bool) -> Option<(i64, Span, Option<Duration>)> {
+/// `Some(None)`: it is for others, or over; `None`: it cannot be read.
+fn read(text: &str, gone: bool) -> Option<Option<(Mark, Span, Option<Duration>)>> {
     let decision: Decision = serde_json::from_str(text).ok()?;
     let of_addresses = ["ip", "range"].iter().any(|scope| decision.scope.eq_ignore_ascii_case(scope));
     if !of_addresses || !decision.kind.eq_ignore_ascii_case("ban") {
-        return None;
+        return Some(None);
     }
-    let number = decision.id.unwrap_or_default();
+    let origin = match decision.origin.as_deref() {
+        Some("CAPI") => Origin::Community,
+        Some("lists") => Origin::Lists,
+        _ => Origin::Own,
+    };
+    let mark = Mark { number: decision.id.unwrap_or_default(), origin };
     let span = Span::read(decision.value.trim_ascii().as_bytes())?;
     match decision.duration.filter(|_| !gone) {
-        None => Some((number, span, None)),
+        None => Some(Some((mark, span, None))),
         Some(duration) => match duration::read(duration.as_bytes())? {
-            Left::Over => None,
-            Left::For(left) => Some((number, span, Some(left))),
+            Left::Over => Some(None),
+            Left::For(left) => Some(Some((mark, span, Some(left)))),
         },
     }
 }
