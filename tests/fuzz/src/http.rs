@@ -159,7 +159,7 @@ impl Target for Http {
         let tried = if scenario.is_answer {
             answer::check(&scenario, bytes, &given)
         } else {
-            request::check(&scenario, bytes, &given)
+            request::check(&scenario, bytes, &given, self.weakness)
         }?;
         self.differences.extend(tried.difference);
         Ok(tried.way)

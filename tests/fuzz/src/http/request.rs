@@ -28,12 +28,25 @@ use http_body_util::Full;
 
 use super::difference::{Why, library_may_take};
 use super::reading::{Field, Length, Message, Side, Stop, message};
+use super::weakness::Weakness;
 use super::wire::{Wire, drive};
 use super::{Reads, Scenario, Tried};
 
-/// Tries both on these bytes. Our layer is `given` others only where it is to have a weakness.
-pub(super) fn check(scenario: &Scenario, bytes: &[u8], given: &[u8]) -> Result<Tried, String> {
-    let ours = run(Http1::Native, scenario, given).map_err(|error| format!("ours: {error}"))?;
+/// Statuses that say that what came is not a request, or not one to be taken.
+const REFUSALS: [u16; 4] = [400, 405, 414, 431];
+
+/// Tries both on these bytes. Our layer is `given` others, and its answers are changed, only where it is to have a weakness.
+pub(super) fn check(
+    scenario: &Scenario,
+    bytes: &[u8],
+    given: &[u8],
+    weakness: Option<Weakness>,
+) -> Result<Tried, String> {
+    let mut ours = run(Http1::Native, scenario, given).map_err(|error| format!("ours: {error}"))?;
+    if let Some(weakness) = weakness {
+        let refused = ours.refusal().is_some();
+        weakness.spoil(&mut ours.answers, refused);
+    }
     let library = run(Http1::Hyper, scenario, bytes).map_err(|error| format!("hyper: {error}"))?;
     let told = |what: String| format!("{what}\nours {ours:#?}\nhyper {library:#?}\n{scenario:?}");
     let (ended, open) = as_read(&ours, bytes).map_err(told)?;
@@ -51,10 +64,29 @@ pub(super) fn check(scenario: &Scenario, bytes: &[u8], given: &[u8]) -> Result<T
 /// What became of a connection.
 struct Outcome {
     seen: Vec<Seen>,
-    /// Whether a head was refused whose framing is unclear.
-    ambiguous: bool,
+    /// The head, if one was refused whose framing is unclear.
+    ambiguous: Option<Ambiguous>,
     broken: Option<Broken>,
     answers: Vec<u8>,
+}
+
+/// A head whose framing is unclear.
+#[derive(Debug, Clone, Copy)]
+struct Ambiguous {
+    to_head: bool,
+    /// What the handler answers.
+    status: u16,
+}
+
+impl Outcome {
+    /// The answer that ends the connection because what came is not taken: whether it is to HEAD, and which statuses it may
+    /// have.
+    fn refusal(&self) -> Option<(bool, Vec<u16>)> {
+        match self.ambiguous {
+            Some(Ambiguous { to_head, status }) => Some((to_head, vec![status])),
+            None => (self.broken == Some(Broken::Malformed)).then(|| (false, REFUSALS.into())),
+        }
+    }
 }
 
 /// A request as a handler gets it.
@@ -70,6 +102,8 @@ struct Seen {
     whole: bool,
     data: Vec<u8>,
     trailers: Vec<Field>,
+    /// The status of the handler's answer.
+    status: u16,
     /// Whether the answer says that the connection ends.
     closes: bool,
 }
@@ -108,7 +142,7 @@ fn as_read(ours: &Outcome, bytes: &[u8]) -> Result<(Ended, bool), String> {
             (None, Ok(_)) if open => return Ok((Ended::Early, open)),
             (None, Ok(read)) => return Err(format!("it must be taken at {at}: {read:?}")),
             (None, Err(stop)) => {
-                let refused = ours.ambiguous || ours.broken == Some(Broken::Malformed);
+                let refused = ours.refusal().is_some();
                 if matches!(stop, Stop::Refused(_)) && has_head(&bytes[at..]) && !refused && !open {
                     return Err(format!("no answer says why it is refused at {at}: {stop:?}"));
                 }
@@ -170,25 +204,31 @@ fn forwarded(seen: &Seen) -> Result<(), String> {
     }
 }
 
-/// Each request has its answer, and nothing follows.
+/// Each request has its answer, a refusal ends the connection, and nothing follows.
 fn answers(ours: &Outcome) -> Result<(), String> {
     let mut rest = &ours.answers[..];
-    let methods = ours.seen.iter().map(|seen| &seen.method);
-    for method in methods {
-        // A body that never came whole has no answer.
-        if rest.is_empty() {
-            break;
-        }
-        let answer = message(rest, Side::Upstream { to_head: method == Method::HEAD });
-        match answer {
-            Ok(answer) if answer.body.is_ok() => rest = &rest[answer.end..],
+    let mut next = |to_head: bool, statuses: &[u16]| {
+        let answer = match message(rest, Side::Upstream { to_head }) {
+            Ok(answer) if answer.body.is_ok() => answer,
             other => return Err(format!("an answer that is none: {other:?} of {}", rest.escape_ascii())),
+        };
+        rest = &rest[answer.end..];
+        if statuses.iter().any(|status| answer.head.word == status.to_string().as_bytes()) {
+            return Ok(answer);
         }
+        Err(format!("not one of {statuses:?}: {}", answer.head.word.escape_ascii()))
+    };
+    // The handler answers also when a body breaks off.
+    for seen in &ours.seen {
+        next(seen.method == Method::HEAD, &[seen.status])?;
     }
-    let refusals = usize::from(ours.ambiguous || ours.broken == Some(Broken::Malformed));
-    for _ in 0..refusals {
-        if let Ok(answer) = message(rest, Side::Upstream { to_head: false }) {
-            rest = &rest[answer.end..];
+    if let Some((to_head, statuses)) = ours.refusal() {
+        let answer = next(to_head, &statuses)?;
+        if !REFUSALS.map(|status| status.to_string().into_bytes()).contains(&answer.head.word) {
+            return Err(format!("no refusal: {answer:?}"));
+        }
+        if !answer.head.values("connection").eq([b"close"]) {
+            return Err(format!("a refusal that does not end the connection: {answer:?}"));
         }
     }
     if rest.is_empty() { Ok(()) } else { Err(format!("one answer too many: {}", rest.escape_ascii())) }
@@ -254,8 +294,8 @@ fn peer() -> Peer {
 struct Recorder {
     reads: Reads,
     seen: RefCell<Vec<Seen>>,
-    /// Whether it refused a head whose framing is unclear.
-    ambiguous: Cell<bool>,
+    /// The head that it refused because its framing is unclear.
+    ambiguous: Cell<Option<Ambiguous>>,
 }
 
 impl Handler for Recorder {
@@ -279,17 +319,20 @@ impl Handler for Recorder {
                 whole: false,
                 data: Vec::new(),
                 trailers: Vec::new(),
+                status: 200,
                 closes: false,
             };
             let unclear = framing::of_request(parts.version, &parts.headers).is_err();
             let head = match intake::read(parts, &connection) {
                 Ok(head) => head,
                 Err(rejection) if unclear || rejection == Rejection::BadFraming => {
-                    recorder.ambiguous.set(true);
+                    let (to_head, status) = (seen.method == Method::HEAD, rejection.appearance().status);
+                    recorder.ambiguous.set(Some(Ambiguous { to_head, status }));
                     return refusal(&rejection);
                 }
                 Err(rejection) => {
                     let appearance = rejection.appearance();
+                    seen.status = appearance.status;
                     seen.closes = appearance.close;
                     seen.forwarded = Err(appearance.reason);
                     recorder.seen.borrow_mut().push(seen);
@@ -415,7 +458,7 @@ fn shown(method: &[u8], target: &Uri, minor: u8, fields: &[Field]) -> Vec<u8> {
 impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let answers = self.answers.escape_ascii();
-        write!(f, "{:#?}, ambiguous: {}, {:?}\nanswers: {answers}", self.seen, self.ambiguous, self.broken)
+        write!(f, "{:#?}, ambiguous: {:?}, {:?}\nanswers: {answers}", self.seen, self.ambiguous, self.broken)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Weaknesses that a reader of HTTP/1 may have. One is laid before our layer: it gets the first head with what it would
-//! wrongly accept made right, and so takes it. Each must be found.
+//! wrongly accept made right, and so takes it. Or one is laid behind it, and its last answer is another. Each must be found.
 
-/// Something that is accepted and must not be.
+/// Something that is accepted and must not be, or an answer that is not as it must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weakness {
     /// Lines that end with LF alone.
@@ -26,11 +26,19 @@ pub enum Weakness {
     ChunkOverflow,
     /// LF alone after a chunk's size.
     ChunkLineEnd,
+    /// No answer to a request.
+    NoAnswer,
+    /// No answer to what is not a request.
+    NoRefusal,
+    /// Another status for what is not a request.
+    OtherStatus,
+    /// A refusal that does not say that the connection ends.
+    NoClose,
 }
 
 impl Weakness {
     /// All of them.
-    pub const ALL: [Weakness; 11] = [
+    pub const ALL: [Weakness; 15] = [
         Weakness::LineEnd,
         Weakness::LengthTwice,
         Weakness::Both,
@@ -42,7 +50,29 @@ impl Weakness {
         Weakness::CodingBefore11,
         Weakness::ChunkOverflow,
         Weakness::ChunkLineEnd,
+        Weakness::NoAnswer,
+        Weakness::NoRefusal,
+        Weakness::OtherStatus,
+        Weakness::NoClose,
     ];
+
+    /// The answers to requests as a layer with the weakness would have sent them; `refused` if the last of them is to what is
+    /// not a request.
+    pub fn spoil(self, answers: &mut Vec<u8>, refused: bool) {
+        let Some(last) = answers.windows(7).rposition(|window| window == b"HTTP/1.") else { return };
+        match self {
+            Weakness::NoAnswer if !refused => answers.truncate(last),
+            Weakness::NoRefusal if refused => answers.truncate(last),
+            Weakness::OtherStatus if refused => drop(answers.splice(last + 9..last + 12, *b"200")),
+            Weakness::NoClose if refused => {
+                let field = b"connection: close\r\n";
+                if let Some(at) = find(&answers[last..], field) {
+                    answers.drain(last + at..last + at + field.len());
+                }
+            }
+            _ => {}
+        }
+    }
 
     /// What a layer without the weakness would have to get to do what one with it does. Nothing is changed that may be taken
     /// as it is.
@@ -132,6 +162,7 @@ impl Weakness {
                     rest.insert(digits, b'\r');
                 }
             }
+            Weakness::NoAnswer | Weakness::NoRefusal | Weakness::OtherStatus | Weakness::NoClose => {}
         }
         [lines.concat(), rest].concat()
     }
