@@ -116,19 +116,22 @@ pub fn find4(source: u32, now_ns: u64, place: u32) -> u64 {
     }
     // SAFETY: the value is copied once; a concurrent update of it gives the old or the new lease.
     let finding = match unsafe { DENY4.get(source.to_ne_bytes()).map(|value| ptr::read_volatile(value)) } {
-        Some(value) => {
-            let value = &value;
-            let finding = Finding::of_source(value, now_ns);
-            if Finding::is_certain(finding) {
-                let through_ns = value.certain_through_ns();
-                let entry = Remembered::new(number, false, finding, through_ns, changes, now_ns);
-                remembered::note(place, entry, now_ns);
-            }
-            finding
-        }
+        Some(value) => noted(&value, number, false, changes, place, now_ns),
         None => Finding::NONE,
     };
     if Finding::drops(finding) { finding } else { prefixes4(source, now_ns, finding) }
+}
+
+/// What the entry of a source (the IPv4 address or the IPv6 /64) says, remembered at `place` if it is certain.
+#[inline(always)]
+fn noted(value: &DenyValue, source: u64, is_v6: bool, changes: u64, place: u32, now_ns: u64) -> u64 {
+    let finding = Finding::of_source(value, now_ns);
+    if Finding::is_certain(finding) {
+        let through_ns = value.certain_through_ns();
+        let entry = Remembered::new(source, is_v6, finding, through_ns, changes, now_ns);
+        remembered::note(place, entry, now_ns);
+    }
+    finding
 }
 
 /// Looks for a prefix around an IPv4 source that is better than what was found.
@@ -162,16 +165,7 @@ pub fn find6(context: *mut xdp_md, header: u64, now_ns: u64, place: u32) -> u64 
     // SAFETY: the value is copied once; a concurrent update of it gives the old or the new lease.
     let found = unsafe { DENY6.get([a, b, c, d, e, f, g, h]).map(|value| ptr::read_volatile(value)) };
     let finding = match found {
-        Some(value) => {
-            let value = &value;
-            let finding = Finding::of_source(value, now_ns);
-            if Finding::is_certain(finding) {
-                let through_ns = value.certain_through_ns();
-                let entry = Remembered::new(number, true, finding, through_ns, changes, now_ns);
-                remembered::note(place, entry, now_ns);
-            }
-            finding
-        }
+        Some(value) => noted(&value, number, true, changes, place, now_ns),
         None => Finding::NONE,
     };
     if Finding::drops(finding) { finding } else { prefixes6(context, header, now_ns, finding) }
