@@ -1,6 +1,7 @@
 //! CrowdSec's local API, as Debian builds it, offline: no account, no hub, no central service, and nothing that reads logs.
 
 use std::fs::{self, File};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -39,20 +40,8 @@ impl CrowdSec {
     /// One that knows [`KEY`], and no decision; none where it is not to be had.
     pub fn start() -> Option<CrowdSec> {
         let (root, folder, port) = (root()?, folder(), free_port());
-        for part in ["data", "hub"] {
-            fs::create_dir(folder.join(part)).expect("a folder can be made");
-        }
-        let place = folder.display().to_string();
-        let fill = |text: &str| text.replace("{place}", &place).replace("{port}", &port.to_string());
-        for (name, text) in [
-            ("config.yaml", fill(CONFIG)),
-            ("profiles.yaml", PROFILES.into()),
-            ("simulation.yaml", "simulation: false\n".into()),
-            ("credentials.yaml", String::new()),
-            ("hub/.index.json", NO_HUB.into()),
-        ] {
-            fs::write(folder.join(name), text).expect("a file can be written");
-        }
+        lay_out(&folder, port).expect("files can be written");
+        fs::write(folder.join("profiles.yaml"), PROFILES).expect("a file can be written");
         let credentials = folder.join("credentials.yaml").display().to_string();
         for arguments in [
             &["machines", "add", "test", "--password", "test", "-f", &credentials][..],
@@ -140,6 +129,22 @@ fn cli(root: &Path, folder: &Path, arguments: &[&str]) -> String {
     let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said)).concat();
     assert!(output.status.success(), "cscli {arguments:?}: {said}");
     said
+}
+
+/// Writes what CrowdSec wants to find in a folder: an API on a port of the loopback, an empty hub, no simulation. What it
+/// decides by (`profiles.yaml`), and what it reads, is the caller's.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn lay_out(home: &Path, port: u16) -> io::Result<()> {
+    for part in ["data", "hub"] {
+        fs::create_dir_all(home.join(part))?;
+    }
+    let config = CONFIG.replace("{place}", &home.display().to_string());
+    fs::write(home.join("config.yaml"), config.replace("{port}", &port.to_string()))?;
+    fs::write(home.join("simulation.yaml"), "simulation: false\n")?;
+    fs::write(home.join("credentials.yaml"), "")?;
+    fs::write(home.join("hub/.index.json"), NO_HUB)
 }
 
 const NO_HUB: &str = r#"{"collections":{},"parsers":{},"postoverflows":{},"scenarios":{}}"#;

@@ -2,12 +2,14 @@
 //!
 //! Installing the packages registers the machine with the central service; so set-up unpacks them into `.tools` instead.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use tests::crowdsec::lay_out;
 use tests::gateway::free_port;
 
 use crate::service::Service;
@@ -72,22 +74,19 @@ fn configure(home: &Path, log: &Path, port: u16) -> Result<()> {
         let text = text.replace("{place}", &place).replace("{port}", &number);
         text.replace("{every}", &format!("{}s", ASKS_EVERY.as_secs())).replace("{key}", KEY)
     };
-    for part in ["data", "hub", "parsers/s00-raw", "parsers/s01-parse", "scenarios", "postoverflows"] {
+    lay_out(home, port)?;
+    // The config of the engine, which reads the log.
+    let mut config = OpenOptions::new().append(true).open(home.join("config.yaml"))?;
+    writeln!(config, "crowdsec_service: {{ acquisition_path: {place}/acquis.yaml, parser_routines: 1 }}")?;
+    for part in ["parsers/s00-raw", "parsers/s01-parse", "scenarios", "postoverflows"] {
         fs::create_dir_all(home.join(part))?;
     }
     let patterns = root().context("CrowdSec is not there")?.join("etc/crowdsec/patterns");
     std::os::unix::fs::symlink(patterns, home.join("patterns"))?;
     let files = [
-        ("config.yaml", fill(CONFIG)),
         ("bouncer.yaml", fill(BOUNCER)),
         ("acquis.yaml", format!("filenames:\n  - {}\nlabels:\n  type: bench\n", log.display())),
         ("profiles.yaml", PROFILES.to_owned()),
-        ("simulation.yaml", "simulation: false\n".to_owned()),
-        ("credentials.yaml", String::new()),
-        (
-            "hub/.index.json",
-            r#"{"collections":{},"parsers":{},"postoverflows":{},"scenarios":{}}"#.to_owned(),
-        ),
         ("parsers/s00-raw/raw.yaml", RAW.to_owned()),
         ("parsers/s01-parse/access.yaml", ACCESS.to_owned()),
         ("scenarios/refused.yaml", SCENARIO.to_owned()),
@@ -97,28 +96,6 @@ fn configure(home: &Path, log: &Path, port: u16) -> Result<()> {
     }
     Ok(())
 }
-
-/// Without `online_client`, so nothing is sent or fetched.
-const CONFIG: &str = "\
-common: { daemonize: false, log_media: stdout, log_level: info, working_dir: {place} }
-config_paths:
-  config_dir: {place}
-  data_dir: {place}/data
-  simulation_path: {place}/simulation.yaml
-  hub_dir: {place}/hub
-  index_path: {place}/hub/.index.json
-crowdsec_service: { acquisition_path: {place}/acquis.yaml, parser_routines: 1 }
-cscli: { output: human }
-db_config: { log_level: info, type: sqlite, db_path: {place}/data/crowdsec.db, use_wal: true }
-api:
-  client: { credentials_path: {place}/credentials.yaml }
-  server:
-    log_level: info
-    listen_uri: 127.0.0.1:{port}
-    profiles_path: {place}/profiles.yaml
-    console_path: {place}/console.yaml
-prometheus: { enabled: false }
-";
 
 const BOUNCER: &str = "\
 mode: nftables
