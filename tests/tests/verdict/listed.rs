@@ -212,8 +212,21 @@ fn a_list_that_observes_counts_and_passes() {
     kernel.expect("not any more", &frame("192.0.2.1"), ObservedSource);
     tell(&mut kernel, forever(7), &list);
     kernel.expect("armed", &frame("10.1.1.1"), DeniedPrefix);
+    kernel.expect("armed", &frame("192.0.2.1"), DeniedSource);
+    kernel.expect("armed", &frame("2001:db8::1"), DeniedSource);
     tell(&mut kernel, observing, &list);
     kernel.expect("disarmed", &frame("10.1.1.1"), ObservedPrefix);
+    kernel.expect("disarmed", &frame("192.0.2.1"), ObservedSource);
+    kernel.expect("disarmed", &frame("2001:db8::1"), ObservedSource);
+    // So with bans that are told together: what the program remembers is over.
+    let ban = |observe| {
+        let entry = DenyEntry::forever(9);
+        [(net("192.0.2.9"), if observe { entry.observed() } else { entry })]
+    };
+    kernel.deny_many(&ban(false)).unwrap();
+    kernel.expect("banned", &frame("192.0.2.9"), DeniedSource);
+    kernel.deny_many(&ban(true)).unwrap();
+    kernel.expect("only observed", &frame("192.0.2.9"), ObservedSource);
     assert_eq!(kernel.verify().unwrap().drifted, []);
 }
 
